@@ -1,0 +1,131 @@
+"""What the rest of Emu asks of a processor.
+
+Both tiers, the compiled interpreter (`emu.engine`) and the Python reference (`cores.x86.reference`), satisfy `Cpu`.
+The machine loop drives it, the board wires its pins, the firmware reads and writes its registers.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, Protocol
+
+NS_PER_INSN = 10
+"""Virtual nanoseconds that one retired instruction takes."""
+
+
+class Exit(IntEnum):
+    """Why `Cpu.run` came back."""
+
+    BUDGET = 0
+    HALT = 1
+    SHUTDOWN = 2
+    HOOK = 3
+    STOP = 4
+    ERROR = 5
+
+
+class GuestFault(Exception):
+    """A linear address that the guest's page tables do not map was read or written from outside."""
+
+    def __init__(self, address: int) -> None:
+        super().__init__(f"linear address {address:#010x} is not mapped")
+        self.address = address
+
+
+class CpuPins(Protocol):
+    """The part of a processor that boards and devices touch."""
+
+    def set_intr(self, level: bool) -> None:
+        """Drive INTR. When the processor takes it, it asks `bus.interrupt_acknowledge()` for the vector."""
+        ...
+
+    def nmi(self) -> None:
+        """Latch one non-maskable interrupt."""
+        ...
+
+    def set_a20(self, enabled: bool) -> None:
+        """Gate address line 20: disabled, physical addresses lose bit 20."""
+        ...
+
+
+class Cpu(CpuPins, Protocol):
+    """A processor. Registers go by their manual names, small letters; see `reg`."""
+
+    icount: int
+    """Instructions retired since power-on or `reset`. Exact inside a callback: the accessing one is not yet counted."""
+
+    time_offset: int
+    """Virtual ns spent idle. RDTSC reads `icount * NS_PER_INSN + time_offset`; written by `emu.clock`."""
+
+    halted: bool
+    """True after HLT until an interrupt, NMI or reset."""
+
+    hook_value: int
+    """The value given to the last `hook`."""
+
+    def run(self, budget: int) -> Exit:
+        """Retire at most `budget` more instructions.
+
+        Returns early with HALT (HLT retired and nothing pending wakes it; at once and without progress if already so),
+        SHUTDOWN (triple fault), HOOK (`hook` was called: right after that instruction) or STOP (`stop` was called).
+        An exception raised by a bus callback leaves `run` as it is.
+        """
+        ...
+
+    def stop(self) -> None:
+        """From a callback or signal handler: make `run` return STOP at the next instruction boundary."""
+        ...
+
+    def hook(self, value: int) -> None:
+        """From a port callback: make `run` return HOOK after this instruction, with `hook_value` set."""
+        ...
+
+    def reset(self) -> None:
+        """Power-on state: CS:IP = F000:FFF0 with base FFFF0000. `icount` becomes 0."""
+        ...
+
+    def reg(self, name: str) -> int:
+        """The value of "eax", "al", "eip", "eflags", "cs", "cs.base", "cs.limit", "cs.attr", "cr0", "gdtr.base", ...
+
+        Raises KeyError for a name the processor does not have.
+        """
+        ...
+
+    def set_reg(self, name: str, value: int) -> None:
+        """Write a register. A segment by name loads it as real mode does (base = selector << 4).
+
+        Raises KeyError for an unknown name and ValueError for a state the processor cannot be in.
+        """
+        ...
+
+    def read_linear(self, lin: int, n: int) -> bytes:
+        """`n` bytes through paging as the supervisor, without side effects. Raises GuestFault."""
+        ...
+
+    def write_linear(self, lin: int, data: bytes) -> None:
+        """Write through paging as the supervisor, all or nothing. Raises GuestFault."""
+        ...
+
+    def invalidate(self, paddr: int, n: int) -> None:
+        """Physical bytes were changed from outside (DMA, loader): forget what was decoded from them."""
+        ...
+
+    def remap(self) -> None:
+        """`GuestRam.regions` changed: read them again and flush the TLB."""
+        ...
+
+    def digest(self) -> str:
+        """Hex SHA-256 over the architectural state (registers and hidden parts; not RAM)."""
+        ...
+
+    def stats(self) -> dict[str, Any]:
+        """Counters of the tier for `--stats`; plain data."""
+        ...
+
+    def fault_story(self) -> list[str]:
+        """After SHUTDOWN: the chain of faults in plain words, one line each."""
+        ...
+
+    def set_intr(self, level: bool) -> None: ...
+    def nmi(self) -> None: ...
+    def set_a20(self, enabled: bool) -> None: ...
