@@ -1,0 +1,93 @@
+"""What a device may ask of the world around it.
+
+A device gets these through its constructor and knows nothing else: interrupt lines, virtual time, guest memory and
+host halves. `emu` has the concrete classes; a test has small fakes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Line(Protocol):
+    """A wire with one driver: interrupt request, reset, A20. Setting the level it already has is allowed and cheap."""
+
+    def set(self, level: bool) -> None:
+        """Drive the wire high (True) or low (False)."""
+
+
+class Timer(Protocol):
+    """One deadline on a clock."""
+
+    @property
+    def deadline(self) -> int | None:
+        """The absolute virtual time in ns, or None while the timer is idle."""
+
+    def arm(self, deadline: int) -> None:
+        """Fire once at `deadline` (absolute virtual ns; the past means at once). Replaces an earlier deadline."""
+
+    def cancel(self) -> None:
+        """Go idle; allowed on an idle timer."""
+
+
+class Clock(Protocol):
+    """Virtual time: whole nanoseconds since power-on, advanced by retired instructions."""
+
+    def now(self) -> int:
+        """The current virtual time in ns; it never goes back."""
+
+    def timer(self, name: str, callback: Callable[[], None]) -> Timer:
+        """A new idle timer. Callbacks run between instructions, ordered by deadline, then by order of creation."""
+
+
+class GuestMemory(Protocol):
+    """The bounded view of guest RAM through which all DMA goes."""
+
+    def read(self, addr: int, length: int) -> bytes:
+        """`length` bytes at physical `addr`; bytes outside RAM read 0xFF."""
+
+    def write(self, addr: int, data: bytes) -> None:
+        """Store `data` at physical `addr`; bytes outside RAM are dropped."""
+
+
+class Disk(Protocol):
+    """The host half of a disk. All methods may raise OSError, which the guest must see as a device error."""
+
+    @property
+    def size(self) -> int:
+        """Capacity in bytes, a multiple of 512."""
+
+    @property
+    def read_only(self) -> bool:
+        """True if `write` raises PermissionError."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly `length` bytes at `offset`, both in bytes."""
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Store `data` at byte `offset`."""
+
+    def flush(self) -> None:
+        """Return once everything written is on stable storage."""
+
+
+class Console(Protocol):
+    """The host half of a serial port or debug console."""
+
+    def send(self, data: bytes) -> None:
+        """Take bytes from the guest. Must not block and must not raise."""
+
+
+class OpenLine:
+    """A line that goes nowhere."""
+
+    def set(self, level: bool) -> None:
+        """Ignore the level."""
+
+
+class NullConsole:
+    """A console that nobody reads."""
+
+    def send(self, data: bytes) -> None:
+        """Drop the bytes."""
