@@ -1,0 +1,51 @@
+# make demo | test | test-fast | lint | bench | clean
+#
+# Everything happens inside .venv; PYTHON chooses the interpreter it is made from.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+SOURCES := $(shell find cores emu/engine -name '*.py' -o -name '*.c' -o -name '*.h' 2>/dev/null)
+
+.PHONY: demo build test test-fast lint bench clean
+
+demo: build
+	$(PY) -m images.demo --run
+
+build: $(VENV)/.built
+
+$(VENV)/.ready: pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is missing: apt install python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "make: Python 3.10 or newer is needed"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "make: venv is missing: apt install python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' \
+	  || { echo "make: Python.h is missing: apt install python3-dev"; exit 1; }
+	@command -v $${CC:-gcc} >/dev/null || { echo "make: a C compiler is missing: apt install gcc libc6-dev"; exit 1; }
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install -q --disable-pip-version-check "setuptools>=64" wheel "cffi>=1.15" "numpy>=1.24" "pytest>=7" "hypothesis>=6"
+	@touch $@
+
+$(VENV)/.built: $(VENV)/.ready setup.py $(SOURCES)
+	$(PY) -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps \
+	  --config-settings editable_mode=compat -e .
+	@touch $@
+
+test: build
+	$(PY) -m pytest
+
+test-fast: build
+	$(PY) -m pytest -m "not guest and not slow"
+
+lint: build
+	@$(PY) -c 'import ruff, mypy' 2>/dev/null || $(PY) -m pip install -q --disable-pip-version-check "ruff>=0.4" "mypy>=1.8"
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+bench: build
+	$(PY) -m emu.tools.bench
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis $(VENV)/.built
+	rm -f emu/engine/_x86*.so emu/engine/_x86*.c emu/engine/_x86*.o
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

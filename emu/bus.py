@@ -1,0 +1,311 @@
+"""The bus: which device answers at which port and which physical address.
+
+The processor comes here for everything that is not RAM or ROM. This one place owns widths, alignment, range edges and
+the guard against re-entrancy, so that a device only ever sees an access it declared:
+
+  access                                    | done as
+  ------------------------------------------+-------------------------------------------------------
+  naturally aligned, width <= max_width     | one call
+  naturally aligned, width > max_width      | calls of max_width, lowest address first
+  misaligned                                | bytes, lowest address first
+  partly outside the range                  | each byte goes to whoever owns it
+  nobody there                              | reads all ones, writes dropped; named once (`-d unimp`)
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from emu.memory import FOUR_GIB, Kind
+
+if TYPE_CHECKING:
+    from emu.memory import GuestRam
+
+Read = Callable[[int, int], int]
+Write = Callable[[int, int, int], None]
+
+UNIMP = logging.getLogger("emu.unimp")
+IO = logging.getLogger("emu.io")
+
+MASK = {1: 0xFF, 2: 0xFFFF, 4: 0xFFFFFFFF, 8: 0xFFFFFFFFFFFFFFFF}
+
+
+class DeviceError(Exception):
+    """A device raised an exception: a bug in Emu, never the guest's fault. The machine stops."""
+
+
+class Mapping:
+    """One mapped range. `remove` takes it off the bus (a moved PCI base address)."""
+
+    __slots__ = ("_drop", "base", "max_width", "name", "read", "size", "write")
+
+    def __init__(
+        self, base: int, size: int, read: Read, write: Write, max_width: int, name: str, drop: Callable[[Mapping], None]
+    ) -> None:
+        self.base = base
+        self.size = size
+        self.read = read
+        self.write = write
+        self.max_width = max_width
+        self.name = name
+        self._drop = drop
+
+    def remove(self) -> None:
+        """Take the range off the bus. Removing it twice is harmless."""
+        self._drop(self)
+
+
+class _Space:
+    """One address space: a table from unit (port, or 4 KiB page) to the mappings in it."""
+
+    def __init__(self, what: str, shift: int, limit: int) -> None:
+        self.what = what
+        self.shift = shift
+        self.limit = limit
+        self.mappings: list[Mapping] = []
+        self.table: dict[int, tuple[Mapping, ...]] = {}
+
+    def units(self, mapping: Mapping) -> range:
+        return range(mapping.base >> self.shift, ((mapping.base + mapping.size - 1) >> self.shift) + 1)
+
+    def add(self, base: int, size: int, read: Read, write: Write, max_width: int, name: str) -> Mapping:
+        if size <= 0 or base < 0 or base + size > self.limit:
+            raise ValueError(f"{name}: {self.what} {base:#x}+{size:#x} is outside the address space")
+        if max_width not in MASK:
+            raise ValueError(f"{name}: max_width {max_width} is not 1, 2, 4 or 8")
+        for other in self.mappings:
+            if base < other.base + other.size and other.base < base + size:
+                raise ValueError(
+                    f"{name}: {self.what} {base:#x}+{size:#x} overlaps {other.name} at {other.base:#x}+{other.size:#x}"
+                )
+        mapping = Mapping(base, size, read, write, max_width, name, self.drop)
+        self.mappings.append(mapping)
+        for unit in self.units(mapping):
+            self.table[unit] = (*self.table.get(unit, ()), mapping)
+        return mapping
+
+    def drop(self, mapping: Mapping) -> None:
+        if mapping not in self.mappings:
+            return
+        self.mappings.remove(mapping)
+        for unit in self.units(mapping):
+            rest = tuple(m for m in self.table[unit] if m is not mapping)
+            if rest:
+                self.table[unit] = rest
+            else:
+                del self.table[unit]
+
+    def find(self, address: int) -> Mapping | None:
+        for mapping in self.table.get(address >> self.shift, ()):
+            if mapping.base <= address < mapping.base + mapping.size:
+                return mapping
+        return None
+
+
+class Bus:
+    """Ports and memory-mapped devices of one machine. `ram` serves `phys_read` and `phys_write` only."""
+
+    def __init__(self, ram: GuestRam | None = None) -> None:
+        self._ram = ram
+        self._ports = _Space("ports", 0, 0x10000)
+        self._mmio = _Space("memory", 12, FOUR_GIB)
+        self._named: set[tuple[str, int]] = set()
+        self._busy: str | None = None
+        self.acknowledge: Callable[[], int] | None = None
+        """Who gives the vector when the processor takes INTR."""
+
+    # -- mapping
+
+    def map_ports(
+        self, base: int, count: int, read: Read, write: Write, *, max_width: int = 1, name: str = "device"
+    ) -> Mapping:
+        """Let `read(offset, width)` and `write(offset, width, value)` answer for `count` ports at `base`.
+
+        Raises ValueError for an overlap or a range outside the 64 Ki ports.
+        """
+        return self._ports.add(base, count, read, write, max_width, name)
+
+    def map_mmio(
+        self, base: int, size: int, read: Read, write: Write, *, max_width: int = 4, name: str = "device"
+    ) -> Mapping:
+        """The same for `size` bytes of physical memory. Raises ValueError for an overlap or beyond 4 GiB."""
+        return self._mmio.add(base, size, read, write, max_width, name)
+
+    def ignore(self, ports: range, why: str) -> Mapping:
+        """Say that deliberately nobody answers at `ports`: reads give all ones, writes are dropped, nothing is logged."""
+        return self.map_ports(ports.start, len(ports), _ones, _drop, max_width=4, name=why)
+
+    def ignore_mmio(self, base: int, size: int, why: str) -> Mapping:
+        """The same for physical memory."""
+        return self.map_mmio(base, size, _ones, _drop, max_width=4, name=why)
+
+    def map_lines(self) -> list[str]:
+        """The maps as text, one line a range, sorted."""
+        lines = []
+        for space in (self._ports, self._mmio):
+            digits = 4 if space is self._ports else 8
+            for m in sorted(space.mappings, key=lambda m: m.base):
+                lines.append(f"{space.what:6} {m.base:0{digits}x}-{m.base + m.size - 1:0{digits}x} {m.name}")
+        return lines
+
+    # -- accesses, called by the processor
+
+    def port_read(self, port: int, width: int) -> int:
+        """IN: `width` is 1, 2 or 4 bytes; all ones where nobody answers."""
+        return self._read(self._ports, port, width)
+
+    def port_write(self, port: int, width: int, value: int) -> None:
+        """OUT: bits of `value` above the width are ignored."""
+        self._write(self._ports, port, width, value)
+
+    def mmio_read(self, paddr: int, width: int) -> int:
+        """A load from a physical address that no RAM or ROM region holds."""
+        return self._read(self._mmio, paddr, width)
+
+    def mmio_write(self, paddr: int, width: int, value: int) -> None:
+        """A store to a physical address that no RAM or ROM region holds."""
+        self._write(self._mmio, paddr, width, value)
+
+    def interrupt_acknowledge(self) -> int:
+        """The vector (0..255) of the interrupt that INTR announces."""
+        if self.acknowledge is None:
+            return 0xFF
+        try:
+            return self.acknowledge() & 0xFF
+        except Exception as error:
+            raise DeviceError(f"interrupt acknowledge: {type(error).__name__}: {error}") from error
+
+    def _read(self, space: _Space, address: int, width: int) -> int:
+        mapping = space.find(address)
+        if mapping is not None and width <= mapping.max_width and not address & (width - 1):
+            offset = address - mapping.base
+            if offset + width <= mapping.size:
+                return self._call_read(mapping, offset, width)
+        if mapping is None and self._is_hole(space, address, width):
+            return MASK[width]
+        part = 1
+        if mapping is not None and not address & (width - 1) and address - mapping.base + width <= mapping.size:
+            part = mapping.max_width
+        value = 0
+        for i in range(0, width, part):
+            where = (address + i) % space.limit
+            if part == 1:
+                owner = space.find(where)
+                if owner is None:
+                    self._missing(space, where, "read")
+                    piece = 0xFF
+                else:
+                    piece = self._call_read(owner, where - owner.base, 1)
+            else:
+                assert mapping is not None
+                piece = self._call_read(mapping, where - mapping.base, part)
+            value |= piece << (8 * i)
+        return value
+
+    def _write(self, space: _Space, address: int, width: int, value: int) -> None:
+        value &= MASK[width]
+        mapping = space.find(address)
+        if mapping is not None and width <= mapping.max_width and not address & (width - 1):
+            offset = address - mapping.base
+            if offset + width <= mapping.size:
+                self._call_write(mapping, offset, width, value)
+                return
+        if mapping is None and self._is_hole(space, address, width):
+            return
+        part = 1
+        if mapping is not None and not address & (width - 1) and address - mapping.base + width <= mapping.size:
+            part = mapping.max_width
+        for i in range(0, width, part):
+            where = (address + i) % space.limit
+            piece = value >> (8 * i) & MASK[part]
+            owner = space.find(where)
+            if owner is None:
+                self._missing(space, where, "written")
+            else:
+                self._call_write(owner, where - owner.base, part, piece)
+
+    def _is_hole(self, space: _Space, address: int, width: int) -> bool:
+        """True, and named in the log, if none of the bytes has an owner."""
+        if any(space.find((address + i) % space.limit) is not None for i in range(1, width)):
+            return False
+        self._missing(space, address, "touched")
+        return True
+
+    def _missing(self, space: _Space, address: int, how: str) -> None:
+        key = (space.what, address if space is self._ports else address >> 12)
+        if key not in self._named and len(self._named) < 4096:
+            self._named.add(key)
+            UNIMP.info("%s %#x: nobody answers (first %s)", space.what, address, how)
+
+    def _call_read(self, mapping: Mapping, offset: int, width: int) -> int:
+        if self._busy is not None:
+            raise DeviceError(f"{mapping.name} was read from inside {self._busy}")
+        self._busy = mapping.name
+        try:
+            return mapping.read(offset, width) & MASK[width]
+        except DeviceError:
+            raise
+        except Exception as error:
+            raise DeviceError(
+                f"{mapping.name}: read of {width} bytes at offset {offset:#x}: {type(error).__name__}: {error}"
+            ) from error
+        finally:
+            self._busy = None
+
+    def _call_write(self, mapping: Mapping, offset: int, width: int, value: int) -> None:
+        if self._busy is not None:
+            raise DeviceError(f"{mapping.name} was written from inside {self._busy}")
+        self._busy = mapping.name
+        try:
+            mapping.write(offset, width, value)
+        except DeviceError:
+            raise
+        except Exception as error:
+            raise DeviceError(
+                f"{mapping.name}: write of {width} bytes at offset {offset:#x}: {type(error).__name__}: {error}"
+            ) from error
+        finally:
+            self._busy = None
+
+    # -- the whole physical address space, for firmware services and debuggers
+
+    def phys_read(self, paddr: int, length: int) -> bytes:
+        """Read physical memory as the processor would, device memory byte by byte."""
+        parts = []
+        for address, count, region in self._memory().pieces(paddr, length):
+            if region is None or region.kind == Kind.MMIO:
+                parts.append(bytes(self.mmio_read(address + i, 1) for i in range(count)))
+            else:
+                start = region.offset + address - region.paddr
+                parts.append(bytes(self._memory().view[start : start + count]))
+        return b"".join(parts)
+
+    def phys_write(self, paddr: int, data: bytes) -> None:
+        """Write physical memory as the processor would; ROM drops it."""
+        ram = self._memory()
+        done = 0
+        for address, count, region in ram.pieces(paddr, len(data)):
+            piece = data[done : done + count]
+            if region is None or region.kind == Kind.MMIO:
+                for i, byte in enumerate(piece):
+                    self.mmio_write(address + i, 1, byte)
+            elif region.kind != Kind.ROM:
+                start = region.offset + address - region.paddr
+                ram.view[start : start + count] = piece
+                ram.written(address, count)
+            done += count
+
+    def _memory(self) -> GuestRam:
+        if self._ram is None:
+            raise ValueError("this bus has no memory")
+        return self._ram
+
+
+def _ones(offset: int, width: int) -> int:
+    return MASK[width]
+
+
+def _drop(offset: int, width: int, value: int) -> None:
+    pass

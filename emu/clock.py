@@ -1,0 +1,168 @@
+"""Virtual time, timers and the pace at which time is let through. No other module may import `time`.
+
+Virtual time is a whole number of nanoseconds: ten for each retired instruction, plus what a halted processor skipped.
+Devices see `now` and `timer` (`devices.contracts.Clock`); the machine loop asks `budget`, `fire` and `skip_to`.
+The wall clock only decides how long an idle machine sleeps, never what the guest computes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from heapq import heappop, heappush
+from typing import Protocol
+
+from emu.cpu import NS_PER_INSN
+
+FIRES_WITHOUT_PROGRESS = 100_000
+
+
+class TimeSource(Protocol):
+    """The part of a processor that keeps time."""
+
+    icount: int
+    time_offset: int
+
+    def stop(self) -> None: ...
+
+
+class Timer:
+    """One deadline; made by `Clock.timer`."""
+
+    def __init__(self, clock: Clock, name: str, callback: Callable[[], None], order: int, background: bool) -> None:
+        self.name = name
+        self.deadline: int | None = None
+        """Absolute virtual ns, or None while idle."""
+        self.callback = callback
+        self.order = order
+        self.background = background
+        self._clock = clock
+
+    def arm(self, deadline: int) -> None:
+        """Fire once at `deadline` (absolute virtual ns; the past means at the next instruction)."""
+        self.deadline = deadline
+        self._clock._armed(self, deadline)
+
+    def cancel(self) -> None:
+        """Go idle."""
+        self.deadline = None
+
+
+class Clock:
+    """Virtual time of one machine.
+
+    Callbacks run between instructions, at the first instruction count whose time reaches the deadline, ordered by
+    (deadline, creation). A background timer (one that only watches the guest) does not keep a halted machine alive.
+    """
+
+    def __init__(self, source: TimeSource) -> None:
+        self._source = source
+        self._heap: list[tuple[int, int, Timer]] = []
+        self._count = 0
+        self._slice_end = -1
+
+    def now(self) -> int:
+        """Virtual ns since power-on; exact inside callbacks."""
+        return self._source.icount * NS_PER_INSN + self._source.time_offset
+
+    def timer(self, name: str, callback: Callable[[], None], *, background: bool = False) -> Timer:
+        """A new idle timer."""
+        self._count += 1
+        return Timer(self, name, callback, self._count, background)
+
+    def _armed(self, timer: Timer, deadline: int) -> None:
+        heappush(self._heap, (deadline, timer.order, timer))
+        if deadline < self._slice_end:
+            self._source.stop()
+
+    def _clean(self) -> None:
+        """Drop entries at the top that were cancelled or armed anew."""
+        heap = self._heap
+        while heap and heap[0][2].deadline != heap[0][0]:
+            heappop(heap)
+        if len(heap) > 64 and len(heap) > 8 * self._count:
+            live = {(t.deadline, t.order): t for deadline, _, t in heap if t.deadline == deadline}
+            heap[:] = sorted((deadline, order, t) for (deadline, order), t in live.items() if deadline is not None)
+
+    def next_deadline(self) -> int | None:
+        """When the next timer fires, background ones included."""
+        self._clean()
+        return self._heap[0][0] if self._heap else None
+
+    def next_wakeup(self) -> int | None:
+        """When the next timer of a device fires: the only thing inside that can end a halt."""
+        self._clean()
+        times = [deadline for deadline, _, t in self._heap if t.deadline == deadline and not t.background]
+        return min(times, default=None)
+
+    def budget(self, limit: int) -> int:
+        """Instructions to run before a timer is due, at most `limit`; 0 if one is due already."""
+        deadline = self.next_deadline()
+        now = self.now()
+        if deadline is not None:
+            limit = min(limit, max(0, -((now - deadline) // NS_PER_INSN)))
+        self._slice_end = now + limit * NS_PER_INSN
+        return limit
+
+    def fire(self) -> None:
+        """Run the callbacks of all timers that are due."""
+        self._slice_end = -1
+        now = self.now()
+        for _ in range(FIRES_WITHOUT_PROGRESS):
+            self._clean()
+            if not self._heap or self._heap[0][0] > now:
+                return
+            timer = heappop(self._heap)[2]
+            timer.deadline = None
+            timer.callback()
+        raise RuntimeError(f"timer {timer.name} keeps firing without time passing")
+
+    def skip_to(self, deadline: int) -> None:
+        """Let a halted machine's time jump; never backwards."""
+        now = self.now()
+        if deadline > now:
+            self._source.time_offset += deadline - now
+
+    def across_reset(self, reset: Callable[[], None]) -> None:
+        """Run something that sets the instruction count back to zero, and let virtual time go on."""
+        now = self.now()
+        reset()
+        self._source.time_offset = now - self._source.icount * NS_PER_INSN
+
+
+class Pacer:
+    """Keeps virtual time from running ahead of the wall while the guest idles (`--clock paced`).
+
+    A guest that fell behind by more than `MAX_LAG` seconds is forgiven rather than rushed.
+    """
+
+    MAX_LAG = 0.5
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._wall = wall()
+        self._virtual = clock.now()
+
+    def ahead(self, deadline: int) -> float:
+        """Seconds to wait until virtual time `deadline` (ns) may pass; 0 or less: none."""
+        due = self._wall + (deadline - self._virtual) / 1e9
+        wait = due - wall()
+        if wait < -self.MAX_LAG:
+            self._wall = wall()
+            self._virtual = deadline
+        return wait
+
+    def reached(self) -> int:
+        """The virtual time in ns that the wall clock has reached."""
+        return self._virtual + int((wall() - self._wall) * 1e9)
+
+
+def wall() -> float:
+    """Seconds of wall time from an arbitrary start; never goes back."""
+    return time.monotonic()
+
+
+def calendar(utc: bool = True) -> tuple[int, int, int, int, int, int]:
+    """The host's date: year, month, day, hour, minute, second."""
+    now = time.gmtime() if utc else time.localtime()
+    return now.tm_year, now.tm_mon, now.tm_mday, now.tm_hour, now.tm_min, now.tm_sec

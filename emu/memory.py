@@ -1,0 +1,237 @@
+"""Guest memory: one buffer that C, memoryview and numpy all see, and the map of which physical addresses lie in it.
+
+The buffer starts with RAM (physical address = offset) and ends with the flash at the top of 4 GiB. The processor reads
+`regions` to fill its TLB; what no region covers goes to the bus. Devices reach RAM through `Dma` only.
+The PC's map of the first MiB follows the i440FX data sheet, section "System Address Map".
+"""
+
+from __future__ import annotations
+
+import mmap
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+PAGE = 4096
+FOUR_GIB = 1 << 32
+MAX_RAM = 0xE0000000
+"""3.5 GiB: above it lies the PCI hole."""
+
+TEXT_WINDOW = 0xB8000
+TEXT_WINDOW_SIZE = 0x8000
+
+_MAP_NORESERVE = 0x4000  # Linux; the mmap module names it only from Python 3.13 on
+
+
+class Kind(IntEnum):
+    """How the processor treats a region."""
+
+    RAM = 0
+    ROM = 1  # reads and fetches come from the buffer, writes are dropped
+    DIRECT = 2  # device memory that at the moment behaves as RAM
+    MMIO = 3  # every access goes to the bus
+
+
+class Region(NamedTuple):
+    """`size` bytes at physical `paddr`, kept at `offset` in the buffer. All three are multiples of 4 KiB."""
+
+    paddr: int
+    size: int
+    offset: int
+    kind: Kind
+
+
+def buffer_length(size: int, rom_size: int) -> int:
+    """Bytes of buffer that a GuestRam of these sizes needs."""
+    return size + rom_size
+
+
+class GuestRam:
+    """RAM of `size` bytes and flash of `rom_size` bytes that ends at 4 GiB; both are rounded up to 4 KiB.
+
+    Untouched pages cost nothing. `buffer` may be any writable buffer of `buffer_length` bytes, for an engine that wants
+    its own mapping (guard pages). Raises ValueError for sizes outside 1 MiB..3.5 GiB and 0..16 MiB, and MemoryError or
+    OSError if the host has no address space left.
+    """
+
+    def __init__(self, size: int, rom_size: int = 0, *, buffer: Any = None) -> None:
+        size = -(-size // PAGE) * PAGE
+        rom_size = -(-rom_size // PAGE) * PAGE
+        if not 1 << 20 <= size <= MAX_RAM:
+            raise ValueError(f"RAM must be 1 MiB to 3584 MiB, not {size / (1 << 20):g} MiB")
+        if not 0 <= rom_size <= 16 << 20:
+            raise ValueError(f"a BIOS may have at most 16 MiB, not {rom_size} bytes")
+        self.size = size
+        self.rom_size = rom_size
+        length = buffer_length(size, rom_size)
+        if buffer is None:
+            buffer = mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
+        self.buffer = buffer
+        self.view: memoryview = memoryview(buffer)
+        if self.view.readonly or self.view.nbytes != length:
+            raise ValueError(f"expected a writable buffer of {length} bytes")
+        self.direct = False
+        self.on_remap: list[Callable[[], None]] = []
+        self.on_write: list[Callable[[int, int], None]] = []
+        """Called with (paddr, length) after memory changed other than by the processor."""
+        self.regions: list[Region] = []
+        self._starts: list[int] = []
+        self._place(
+            [
+                Region(0, 0xA0000, 0, Kind.RAM),
+                Region(0xA0000, 0x20000, 0xA0000, Kind.MMIO),
+                Region(0xC0000, 0x40000, 0xC0000, Kind.ROM),
+            ]
+        )
+        if size > 1 << 20:
+            self._place([*self.regions, Region(1 << 20, size - (1 << 20), 1 << 20, Kind.RAM)])
+        if rom_size:
+            self._place([*self.regions, Region(FOUR_GIB - rom_size, rom_size, size, Kind.ROM)])
+
+    @property
+    def array(self) -> NDArray[np.uint8]:
+        """The whole buffer as a numpy array of bytes, shared and writable."""
+        import numpy
+
+        return numpy.frombuffer(self.buffer, dtype=numpy.uint8)
+
+    def _place(self, regions: list[Region]) -> None:
+        """Sort, join neighbours that continue one another, and store."""
+        joined: list[Region] = []
+        for region in sorted(regions):
+            last = joined[-1] if joined else None
+            if (
+                last is not None
+                and last.kind == region.kind
+                and last.paddr + last.size == region.paddr
+                and last.offset + last.size == region.offset
+            ):
+                joined[-1] = last._replace(size=last.size + region.size)
+            else:
+                joined.append(region)
+        self.regions[:] = joined
+        self._starts = [region.paddr for region in joined]
+
+    def set_kind(self, paddr: int, size: int, kind: Kind) -> None:
+        """Let `size` bytes at `paddr`, all of them already in some region, be treated as `kind` from now on.
+
+        Raises ValueError for a range that is not made of whole pages or not wholly in the map.
+        """
+        if paddr % PAGE or size % PAGE or size <= 0:
+            raise ValueError(f"{paddr:#x}+{size:#x} is not made of whole pages")
+        end = paddr + size
+        result: list[Region] = []
+        covered = 0
+        for region in self.regions:
+            low, high = max(region.paddr, paddr), min(region.paddr + region.size, end)
+            if low >= high:
+                result.append(region)
+                continue
+            covered += high - low
+            for part_low, part_high, part_kind in (
+                (region.paddr, low, region.kind),
+                (low, high, kind),
+                (high, region.paddr + region.size, region.kind),
+            ):
+                if part_low < part_high:
+                    offset = region.offset + part_low - region.paddr
+                    result.append(Region(part_low, part_high - part_low, offset, part_kind))
+        if covered != size:
+            raise ValueError(f"{paddr:#x}+{size:#x} is not wholly in the memory map")
+        before = list(self.regions)
+        self._place(result)
+        if self.regions != before:
+            for callback in self.on_remap:
+                callback()
+
+    def set_direct(self, direct: bool) -> None:
+        """Switch the VGA text window at 0xB8000 between plain memory (True) and device accesses (False)."""
+        if direct != self.direct:
+            self.direct = direct
+            self.set_kind(TEXT_WINDOW, TEXT_WINDOW_SIZE, Kind.DIRECT if direct else Kind.MMIO)
+
+    def find(self, paddr: int) -> Region | None:
+        """The region that holds a physical address."""
+        index = bisect_right(self._starts, paddr) - 1
+        if index >= 0:
+            region = self.regions[index]
+            if paddr < region.paddr + region.size:
+                return region
+        return None
+
+    def pieces(self, paddr: int, length: int) -> Iterator[tuple[int, int, Region | None]]:
+        """Cut a physical range, wrapped at 4 GiB, at region edges: (address, length, region or None)."""
+        while length > 0:
+            paddr &= FOUR_GIB - 1
+            index = bisect_right(self._starts, paddr) - 1
+            region = self.regions[index] if index >= 0 else None
+            if region is not None and paddr >= region.paddr + region.size:
+                region = None
+            if region is not None:
+                end = region.paddr + region.size
+            elif index + 1 < len(self.regions):
+                end = self.regions[index + 1].paddr
+            else:
+                end = FOUR_GIB
+            count = min(length, end - paddr)
+            yield paddr, count, region
+            paddr += count
+            length -= count
+
+    def load(self, paddr: int, data: bytes) -> None:
+        """Put an image into RAM or ROM before the guest runs. Raises ValueError if part of it has no memory."""
+        for _address, _count, region in self.pieces(paddr, len(data)):
+            if region is None or region.kind == Kind.MMIO:
+                raise ValueError(f"{len(data)} bytes at {paddr:#x} do not fit in memory")
+        done = 0
+        for address, count, region in self.pieces(paddr, len(data)):
+            if region is not None:
+                start = region.offset + address - region.paddr
+                self.view[start : start + count] = data[done : done + count]
+            done += count
+        self.written(paddr, len(data))
+
+    def written(self, paddr: int, length: int) -> None:
+        """Tell everyone who keeps something derived from memory."""
+        for callback in self.on_write:
+            callback(paddr, length)
+
+
+class Dma:
+    """The bounded view of memory that devices get (`devices.contracts.GuestMemory`).
+
+    Outside RAM reads give 0xFF and writes are dropped; ROM reads but does not write. It never reaches a device.
+    """
+
+    def __init__(self, ram: GuestRam) -> None:
+        self._ram = ram
+
+    def read(self, addr: int, length: int) -> bytes:
+        """`length` bytes at physical address `addr`."""
+        ram = self._ram
+        if addr >= 0x100000 and addr + length <= ram.size:
+            return bytes(ram.view[addr : addr + length])
+        parts = []
+        for address, count, region in ram.pieces(addr, length):
+            if region is None or region.kind == Kind.MMIO:
+                parts.append(b"\xff" * count)
+            else:
+                start = region.offset + address - region.paddr
+                parts.append(bytes(ram.view[start : start + count]))
+        return b"".join(parts)
+
+    def write(self, addr: int, data: bytes) -> None:
+        """Store `data` at physical address `addr`."""
+        ram = self._ram
+        done = 0
+        for address, count, region in ram.pieces(addr, len(data)):
+            if region is not None and region.kind in (Kind.RAM, Kind.DIRECT):
+                start = region.offset + address - region.paddr
+                ram.view[start : start + count] = data[done : done + count]
+                ram.written(address, count)
+            done += count
