@@ -1,7 +1,8 @@
 """The host halves of devices: where disk bytes live and where console bytes go.
 
-ATA and floppy controllers talk to a `Disk`, serial ports and debug ports to a `Console`. A `Disk` reports every trouble
-of the host as `OSError`; the controller turns it into the error its manual describes and the guest carries on.
+ATA and floppy controllers talk to a `Disk`, serial ports and debug ports to a `Console` (both in devices.contracts). A
+`Disk` reports every trouble of the host as `OSError`; the controller turns it into the error its manual describes and
+the guest carries on.
 Files are read and written with `pread`/`pwrite` and never mapped, so that a file that shrinks is an error and not a signal.
 """
 
@@ -10,44 +11,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Protocol
 
-__all__ = ["SECTOR", "Console", "Disk", "MemoryConsole", "MemoryDisk", "OverlayDisk", "RawDisk"]
+from devices.contracts import Disk
+
+__all__ = ["SECTOR", "MemoryConsole", "MemoryDisk", "OverlayDisk", "RawDisk"]
 
 SECTOR = 512
-
-
-class Disk(Protocol):
-    """A row of bytes that a controller divides into sectors.
-
-    `size` is in bytes and a multiple of 512; bytes between the end of the host data and `size` read as zeros.
-    """
-
-    @property
-    def size(self) -> int: ...
-
-    @property
-    def read_only(self) -> bool: ...
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Exactly `length` bytes from byte `offset`. Raises OSError."""
-        ...
-
-    def write(self, offset: int, data: bytes) -> None:
-        """Store all of `data` at byte `offset`. Raises OSError, PermissionError when read-only."""
-        ...
-
-    def flush(self) -> None:
-        """Return once everything written is on stable storage. Raises OSError."""
-        ...
-
-
-class Console(Protocol):
-    """The host half of a serial port or debug console."""
-
-    def send(self, data: bytes) -> None:
-        """Take bytes that the guest wrote."""
-        ...
 
 
 def _whole_sectors(length: int) -> int:
