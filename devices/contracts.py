@@ -91,3 +91,14 @@ class NullConsole:
 
     def send(self, data: bytes) -> None:
         """Drop the bytes."""
+
+
+class Wire:
+    """A line whose far end is a method of a device."""
+
+    def __init__(self, changed: Callable[[bool], object]) -> None:
+        self._changed = changed
+
+    def set(self, level: bool) -> None:
+        """Pass the level on."""
+        self._changed(level)

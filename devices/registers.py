@@ -98,7 +98,7 @@ class Register:
 
 
 class Bank:
-    """The registers in `size` bytes of a device's address range; each is `width` bytes wide unless it says otherwise."""
+    """The registers in `size` bytes of an address range; each is `width` bytes wide unless it says otherwise."""
 
     def __init__(self, size: int, width: int = 1) -> None:
         if size < 1 or width not in (1, 2, 4):
@@ -137,7 +137,7 @@ class Bank:
         unmodelled: int = 0,
         width: int | None = None,
     ) -> Register:
-        """Declare plain storage. `mask` are the bits a guest may write (default all), `unmodelled` those that have no effect."""
+        """Declare plain storage. A guest may write the bits in `mask` (default all); `unmodelled` ones do nothing."""
         width = width or self.width
         self._claim(offset, name, width)
         if offset in self.registers:
