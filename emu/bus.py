@@ -185,23 +185,16 @@ class Bus:
                 return self._call_read(mapping, offset, width)
         if mapping is None and self._is_hole(space, address, width):
             return MASK[width]
-        part = 1
-        if mapping is not None and not address & (width - 1) and address - mapping.base + width <= mapping.size:
-            part = mapping.max_width
+        part = _part(mapping, address, width)
         value = 0
         for i in range(0, width, part):
             where = (address + i) % space.limit
-            if part == 1:
-                owner = space.find(where)
-                if owner is None:
-                    self._missing(space, where, "read")
-                    piece = 0xFF
-                else:
-                    piece = self._call_read(owner, where - owner.base, 1)
+            owner = space.find(where)
+            if owner is None:
+                self._missing(space, where, "read")
+                value |= 0xFF << (8 * i)
             else:
-                assert mapping is not None
-                piece = self._call_read(mapping, where - mapping.base, part)
-            value |= piece << (8 * i)
+                value |= self._call_read(owner, where - owner.base, part) << (8 * i)
         return value
 
     def _write(self, space: _Space, address: int, width: int, value: int) -> None:
@@ -214,9 +207,7 @@ class Bus:
                 return
         if mapping is None and self._is_hole(space, address, width):
             return
-        part = 1
-        if mapping is not None and not address & (width - 1) and address - mapping.base + width <= mapping.size:
-            part = mapping.max_width
+        part = _part(mapping, address, width)
         for i in range(0, width, part):
             where = (address + i) % space.limit
             piece = value >> (8 * i) & MASK[part]
@@ -301,6 +292,13 @@ class Bus:
         if self._ram is None:
             raise ValueError("this bus has no memory")
         return self._ram
+
+
+def _part(mapping: Mapping | None, address: int, width: int) -> int:
+    """The width of the accesses that one which `mapping` does not take whole is split into."""
+    if mapping is None or address & (width - 1) or address - mapping.base + width > mapping.size:
+        return 1
+    return mapping.max_width
 
 
 def _ones(offset: int, width: int) -> int:

@@ -1,0 +1,840 @@
+"""The command line of `emu run` and of the drop-in names `emu-system-*`.
+
+QEMU's options with one dash or two, plus our own long ones. `parse` turns a list of words into a `Config`, which is plain
+data; nothing is opened here. What QEMU has and Emu has not yet is accepted with one warning (`--strict`: an error).
+Syntax and defaults follow the QEMU manual, "Invocation".
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+VERSION = "0.1.0"
+
+MACHINES = {
+    "pc": "PC with i440FX, PIIX3 and one processor (default)",
+}
+CPUS = {
+    "486": "Intel 486DX4, with CPUID",
+    "pentium": "Intel Pentium with 4 MiB pages, CMPXCHG8B and RDTSC",
+    "pentium3": "Intel Pentium III: CMOV, PAE, MMX, SSE, SYSENTER",
+    "qemu32": "Pentium III with SSE2, as QEMU's model of that name (default)",
+}
+DEVICES: dict[str, dict[str, str]] = {
+    "isa-debug-exit": {"iobase": "first port (default 0x501)", "iosize": "number of ports (default 2)"},
+    "isa-debugcon": {"iobase": "port (default 0xe9)", "chardev": "id of the -chardev that shows the output"},
+    "ide-hd": {"drive": "id of a -drive with if=none", "bus": "ide.0 or ide.1", "unit": "0 or 1"},
+    "ide-cd": {"drive": "id of a -drive with if=none", "bus": "ide.0 or ide.1", "unit": "0 or 1"},
+}
+# Devices of QEMU that Emu does not model yet: a warning rather than "unknown".
+FOREIGN_DEVICES = re.compile(
+    r"^(virtio-|e1000|rtl8139|ne2k_|pcnet|i82|vmxnet3|usb-|.*-?(x?hci)|nvme|ahci|lsi|megasas|ivshmem|sga$|pvpanic|"
+    r"i6300esb|ib700|tpm-|VGA$|cirrus-vga|bochs-display|vmware-svga|qxl|isa-(serial|parallel|vga|ide|fdc)|pci-|"
+    r"piix|ich9-|intel-|AC97|ES1370|sb16|adlib|gus|hda-|scsi-|floppy$|edu$|loader$|vmcoreinfo|smbus-|ioh|x3130|xio)"
+)
+DEBUG_CATEGORIES = {
+    "in_asm": "each instruction when it is first decoded",
+    "exec": "each block that runs",
+    "int": "interrupts and exceptions",
+    "cpu": "registers before each block",
+    "cpu_reset": "registers at each reset",
+    "mmu": "page walks that fault",
+    "unimp": "what the guest touched and Emu does not model",
+    "guest_errors": "what the guest did that no manual allows",
+    "io": "port accesses of devices that log them",
+}
+ACCELS = ("auto", "interp", "reference")
+KEYED = re.compile(r"^[A-Za-z0-9_.-]+=")
+
+
+class UsageError(Exception):
+    """What the person asked for cannot be done. The text is one line; the exit status is 1."""
+
+
+class ShowAndExit(Exception):
+    """The person asked for a list or for help. The text goes to stdout; the exit status is 0."""
+
+
+@dataclass
+class Chardev:
+    """A host end for bytes: `kind` is stdio, file, null or none."""
+
+    kind: str
+    path: str = ""
+    mux: bool = False
+
+
+@dataclass
+class Drive:
+    """One disk. `interface` is ide or floppy; `index` counts over both IDE channels (or both floppies)."""
+
+    file: str | None
+    interface: str = "ide"
+    index: int | None = None
+    media: str = "disk"
+    format: str | None = None
+    snapshot: bool = False
+    read_only: bool = False
+    id: str | None = None
+    positional: bool = False
+
+
+@dataclass
+class Config:
+    """What the command line asks for."""
+
+    machine: str = "pc"
+    cpu: str = "qemu32"
+    memory: int = 128 << 20
+    kernel: str | None = None
+    initrd: str | None = None
+    append: str = ""
+    bios: str | None = None
+    drives: list[Drive] = field(default_factory=list)
+    boot: str = ""
+    boot_menu: bool = False
+    snapshot: bool = False
+    serial: list[Chardev] = field(default_factory=list)
+    debugcon: Chardev | None = None
+    chardevs: dict[str, Chardev] = field(default_factory=dict)
+    devices: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    fw_cfg: list[tuple[str, str | None, str | None]] = field(default_factory=list)
+    nographic: bool = False
+    nodefaults: bool = False
+    display: str | None = None
+    no_reboot: bool = False
+    no_shutdown: bool = False
+    debug: list[str] = field(default_factory=list)
+    logfile: str | None = None
+    name: str = ""
+    rtc: str | None = None
+    escape: int = 0x01
+    strict: bool = False
+    script: list[tuple[str, str]] = field(default_factory=list)
+    timeout: float | None = None
+    max_insns: int | None = None
+    stats: bool = False
+    accel: str = "auto"
+    clock: str | None = None
+    dump_screen: bool = False
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, text: str) -> None:
+        """Keep a warning, once. With `--strict` raises UsageError when parsing ends."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+
+def shown(text: str) -> str:
+    """A name from outside on one printable line, at most 200 characters."""
+    out = "".join(c if c.isprintable() and not "\ud800" <= c <= "\udfff" else _escape(c) for c in text[:400])
+    return out if len(out) <= 200 else out[:197] + "..."
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return char.encode("unicode_escape", "backslashreplace").decode("ascii", "replace")
+
+
+def nearest(word: str, names: Iterable[str]) -> str | None:
+    """The known name that a misspelt one most resembles."""
+    found = difflib.get_close_matches(word, sorted(names), 1, 0.5)
+    return found[0] if found else None
+
+
+def unknown(what: str, word: str, names: Iterable[str], prefix: str = "") -> UsageError:
+    """The error for a name nobody knows, with the nearest one that somebody does."""
+    names = sorted(names)
+    guess = nearest(word, names)
+    if guess is not None:
+        return UsageError(f"unknown {what} {prefix}{shown(word)}; did you mean {prefix}{guess}?")
+    known = f"; known: {', '.join(names)}" if len(names) <= 12 else ""
+    return UsageError(f"unknown {what} {prefix}{shown(word)}{known}")
+
+
+# -- small syntaxes
+
+
+def split_commas(text: str) -> list[str]:
+    """Split at single commas; a doubled comma stands for one."""
+    parts = [""]
+    i = 0
+    while i < len(text):
+        if text[i] == "," and text[i + 1 : i + 2] == ",":
+            parts[-1] += ","
+            i += 1
+        elif text[i] == ",":
+            parts.append("")
+        else:
+            parts[-1] += text[i]
+        i += 1
+    return parts
+
+
+def keyed(text: str, what: str, first: str | None = None) -> dict[str, str]:
+    """`a=1,b=2` as a dict. A first part without "=" is the value of key `first`, others mean "on"."""
+    result: dict[str, str] = {}
+    for i, part in enumerate(split_commas(text)):
+        if i == 0 and first is not None and not KEYED.match(part):
+            result[first] = part
+        elif "=" in part:
+            key, value = part.split("=", 1)
+            result[key] = value
+        elif part.startswith("no") and len(part) > 2:
+            result[part[2:]] = "off"
+        elif part:
+            result[part] = "on"
+    return result
+
+
+def number(text: str, what: str, low: int = 0, high: int = (1 << 63) - 1) -> int:
+    """A decimal, 0x or 0-octal-free integer in low..high."""
+    if not re.fullmatch(r"0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20}", text):
+        raise UsageError(f"{what}: expected a number, found '{shown(text)}'")
+    value = int(text, 16) if text[:2] in ("0x", "0X") else int(text, 10)
+    if not low <= value <= high:
+        raise UsageError(f"{what}: expected {low} to {high}, found {shown(text)}")
+    return value
+
+
+def memory_size(text: str) -> int:
+    """A size in bytes from `64`, `64M`, `1G`, `512K`; a bare number is MiB."""
+    match = re.fullmatch(r"([0-9]{1,12})(\.[0-9]{1,6})?([bBkKmMgGtT]?)", text)
+    if match is None:
+        raise UsageError(f"-m: expected a size such as 64, 64M or 1G, found '{shown(text)}'")
+    shift = {"b": 0, "k": 10, "m": 20, "": 20, "g": 30, "t": 40}[match[3].lower()]
+    whole = int(match[1]) << shift
+    if match[2]:
+        whole += int(match[2][1:]) * (1 << shift) // 10 ** (len(match[2]) - 1)
+    if not 1 << 20 <= whole <= 3584 << 20:
+        raise UsageError(f"-m: expected 1 MiB to 3584 MiB, found '{shown(text)}'")
+    return whole
+
+
+def switch(text: str, what: str) -> bool:
+    """on/off and their synonyms."""
+    if text in ("on", "yes", "true", "y"):
+        return True
+    if text in ("off", "no", "false", "n"):
+        return False
+    raise UsageError(f"{what}: expected on or off, found '{shown(text)}'")
+
+
+def seconds(text: str) -> float:
+    """A duration: `60`, `60s`, `2m`, `1h`, `0.5`, `250ms`."""
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)?", text)
+    if match is None:
+        raise UsageError(f"--timeout: expected seconds such as 60, 60s or 2m, found '{shown(text)}'")
+    return float(match[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}[match[2] or "s"]
+
+
+_SEND_ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|.)", re.DOTALL)
+_SEND_CHARS = {"n": "\n", "t": "\t", "r": "\r", "e": "\x1b", "b": "\b", "0": "\0", "\\": "\\"}
+
+
+def unescape(text: str) -> str:
+    r"""Replace \n \t \r \e \b \0 \\ and \xNN; any other backslash stays as it is."""
+
+    def one(match: re.Match[str]) -> str:
+        body = match[1]
+        if len(body) == 3:
+            return chr(int(body[1:], 16))
+        return _SEND_CHARS.get(body, match[0])
+
+    return _SEND_ESCAPE.sub(one, text)
+
+
+_NOT_YET_CHARDEVS = ("vc", "pty", "tcp", "udp", "unix", "telnet", "websocket", "pipe", "con", "braille", "socket")
+_NOT_YET_CHARDEVS += ("msmouse", "parport", "parallel", "ringbuf", "spicevmc", "serial", "tty", "stdin", "testdev")
+
+
+def chardev(config: Config, text: str, what: str) -> Chardev:
+    """`stdio`, `mon:stdio`, `file:PATH`, `null`, `none`, `chardev:ID`."""
+    if text == "help":
+        raise ShowAndExit("stdio\nmon:stdio\nfile:PATH\nnull\nnone\nchardev:ID")
+    mux = text.startswith("mon:")
+    base = text[4:] if mux else text
+    if base == "stdio":
+        return Chardev("stdio", mux=mux)
+    if base in ("null", "none"):
+        return Chardev(base)
+    if base.startswith("file:") and len(base) > 5:
+        return Chardev("file", base[5:])
+    if base.startswith("chardev:"):
+        name = base[8:]
+        if name not in config.chardevs:
+            raise unknown("chardev", name, config.chardevs)
+        return config.chardevs[name]
+    kind = re.split("[:,]", base, maxsplit=1)[0]
+    if kind in _NOT_YET_CHARDEVS or base.startswith("/dev/"):
+        config.warn(f"{what} {shown(text)}: not available yet; using null")
+        return Chardev("null")
+    raise unknown("character device", text, ("stdio", "mon:stdio", "file:PATH", "null", "none"))
+
+
+# -- options
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: its argument's name (empty: none), a line of help, and what it does to a Config."""
+
+    names: tuple[str, ...]
+    argument: str
+    help: str
+    action: Callable[[Config, str], None]
+
+
+def _set(attribute: str, convert: Callable[[str], object] = str) -> Callable[[Config, str], None]:
+    def action(config: Config, value: str) -> None:
+        setattr(config, attribute, convert(value))
+
+    return action
+
+
+def _flag(attribute: str) -> Callable[[Config, str], None]:
+    return lambda config, value: setattr(config, attribute, True)
+
+
+def _quiet(config: Config, value: str) -> None:
+    """An option whose wish is already the case."""
+
+
+def _listed(names: dict[str, str], title: str) -> ShowAndExit:
+    width = max(len(name) for name in names)
+    return ShowAndExit("\n".join([title, *(f"{name:{width}}  {text}" for name, text in names.items())]))
+
+
+def _machine(config: Config, value: str) -> None:
+    props = keyed(value, "-M", "type")
+    name = props.pop("type", config.machine)
+    if name in ("help", "?"):
+        raise _listed(MACHINES, "Supported machines are:")
+    if re.fullmatch(r"pc-i440fx-[0-9.]+|pc-[0-9.]+", name):
+        name = "pc"
+    if name not in MACHINES:
+        raise unknown("machine", name, MACHINES)
+    config.machine = name
+    for key, text in props.items():
+        if key == "accel":
+            _accel(config, text)
+        elif key not in ("usb", "vmport", "smm", "graphics") or text != "off":
+            config.warn(f"-M {shown(key)}={shown(text)}: not available yet; ignored")
+
+
+def _cpu(config: Config, value: str) -> None:
+    name, *features = split_commas(value)
+    if name in ("help", "?"):
+        raise _listed(CPUS, "Available CPUs:")
+    if name in ("host", "max", "base", "qemu64", "kvm32", "kvm64", "core2duo", "coreduo", "n270", "athlon", "phenom"):
+        config.warn(f"-cpu {name}: not available yet; using qemu32")
+        name = "qemu32"
+    if name == "pentium2":
+        config.warn("-cpu pentium2: not available yet; using pentium3")
+        name = "pentium3"
+    if name not in CPUS:
+        raise unknown("CPU", name, CPUS)
+    config.cpu = name
+    for feature in features:
+        config.warn(f"-cpu feature {shown(feature)}: not available yet; ignored")
+
+
+def _memory(config: Config, value: str) -> None:
+    props = keyed(value, "-m", "size")
+    if "size" in props:
+        config.memory = memory_size(props.pop("size"))
+    for key in props:
+        config.warn(f"-m {shown(key)}=: not available yet; ignored")
+
+
+def _smp(config: Config, value: str) -> None:
+    props = keyed(value, "-smp", "cpus")
+    count = 1
+    for key, text in props.items():
+        amount = number(text, f"-smp {shown(key)}", 1, 4096)
+        if key in ("cpus", "sockets", "cores", "threads", "dies"):
+            count = max(count, amount)
+        elif key != "maxcpus":
+            raise unknown("-smp property", key, ("cpus", "sockets", "cores", "threads", "dies", "maxcpus"))
+    if count > 1:
+        config.warn(f"-smp {shown(value)}: more than one processor is not available yet; running with one")
+
+
+def _hd(index: int) -> Callable[[Config, str], None]:
+    return lambda config, value: config.drives.append(Drive(value, "ide", index))
+
+
+def _fd(index: int) -> Callable[[Config, str], None]:
+    return lambda config, value: config.drives.append(Drive(value, "floppy", index))
+
+
+def _cdrom(config: Config, value: str) -> None:
+    config.drives.append(Drive(value, "ide", 2, media="cdrom", read_only=True))
+
+
+_DRIVE_IGNORED = ("cache", "aio", "werror", "rerror", "discard", "detect-zeroes", "copy-on-read", "serial", "addr")
+_DRIVE_KEYS = ("file", "if", "index", "media", "format", "snapshot", "readonly", "read-only", "id", "bus", "unit")
+
+
+def _drive(config: Config, value: str) -> None:
+    if value == "help":
+        raise ShowAndExit(
+            "file=\nif=ide|floppy|none\nindex=\nbus=\nunit=\nmedia=disk|cdrom\nformat=raw\nsnapshot=on|off\nreadonly=on|off\nid="
+        )
+    drive = Drive(None)
+    bus = unit = None
+    for key, text in keyed(value, "-drive").items():
+        if key in ("file", "file.filename"):
+            drive.file = text
+        elif key == "if":
+            if text == "virtio":
+                config.warn("-drive if=virtio: not available yet; attached as an IDE disk")
+                text = "ide"
+            elif text in ("scsi", "sd", "mtd", "pflash", "xen"):
+                config.warn(f"-drive if={text}: not available yet; not attached")
+            elif text not in ("ide", "floppy", "none"):
+                raise unknown("drive interface", text, ("ide", "floppy", "none", "virtio"))
+            drive.interface = text
+        elif key in ("index", "bus", "unit"):
+            amount = number(text, f"-drive {key}", 0, 3)
+            if key == "index":
+                drive.index = amount
+            elif key == "bus":
+                bus = amount
+            else:
+                unit = amount
+        elif key == "media":
+            if text not in ("disk", "cdrom"):
+                raise unknown("drive media", text, ("disk", "cdrom"))
+            drive.media = text
+        elif key in ("format", "driver"):
+            _drive_format(text)
+            drive.format = text
+        elif key == "snapshot":
+            drive.snapshot = switch(text, "-drive snapshot")
+        elif key in ("readonly", "read-only"):
+            drive.read_only = switch(text, f"-drive {key}")
+        elif key == "id":
+            drive.id = text
+        elif key.split(".")[0] not in _DRIVE_IGNORED and not key.startswith(("throttling", "file.", "bps", "iops")):
+            raise unknown("-drive property", key, _DRIVE_KEYS)
+    if bus is not None or unit is not None:
+        drive.index = 2 * (bus or 0) + (unit or 0)
+    if drive.media == "cdrom":
+        drive.read_only = True
+    if drive.interface in ("ide", "floppy", "none"):
+        config.drives.append(drive)
+
+
+def _drive_format(text: str) -> None:
+    if text in ("qcow2", "qcow", "vmdk", "vdi", "vpc", "vhdx", "vvfat", "qed", "luks", "parallels", "dmg", "bochs"):
+        raise UsageError(f"-drive format={text}: only raw images can be read yet (qemu-img convert -O raw makes one)")
+    if text != "raw":
+        raise unknown("drive format", text, ("raw",))
+
+
+def _boot(config: Config, value: str) -> None:
+    props = keyed(value, "-boot", "order")
+    for key, text in props.items():
+        if key in ("order", "once"):
+            for letter in text:
+                if letter not in "abcdnop":
+                    raise UsageError(f"-boot: unknown boot device '{shown(letter)}'; expected letters of a, c, d, n")
+            if key == "order" or "order" not in props:
+                config.boot = text
+        elif key == "menu":
+            config.boot_menu = switch(text, "-boot menu")
+        elif key not in ("splash", "splash-time", "reboot-timeout", "strict"):
+            raise unknown("-boot property", key, ("order", "once", "menu", "strict"))
+
+
+def _serial(config: Config, value: str) -> None:
+    config.serial.append(chardev(config, value, "-serial"))
+
+
+def _debugcon(config: Config, value: str) -> None:
+    config.debugcon = chardev(config, value, "-debugcon")
+
+
+def _chardev(config: Config, value: str) -> None:
+    if value == "help":
+        raise ShowAndExit("Available chardev backend types:\n  stdio\n  file\n  null")
+    props = keyed(value, "-chardev", "backend")
+    kind = props.get("backend", "")
+    name = props.get("id")
+    if not name:
+        raise UsageError("-chardev: expected id=NAME")
+    if name in config.chardevs:
+        raise UsageError(f"-chardev: the id {shown(name)} is in use")
+    mux = switch(props["mux"], "-chardev mux") if "mux" in props else False
+    if kind == "stdio":
+        config.chardevs[name] = Chardev("stdio", mux=mux)
+    elif kind == "file":
+        if not props.get("path"):
+            raise UsageError("-chardev file: expected path=FILE")
+        config.chardevs[name] = Chardev("file", props["path"])
+    elif kind == "null":
+        config.chardevs[name] = Chardev("null")
+    elif kind in _NOT_YET_CHARDEVS:
+        config.warn(f"-chardev {kind}: not available yet; using null")
+        config.chardevs[name] = Chardev("null")
+    else:
+        raise unknown("chardev backend", kind, ("stdio", "file", "null"))
+
+
+def _device(config: Config, value: str) -> None:
+    props = keyed(value, "-device", "driver")
+    name = props.pop("driver", "")
+    if name in ("help", "?"):
+        raise ShowAndExit("\n".join(f'name "{device}"' for device in DEVICES))
+    if name not in DEVICES:
+        if FOREIGN_DEVICES.match(name):
+            config.warn(f"-device {shown(name)}: not available yet; not attached")
+            return
+        raise unknown("device", name, DEVICES)
+    if "help" in props:
+        raise ShowAndExit("\n".join([f"{name} options:", *(f"  {k}=<{v}>" for k, v in DEVICES[name].items())]))
+    for key in props:
+        if key not in DEVICES[name] and key != "id" and key != "bootindex":
+            raise unknown(f"property of {name}:", key, DEVICES[name])
+    config.devices.append((name, props))
+
+
+def _fw_cfg(config: Config, value: str) -> None:
+    props = keyed(value, "-fw_cfg", "name")
+    if not props.get("name") or ("string" in props) == ("file" in props):
+        raise UsageError("-fw_cfg: expected name=NAME and one of string=TEXT, file=PATH")
+    config.fw_cfg.append((props["name"], props.get("string"), props.get("file")))
+
+
+def _debug(config: Config, value: str) -> None:
+    for item in value.split(","):
+        if item in ("help", "?"):
+            raise _listed(DEBUG_CATEGORIES, "Log items (comma separated):")
+        name = item.split(":")[0]
+        if name in ("out_asm", "op", "op_opt", "op_ind", "page", "nochain", "pcall", "fpu", "plugin", "strace", "tid"):
+            config.warn(f"-d {name}: not available yet; ignored")
+        elif name not in DEBUG_CATEGORIES:
+            raise unknown("log item", name, DEBUG_CATEGORIES)
+        elif name not in config.debug:
+            config.debug.append(name)
+
+
+def _name(config: Config, value: str) -> None:
+    config.name = keyed(value, "-name", "guest").get("guest", "")
+
+
+def _rtc(config: Config, value: str) -> None:
+    for key, text in keyed(value, "-rtc", "base").items():
+        if key == "base":
+            if text not in ("utc", "localtime"):
+                rtc_base(text)
+            config.rtc = text
+        elif key not in ("clock", "driftfix"):
+            raise unknown("-rtc property", key, ("base", "clock", "driftfix"))
+
+
+def rtc_base(text: str) -> tuple[int, int, int, int, int, int]:
+    """`2024-05-01` or `2024-05-01T12:30:00` as year, month, day, hour, minute, second. Raises UsageError."""
+    match = re.fullmatch(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:T(\d{1,2}):(\d{1,2}):(\d{1,2}))?", text, re.ASCII)
+    if match is not None:
+        year, month, day, hour, minute, second = (int(part or 0) for part in match.groups())
+        leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+        days = (31, 29 if leap else 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+        if 1 <= month <= 12 and 1 <= day <= days[month - 1] and hour < 24 and minute < 60 and second < 60:
+            return year, month, day, hour, minute, second
+    raise UsageError(f"-rtc base: expected utc, localtime or a date as 2024-05-01T12:30:00, found '{shown(text)}'")
+
+
+def _echr(config: Config, value: str) -> None:
+    config.escape = number(value, "-echr", 0, 255)
+
+
+def _display(config: Config, value: str) -> None:
+    kind = value.split(",")[0]
+    if kind == "help":
+        raise ShowAndExit("Available display backend types:\nnone")
+    if kind in ("sdl", "gtk", "curses", "vnc", "spice-app", "egl-headless", "dbus", "cocoa"):
+        config.warn(f"-display {kind}: not available yet; using none")
+        kind = "none"
+    if kind != "none":
+        raise unknown("display", kind, ("none",))
+    config.display = kind
+
+
+def _accel(config: Config, value: str) -> None:
+    if value == "help":
+        raise ShowAndExit("Accelerators supported:\n" + "\n".join(ACCELS))
+    for name in value.split(",")[0].split(":"):
+        if name in ACCELS:
+            config.accel = name
+            return
+        if name == "tcg":
+            return
+        if name in ("kvm", "hvf", "hax", "whpx", "xen", "nvmm", "qtest"):
+            config.warn(f"-accel {name}: not available; using auto")
+        else:
+            raise unknown("accelerator", name, ACCELS)
+
+
+def _clock(config: Config, value: str) -> None:
+    if value == "help":
+        raise ShowAndExit("warp\npaced")
+    if value not in ("warp", "paced"):
+        raise unknown("clock", value, ("warp", "paced"))
+    config.clock = value
+
+
+def _expect(config: Config, value: str) -> None:
+    if not value:
+        raise UsageError("--expect: expected some text")
+    config.script.append(("expect", value))
+
+
+def _send(config: Config, value: str) -> None:
+    config.script.append(("send", unescape(value)))
+
+
+def _max_insns(config: Config, value: str) -> None:
+    config.max_insns = number(value.replace("_", ""), "--max-insns", 1)
+
+
+def _append(config: Config, value: str) -> None:
+    config.append = value
+
+
+def _help(config: Config, value: str) -> None:
+    raise ShowAndExit(help_text())
+
+
+def _version(config: Config, value: str) -> None:
+    raise ShowAndExit(f"Emu {VERSION}")
+
+
+def _not_yet(name: str) -> Callable[[Config, str], None]:
+    return lambda config, value: config.warn(f"-{name}: not available yet; ignored")
+
+
+def _unless(name: str, *values: str) -> Callable[[Config, str], None]:
+    """An option that asks for nothing when it has one of these values."""
+
+    def action(config: Config, value: str) -> None:
+        if value.split(",")[0] not in values:
+            config.warn(f"-{name} {shown(value)}: not available yet; ignored")
+
+    return action
+
+
+OPTIONS: list[Option] = [
+    Option(("help", "h"), "", "this help", _help),
+    Option(("version",), "", "the version", _version),
+    Option(("M", "machine"), "NAME", "the board ('help' lists them)", _machine),
+    Option(("cpu",), "MODEL", "the processor ('help' lists them)", _cpu),
+    Option(("m",), "SIZE", "memory, in MiB or with a suffix K, M, G (default 128)", _memory),
+    Option(("smp",), "N", "number of processors; only 1 so far", _smp),
+    Option(("kernel",), "FILE", "boot this bzImage, multiboot or ELF kernel directly", _set("kernel")),
+    Option(("initrd",), "FILE", "its initial RAM disk (multiboot: modules, comma separated)", _set("initrd")),
+    Option(("append",), "TEXT", "its command line", _append),
+    Option(("bios",), "FILE", "use this ROM image instead of Emu's own firmware", _set("bios")),
+    Option(("hda",), "FILE", "IDE disk 0 (also -hdb, -hdc, -hdd)", _hd(0)),
+    Option(("hdb",), "FILE", "", _hd(1)),
+    Option(("hdc",), "FILE", "", _hd(2)),
+    Option(("hdd",), "FILE", "", _hd(3)),
+    Option(("fda",), "FILE", "floppy disk A (also -fdb)", _fd(0)),
+    Option(("fdb",), "FILE", "", _fd(1)),
+    Option(("cdrom",), "FILE", "CD-ROM", _cdrom),
+    Option(("drive",), "KEY=VALUE,...", "a drive: file=, if=, index=, media=, format=, snapshot=, readonly=", _drive),
+    Option(("boot",), "ORDER", "boot order: letters of a (floppy), c (disk), d (CD)", _boot),
+    Option(("snapshot",), "", "never write to the disk images", _flag("snapshot")),
+    Option(("serial",), "DEV", "next serial port: stdio, mon:stdio, file:PATH, null, none", _serial),
+    Option(("debugcon",), "DEV", "debug console at port 0xe9", _debugcon),
+    Option(("chardev",), "TYPE,id=ID", "a named character device: stdio, file (path=), null", _chardev),
+    Option(("device",), "NAME,KEY=VALUE", "add a device ('help' lists them)", _device),
+    Option(("fw_cfg",), "name=NAME,string=TEXT", "add a file to the firmware configuration device", _fw_cfg),
+    Option(
+        ("nographic",), "", "no display; the first serial port on the terminal, with the C-a keys", _flag("nographic")
+    ),
+    Option(("display",), "none", "no display", _display),
+    Option(("nodefaults",), "", "no devices other than the board's own", _flag("nodefaults")),
+    Option(("no-reboot",), "", "end where the guest would restart", _flag("no_reboot")),
+    Option(("no-shutdown",), "", "stay when the guest powers off", _flag("no_shutdown")),
+    Option(("rtc",), "base=DATE", "utc, localtime or a date for the clock chip", _rtc),
+    Option(("name",), "TEXT", "a name for the machine", _name),
+    Option(("echr",), "N", "the escape character instead of C-a, as a number", _echr),
+    Option(("d",), "ITEM,...", "log these items ('help' lists them)", _debug),
+    Option(("D",), "FILE", "log to a file instead of stderr", _set("logfile")),
+    Option(("gdb",), "DEV", "wait for gdb on this device (not available yet)", _not_yet("gdb")),
+    Option(("s",), "", "the same as -gdb tcp::1234 (not available yet)", _not_yet("s")),
+    Option(("S",), "", "do not start the processor (not available yet)", _not_yet("S")),
+]
+
+OWN: list[Option] = [
+    Option(("expect",), "TEXT", "wait for text on the serial line or the screen", _expect),
+    Option(("send",), "TEXT", r"type text (\n \r \t \e \xNN) where the last --expect was seen", _send),
+    Option(("timeout",), "SECONDS", "give up after this much wall time: status 124", _set("timeout", seconds)),
+    Option(("max-insns",), "N", "give up after this many instructions: status 124", _max_insns),
+    Option(("stats",), "", "one JSON line of counters on stderr at the end", _flag("stats")),
+    Option(("accel",), "TIER", "interp, reference or auto", _accel),
+    Option(("clock",), "PACE", "warp: skip idle time; paced: wait it out", _clock),
+    Option(("dump-screen",), "", "print the text screen at the end", _flag("dump_screen")),
+    Option(("strict",), "", "make every warning about the command line an error", _flag("strict")),
+]
+
+FOREIGN: list[Option] = [
+    *(
+        Option((name,), "", "", _not_yet(name))
+        for name in (
+            "enable-kvm no-kvm usb daemonize full-screen sdl curses alt-grab ctrl-grab no-frame no-quit mem-prealloc "
+            "only-migratable preconfig portrait singlestep one-insn-per-tb win2k-hack realtime"
+        ).split()
+    ),
+    *(
+        Option((name,), "ARG", "", _not_yet(name))
+        for name in (
+            "mon qmp qmp-pretty object soundhw audiodev audio k loadvm pidfile global set smbios acpitable icount watchdog "
+            "watchdog-action action sandbox overcommit mem-path numa fsdev virtfs blockdev tpmdev dtb plugin trace incoming "
+            "readconfig writeconfig msg add-fd uuid seed dfilter semihosting-config option-rom sd mtdblock pflash iscsi "
+            "g tb-size run-with compat spice usbdevice vnc rotate chroot runas user L netdev bt async-teardown hdachs"
+        ).split()
+    ),
+    *(
+        Option((name,), "", "", _quiet)
+        for name in ("no-acpi", "no-hpet", "no-fd-bootchk", "no-user-config", "nodefconfig")
+    ),
+    Option(("net",), "ARG", "", _unless("net", "none")),
+    Option(("nic",), "ARG", "", _unless("nic", "none")),
+    Option(("vga",), "ARG", "", _unless("vga", "none", "std")),
+    Option(("parallel",), "ARG", "", _unless("parallel", "none", "null")),
+    Option(("monitor",), "ARG", "", _unless("monitor", "none", "null")),
+]
+
+TABLE: dict[str, Option] = {
+    name: option for group in (FOREIGN, OPTIONS, OWN) for option in group for name in option.names
+}
+
+
+def help_text() -> str:
+    """All of our options, one line each."""
+    lines = ["usage: emu run [options] [disk image]", "", "QEMU's options:"]
+    for group, dash in ((OPTIONS, "-"), (OWN, "--")):
+        if dash == "--":
+            lines += ["", "Emu's own:"]
+        for option in group:
+            if option.help:
+                names = ", ".join(dash + name for name in option.names)
+                left = f"{names} {option.argument}".rstrip()
+                lines.append(f"{left:32} {option.help}")
+    return "\n".join(lines)
+
+
+def parse(words: Sequence[str], *, compat: bool = False) -> Config:
+    """The Config that a command line describes.
+
+    `compat` is set for the `emu-system-*` names. Raises UsageError and ShowAndExit.
+    """
+    config = Config()
+    i = 0
+    while i < len(words):
+        word = words[i]
+        i += 1
+        if not word.startswith("-") or word == "-":
+            config.drives.append(Drive(word, positional=True))
+            continue
+        name = word[2:] if word.startswith("--") else word[1:]
+        value = ""
+        option = TABLE.get(name)
+        if option is None and word.startswith("--") and "=" in name:
+            name, value = name.split("=", 1)
+            option = TABLE.get(name)
+            if option is not None and not option.argument:
+                raise UsageError(f"--{name} takes no value")
+        elif option is not None and option.argument:
+            if i >= len(words):
+                raise UsageError(f"-{name}: expected {option.argument} after it")
+            value = words[i]
+            i += 1
+        if option is None:
+            dash = "--" if word.startswith("--") else "-"
+            raise unknown("option", name, (known for known in TABLE if len(known) > 1), dash)
+        option.action(config, value)
+    _check(config)
+    return config
+
+
+def _check(config: Config) -> None:
+    if config.initrd is not None and config.kernel is None:
+        raise UsageError("-initrd needs -kernel")
+    if config.append and config.kernel is None:
+        raise UsageError("-append needs -kernel")
+    for name, props in config.devices:
+        if name == "isa-debugcon" and "chardev" in props and props["chardev"] not in config.chardevs:
+            raise unknown("chardev", props["chardev"], config.chardevs)
+        if name in ("ide-hd", "ide-cd"):
+            _attach(config, name, props)
+    if not config.serial and not config.nodefaults:
+        config.serial.append(Chardev("stdio", mux=True) if config.nographic else Chardev("null"))
+    if sum(dev.kind == "stdio" for dev in _stdio_users(config)) > 1:
+        raise UsageError("only one character device can use stdio")
+    _place_drives(config)
+    if config.strict and config.warnings:
+        raise UsageError(f"{config.warnings[0]} (an error because of --strict)")
+
+
+def _stdio_users(config: Config) -> list[Chardev]:
+    """The character devices in use, each once however many devices share it."""
+    users = [*config.serial]
+    if config.debugcon is not None:
+        users.append(config.debugcon)
+    users += [config.chardevs[p["chardev"]] for n, p in config.devices if n == "isa-debugcon" and "chardev" in p]
+    unique: dict[int, Chardev] = {id(dev): dev for dev in users}
+    return list(unique.values())
+
+
+def _attach(config: Config, name: str, props: dict[str, str]) -> None:
+    wanted = props.get("drive", "")
+    for drive in config.drives:
+        if drive.id == wanted and drive.interface == "none":
+            drive.interface = "ide"
+            if name == "ide-cd":
+                drive.media, drive.read_only = "cdrom", True
+            if "bus" in props:
+                match = re.fullmatch(r"ide\.([01])", props["bus"])
+                if match is None:
+                    raise unknown("bus", props["bus"], ("ide.0", "ide.1"))
+                drive.index = 2 * int(match[1]) + number(props.get("unit", "0"), "-device unit", 0, 1)
+            return
+    raise UsageError(f"-device {name}: no -drive if=none,id={shown(wanted)} to attach")
+
+
+def _place_drives(config: Config) -> None:
+    """Give every drive without an index the first free place of its interface."""
+    used: dict[tuple[str, int], str] = {}
+    for drive in [d for d in config.drives if d.index is not None] + [d for d in config.drives if d.index is None]:
+        if drive.interface == "none":
+            continue
+        places = 4 if drive.interface == "ide" else 2
+        start = 2 if drive.media == "cdrom" and drive.index is None else 0
+        if drive.index is None:
+            free = [i for i in [*range(start, places), *range(start)] if (drive.interface, i) not in used]
+            if not free:
+                raise UsageError(f"too many {drive.interface} drives; there is room for {places}")
+            drive.index = free[0]
+        if drive.index >= places:
+            raise UsageError(f"{drive.interface} drive index {drive.index}: expected 0 to {places - 1}")
+        key = (drive.interface, drive.index)
+        if key in used:
+            raise UsageError(
+                f"{drive.interface} drive {drive.index} is given twice: {used[key]}, {shown(drive.file or '')}"
+            )
+        used[key] = shown(drive.file or "")
+
+
+def plain_path(path: str) -> str:
+    """A file name for a message: as given, on one line."""
+    return shown(os.path.basename(path) or path)
