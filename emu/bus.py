@@ -134,7 +134,7 @@ class Bus:
         return self._mmio.add(base, size, read, write, max_width, name)
 
     def ignore(self, ports: range, why: str) -> Mapping:
-        """Say that deliberately nobody answers at `ports`: reads give all ones, writes are dropped, nothing is logged."""
+        """Say that deliberately nobody answers at `ports`: reads give all ones, writes are dropped, no log line."""
         return self.map_ports(ports.start, len(ports), _ones, _drop, max_width=4, name=why)
 
     def ignore_mmio(self, base: int, size: int, why: str) -> Mapping:

@@ -1,9 +1,9 @@
 """`--expect` and `--send`: a conversation with the guest, in the order given.
 
 Serial output is looked at byte by byte as the guest sends it, the text screen at fixed virtual intervals, so that a
-scripted run is the same run every time. An expectation on the serial line matches in what came since the last match, one
-on the screen anywhere in what is shown. Text is typed where the last expectation was seen; before any, on the serial
-line if the guest has used it, else on the keyboard.
+scripted run is the same run every time. An expectation on the serial line matches in what came since the last match,
+one on the screen anywhere in what is shown. Text is typed where the last expectation was seen; before any, on the
+serial line if the guest has used it, else on the keyboard.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The command line of `emu run` and of the drop-in names `emu-system-*`.
 
-QEMU's options with one dash or two, plus our own long ones. `parse` turns a list of words into a `Config`, which is plain
-data; nothing is opened here. What QEMU has and Emu has not yet is accepted with one warning (`--strict`: an error).
-Syntax and defaults follow the QEMU manual, "Invocation".
+QEMU's options with one dash or two, plus our own long ones. `parse` turns a list of words into a `Config`, which is
+plain data; nothing is opened here. What QEMU has and Emu has not yet is accepted with one warning (`--strict`: an
+error). Syntax and defaults follow the QEMU manual, "Invocation".
 """
 
 from __future__ import annotations
@@ -250,7 +250,19 @@ def unescape(text: str) -> str:
     return _SEND_ESCAPE.sub(one, text)
 
 
-_NOT_YET_CHARDEVS = ("vc", "pty", "tcp", "udp", "unix", "telnet", "websocket", "pipe", "con", "braille", "socket")
+_NOT_YET_CHARDEVS: tuple[str, ...] = (
+    "vc",
+    "pty",
+    "tcp",
+    "udp",
+    "unix",
+    "telnet",
+    "websocket",
+    "pipe",
+    "con",
+    "braille",
+    "socket",
+)
 _NOT_YET_CHARDEVS += ("msmouse", "parport", "parallel", "ringbuf", "spicevmc", "serial", "tty", "stdin", "testdev")
 
 
@@ -697,10 +709,11 @@ FOREIGN: list[Option] = [
     *(
         Option((name,), "ARG", "", _not_yet(name))
         for name in (
-            "mon qmp qmp-pretty object soundhw audiodev audio k loadvm pidfile global set smbios acpitable icount watchdog "
-            "watchdog-action action sandbox overcommit mem-path numa fsdev virtfs blockdev tpmdev dtb plugin trace incoming "
-            "readconfig writeconfig msg add-fd uuid seed dfilter semihosting-config option-rom sd mtdblock pflash iscsi "
-            "g tb-size run-with compat spice usbdevice vnc rotate chroot runas user L netdev bt async-teardown hdachs"
+            "mon qmp qmp-pretty object soundhw audiodev audio k loadvm pidfile global set smbios acpitable icount "
+            "watchdog watchdog-action action sandbox overcommit mem-path numa fsdev virtfs blockdev tpmdev dtb plugin "
+            "trace incoming readconfig writeconfig msg add-fd uuid seed dfilter semihosting-config option-rom sd "
+            "mtdblock pflash iscsi g tb-size run-with compat spice usbdevice vnc rotate chroot runas user L netdev "
+            "bt async-teardown hdachs"
         ).split()
     ),
     *(

@@ -1,0 +1,316 @@
+"""A machine: processor, memory, bus, clock, inputs and devices, and the loop that runs them.
+
+The loop is the same for every board and tier. It runs the processor up to the next timer, fires what is due, serves
+firmware hooks, lets a halted processor's time jump, and asks the `Outside` about the world between slices. Nothing in it
+depends on the host's speed except when outside input arrives, and that is stamped by `emu.inputs`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Protocol
+
+from emu.bus import Bus
+from emu.clock import Clock, Pacer
+from emu.cpu import Cpu, Exit
+from emu.inputs import Inputs
+from emu.memory import GuestRam
+
+if TYPE_CHECKING:
+    from devices.device import Device
+
+SLICE = 2_000_000
+"""Instructions after which the outside gets a look even if no timer is due."""
+
+INTERRUPT_FLAG = 0x200
+
+
+class Cause(Enum):
+    """Why a run ended."""
+
+    POWEROFF = "the guest powered off"
+    RESET = "the guest restarted"
+    SHUTDOWN = "triple fault"
+    DEBUG_EXIT = "the guest wrote to the debug-exit port"
+    DEAD = "the processor can never wake"
+    SCRIPT = "the script is done"
+    TIMEOUT = "time is up"
+    LIMIT = "the instruction limit is reached"
+    QUIT = "quit"
+    SIGNAL = "signal"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended: `status` is the exit status of `emu`, `text` a line for the person (may be empty)."""
+
+    cause: Cause
+    status: int
+    text: str = ""
+
+
+class Outside(Protocol):
+    """The world around the machine, asked between instructions."""
+
+    def poll(self, machine: Machine) -> None:
+        """Bring input to `machine.inputs`, or end the run. Must not block."""
+
+    def wait(self, machine: Machine, seconds: float | None) -> bool:
+        """Sleep at most `seconds` (None: until something comes). True if something may have come; False if it is over.
+
+        With None and nothing that could ever come, returns False at once.
+        """
+
+    def at_rest(self, machine: Machine) -> None:
+        """The guest has halted and only the outside can wake it: a last look at what it shows."""
+
+
+class Vacuum:
+    """No outside at all."""
+
+    def poll(self, machine: Machine) -> None:
+        """Nothing comes."""
+
+    def wait(self, machine: Machine, seconds: float | None) -> bool:
+        """Nothing ever comes."""
+        return False
+
+    def at_rest(self, machine: Machine) -> None:
+        """Nobody looks."""
+
+
+class Machine:
+    """One board with its processor. A function in `emu.boards` builds it; `run` runs it to its `Ending`.
+
+    Attributes for the board to fill: `devices` by name, `on_reset` (called in order after the processor's reset; the
+    first time by `power_on`), `on_hook` (a firmware stub asks for its service), `screen` (rows of the text screen).
+    """
+
+    def __init__(self, *, cpu: Cpu, bus: Bus, ram: GuestRam, clock: Clock, name: str) -> None:
+        self.name = name
+        self.cpu = cpu
+        self.bus = bus
+        self.ram = ram
+        self.clock = clock
+        self.inputs = Inputs(clock, lambda: self.retired)
+        self.devices: dict[str, Device] = {}
+        self.on_reset: list[Callable[[], None]] = []
+        self.on_hook: Callable[[int], None] | None = None
+        self.screen: Callable[[], Sequence[str]] = lambda: ()
+        self.ending: Ending | None = None
+        self.no_reboot = False
+        self.no_shutdown = False
+        self.shutdown_is_failure = False
+        """True: a triple fault ends with status 3. False: it restarts the machine, as QEMU does."""
+        self.max_insns: int | None = None
+        self.pacer: Pacer | None = None
+        self.resets = 0
+        self._retired_before = 0
+        self._reset_wanted = False
+        ram.on_remap.append(cpu.remap)
+        ram.on_write.append(cpu.invalidate)
+
+    # -- what devices, firmware and people may ask for
+
+    @property
+    def retired(self) -> int:
+        """Instructions retired since power-on, resets included."""
+        return self._retired_before + self.cpu.icount
+
+    def end(self, cause: Cause, status: int = 0, text: str = "") -> None:
+        """End the run at the next instruction boundary; the first reason counts."""
+        if self.ending is None:
+            self.ending = Ending(cause, status, text)
+        self.cpu.stop()
+
+    def request_reset(self) -> None:
+        """Reset the whole machine at the next instruction boundary."""
+        self._reset_wanted = True
+        self.cpu.stop()
+
+    def power_off(self) -> None:
+        """The guest switched the power off."""
+        if self.no_shutdown:
+            self._stay()
+        else:
+            self.end(Cause.POWEROFF)
+
+    def _stay(self) -> None:
+        """-no-shutdown: the machine stops where it is and waits to be ended from outside."""
+        self._parked = True
+        self.cpu.stop()
+
+    _parked = False
+
+    # -- running
+
+    def power_on(self) -> None:
+        """Bring everything to its reset state; called once, before `run`."""
+        self.cpu.reset()
+        for callback in self.on_reset:
+            callback()
+
+    def reset(self) -> None:
+        """The reset button: virtual time and RAM stay, everything else starts over."""
+        self._retired_before += self.cpu.icount
+        self.resets += 1
+        self.clock.across_reset(self.cpu.reset)
+        for callback in self.on_reset:
+            callback()
+
+    def run(self, outside: Outside | None = None) -> Ending:
+        """Run until something ends the machine.
+
+        Raises what a device raised (`emu.bus.DeviceError`) and MachineError for a fault of the processor itself.
+        """
+        world: Outside = Vacuum() if outside is None else outside
+        while self.ending is None:
+            self.clock.fire()
+            world.poll(self)
+            if self.ending is not None:
+                break
+            if self._reset_wanted:
+                self._restart()
+                continue
+            if self._parked:
+                if not world.wait(self, None):
+                    self.end(Cause.POWEROFF)
+                continue
+            budget = self._budget()
+            if budget:
+                self._leave(self.cpu.run(budget), world)
+        return self.ending
+
+    def step(self, count: int) -> Exit:
+        """Retire at most `count` instructions, with timers, without the outside. Returns the last exit."""
+        target = self.retired + count
+        reason = Exit.BUDGET
+        while self.retired < target and self.ending is None:
+            self.clock.fire()
+            budget = self.clock.budget(target - self.retired)
+            if budget:
+                reason = self.cpu.run(budget)
+                if reason == Exit.HOOK and self.on_hook is not None:
+                    self.on_hook(self.cpu.hook_value)
+                elif reason == Exit.HALT:
+                    wake = self.clock.next_wakeup()
+                    if wake is None or not self.cpu.reg("eflags") & INTERRUPT_FLAG:
+                        return reason
+                    self.clock.skip_to(wake)
+                elif reason in (Exit.SHUTDOWN, Exit.ERROR):
+                    return reason
+        return reason
+
+    def _budget(self) -> int:
+        limit = SLICE
+        if self.max_insns is not None:
+            left = self.max_insns - self.retired
+            if left <= 0:
+                self.end(Cause.LIMIT, 124, f"stopped after {self.retired} instructions (--max-insns)")
+                return 0
+            limit = min(limit, left)
+        return self.clock.budget(limit)
+
+    def _leave(self, reason: Exit, world: Outside) -> None:
+        if reason == Exit.HALT:
+            self._halted(world)
+        elif reason == Exit.HOOK:
+            if self.on_hook is not None:
+                self.on_hook(self.cpu.hook_value)
+        elif reason == Exit.SHUTDOWN:
+            self._shutdown()
+        elif reason == Exit.ERROR:
+            raise MachineError("the processor reported an internal error")
+
+    def _halted(self, world: Outside) -> None:
+        if not self.cpu.halted or self._reset_wanted or self._parked or self.ending is not None:
+            return
+        wake = self.clock.next_wakeup()
+        masked = not self.cpu.reg("eflags") & INTERRUPT_FLAG
+        if masked or wake is None:
+            world.at_rest(self)
+            if self.ending is not None:
+                return
+            if masked:
+                where = self.cpu.reg("eip")
+                self.end(
+                    Cause.DEAD, 0, f"the processor halted with interrupts off at eip {where:#x}: nothing can wake it"
+                )
+                return
+            if self.clock.next_wakeup() is not None:
+                return  # the last look has queued input
+            if not world.wait(self, None):
+                if self.ending is None:
+                    self.end(Cause.DEAD, 0, "the processor waits for an interrupt, and no device has one to give")
+                return
+            if self.pacer is not None:
+                self.clock.skip_to(self.pacer.reached())
+            return
+        deadline = self.clock.next_deadline()
+        if deadline is None:
+            return
+        if self.pacer is not None:
+            seconds = self.pacer.ahead(deadline)
+            if seconds > 0 and world.wait(self, seconds):
+                self.clock.skip_to(min(deadline, self.pacer.reached()))
+                return
+        self.clock.skip_to(deadline)
+
+    def _shutdown(self) -> None:
+        if self.shutdown_is_failure:
+            self.end(Cause.SHUTDOWN, 3, "triple fault")
+        elif self.no_reboot:
+            if self.no_shutdown:
+                self._stay()
+            else:
+                self.end(Cause.SHUTDOWN, 0)
+        else:
+            self._restart()
+
+    def _restart(self) -> None:
+        self._reset_wanted = False
+        if self.no_reboot:
+            if self.no_shutdown:
+                self._stay()
+            else:
+                self.end(Cause.RESET)
+        else:
+            self.reset()
+
+    # -- looking at it from outside
+
+    def digest(self) -> str:
+        """Hex SHA-256 over processor, memory, time and devices: equal runs have equal digests."""
+        total = hashlib.sha256()
+        total.update(self.cpu.digest().encode())
+        total.update(self.clock.now().to_bytes(16, "little"))
+        block = 1 << 20
+        zeros = bytes(block)
+        view = self.ram.view
+        for start in range(0, view.nbytes, block):
+            part = view[start : start + block]
+            if part != zeros[: part.nbytes]:
+                total.update(start.to_bytes(8, "little"))
+                total.update(part)
+        for name in sorted(self.devices):
+            total.update(name.encode())
+            total.update(_canonical(self.devices[name].save()))
+        return total.hexdigest()
+
+
+class MachineError(Exception):
+    """The emulator itself is wrong; never the guest's doing."""
+
+
+def _canonical(value: Any) -> bytes:
+    """Plain data as bytes, the same for equal data."""
+    if isinstance(value, dict):
+        return b"{" + b",".join(str(k).encode() + b":" + _canonical(value[k]) for k in sorted(value, key=str)) + b"}"
+    if isinstance(value, (list, tuple)):
+        return b"[" + b",".join(_canonical(item) for item in value) + b"]"
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return hashlib.sha256(value).digest()
+    return repr(value).encode()
