@@ -3,7 +3,7 @@
 ATA and floppy controllers talk to a `Disk`, serial ports and debug ports to a `Console` (both in devices.contracts). A
 `Disk` reports every trouble of the host as `OSError`; the controller turns it into the error its manual describes and
 the guest carries on.
-Files are read and written with `pread`/`pwrite` and never mapped, so that a file that shrinks is an error and not a signal.
+Files are read and written with `pread`/`pwrite` and never mapped: a file that shrinks is an error, not a signal.
 """
 
 from __future__ import annotations
