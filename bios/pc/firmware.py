@@ -1,0 +1,104 @@
+"""`Bios`: the firmware object a board makes. It builds the ROM and answers the ROM's hook-port OUTs.
+
+The machine loop calls `dispatch` after the CPU stopped on the hook port, with CS:IP just after the OUT.
+"""
+
+from __future__ import annotations
+
+from bios.pc import boot, clock, disk, equipment, interrupts, keyboard, post, printer, rom, serial, system, video
+from bios.pc import tables as machine_tables
+from bios.pc.disk import Geometry
+from bios.pc.font import font_8, font_14, font_16
+from bios.pc.host import Action, Host, LinearFault
+from bios.pc.service import HOOKS, Call, Handler, find
+
+# Importing a module registers its services; naming them here keeps the list in one place.
+SERVICE_MODULES = (boot, clock, disk, equipment, interrupts, keyboard, post, printer, serial, system, video)
+
+
+class Bios:
+    """The PC's BIOS.
+
+    Attributes:
+        host: the machine.
+        geometries: cylinders, heads and sectors of the hard disks, fixed at POST.
+        boot_rest: the boot devices still to be tried.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.geometries: list[Geometry] = []
+        self.boot_rest = ""
+        self.idle_polls = 0
+        self.last_poll = 0
+        self.logged: set[str] = set()
+
+    def rom(self) -> bytes:
+        """The 64 KiB for F0000h..FFFFFh. The same machine always gives the same bytes."""
+        parts = {
+            rom.FONT_16: ("8x16 font", font_16()),
+            rom.FONT_14: ("8x14 font", font_14()),
+            rom.FONT_8: ("8x8 font", font_8()),
+            rom.FONT_8_LOW: ("8x8 font, low half", font_8()[:1024]),
+            rom.VIDEO_STATIC: ("video functionality", video.STATIC_FUNCTIONALITY),
+        }
+        parts.update(machine_tables.rom_parts(self.host))
+        return rom.build(parts)
+
+    def dispatch(self) -> Action:
+        """Run the service whose stub has just executed its OUT. Never raises for anything a guest can do."""
+        host = self.host
+        at = (host.reg("cs.base") + host.reg("eip")) & 0xFFFFFFFF
+        point = rom.HOOK_POINTS.get(at & 0xFFFF) if at >> 16 in (0xF, 0xFFFF) else None
+        if point is None:
+            self.log_once(f"BIOS: port {rom.HOOK_PORT:#x} written at {at:#x}, which is no BIOS entry")
+            return Action.CONTINUE
+        call = Call(self, point.vector, resumed=point.resumed, wait_at=point.wait_at)
+        handler: Handler | None
+        if point.name.startswith("int"):
+            handler = find(point.vector, call.ah, call.al)
+            if point.vector != 0x16:
+                self.idle_polls = 0
+        else:
+            handler = HOOKS.get(point.name)
+        if handler is None:
+            self.log_once(f"BIOS: {point.name} AX={call.ax:04X} is not offered")
+            return Action.CONTINUE
+        try:
+            action = handler(call) or Action.CONTINUE
+        except LinearFault as fault:
+            self.log_once(f"BIOS: {point.name} met unmapped memory: {fault}")
+            action = Action.CONTINUE
+        if action is Action.WAIT:
+            call.jump(point.wait_at)
+        return action
+
+    def log_once(self, message: str) -> None:
+        """A log line that is not repeated; bounded, because guests choose what is in it."""
+        if message not in self.logged and len(self.logged) < 256:
+            self.logged.add(message)
+            self.host.log(message)
+
+    def save(self) -> dict[str, object]:
+        """What outlives a service call, as plain data."""
+        return {
+            "geometries": [[g.cylinders, g.heads, g.sectors] for g in self.geometries],
+            "boot_rest": self.boot_rest,
+            "idle_polls": self.idle_polls,
+            "last_poll": self.last_poll,
+        }
+
+    def load(self, state: dict[str, object]) -> None:
+        """Restore what `save` gave. Raises ValueError for anything else."""
+        rows, rest = state.get("geometries"), state.get("boot_rest")
+        polls, last = state.get("idle_polls"), state.get("last_poll")
+        if not isinstance(rows, list) or not isinstance(rest, str):
+            raise ValueError("BIOS state: geometries must be a list and boot_rest a string")
+        if not isinstance(polls, int) or not isinstance(last, int) or polls < 0 or last < 0:
+            raise ValueError("BIOS state: idle_polls and last_poll must be whole numbers")
+        geometries = []
+        for row in rows:
+            if not isinstance(row, list) or len(row) != 3 or not all(isinstance(n, int) and 0 < n for n in row):
+                raise ValueError("BIOS state: a geometry is three positive numbers")
+            geometries.append(Geometry(*row))
+        self.geometries, self.boot_rest, self.idle_polls, self.last_poll = geometries, rest, polls, last
