@@ -18,6 +18,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from emu.errors import DeviceError
 from emu.memory import FOUR_GIB, Kind
 
 if TYPE_CHECKING:
@@ -30,10 +31,6 @@ UNIMP = logging.getLogger("emu.unimp")
 IO = logging.getLogger("emu.io")
 
 MASK = {1: 0xFF, 2: 0xFFFF, 4: 0xFFFFFFFF, 8: 0xFFFFFFFFFFFFFFFF}
-
-
-class DeviceError(Exception):
-    """A device raised an exception: a bug in Emu, never the guest's fault. The machine stops."""
 
 
 class Mapping:

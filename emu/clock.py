@@ -13,6 +13,7 @@ from heapq import heappop, heappush
 from typing import Protocol
 
 from emu.cpu import NS_PER_INSN
+from emu.errors import DeviceError, MachineError
 
 FIRES_WITHOUT_PROGRESS = 100_000
 
@@ -114,8 +115,13 @@ class Clock:
                 return
             timer = heappop(self._heap)[2]
             timer.deadline = None
-            timer.callback()
-        raise RuntimeError(f"timer {timer.name} keeps firing without time passing")
+            try:
+                timer.callback()
+            except MachineError:
+                raise
+            except Exception as error:
+                raise DeviceError(f"timer {timer.name}: {type(error).__name__}: {error}") from error
+        raise DeviceError(f"timer {timer.name} keeps firing without time passing")
 
     def skip_to(self, deadline: int) -> None:
         """Let a halted machine's time jump; never backwards."""

@@ -1,8 +1,8 @@
 """A machine: processor, memory, bus, clock, inputs and devices, and the loop that runs them.
 
 The loop is the same for every board and tier. It runs the processor up to the next timer, fires what is due, serves
-firmware hooks, lets a halted processor's time jump, and asks the `Outside` about the world between slices. Nothing in it
-depends on the host's speed except when outside input arrives, and that is stamped by `emu.inputs`.
+firmware hooks, lets a halted processor's time jump, and asks the `Outside` about the world between slices. Nothing in
+it depends on the host's speed except when outside input arrives, and that is stamped by `emu.inputs`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from emu.bus import Bus
 from emu.clock import Clock, Pacer
 from emu.cpu import Cpu, Exit
+from emu.errors import MachineError
 from emu.inputs import Inputs
 from emu.memory import GuestRam
 
 if TYPE_CHECKING:
+    from devices.contracts import Disk
     from devices.device import Device
 
 SLICE = 2_000_000
@@ -86,7 +88,8 @@ class Machine:
     """One board with its processor. A function in `emu.boards` builds it; `run` runs it to its `Ending`.
 
     Attributes for the board to fill: `devices` by name, `on_reset` (called in order after the processor's reset; the
-    first time by `power_on`), `on_hook` (a firmware stub asks for its service), `screen` (rows of the text screen).
+    first time by `power_on`), `on_hook` (a firmware stub asks for its service), `screen` (rows of the text screen),
+    `type_keys` (text for the keyboard), `send_break` (on the first serial line), `disks` (to be flushed at the end).
     """
 
     def __init__(self, *, cpu: Cpu, bus: Bus, ram: GuestRam, clock: Clock, name: str) -> None:
@@ -100,6 +103,9 @@ class Machine:
         self.on_reset: list[Callable[[], None]] = []
         self.on_hook: Callable[[int], None] | None = None
         self.screen: Callable[[], Sequence[str]] = lambda: ()
+        self.type_keys: Callable[[str], None] = lambda text: None
+        self.send_break: Callable[[], None] | None = None
+        self.disks: list[Disk] = []
         self.ending: Ending | None = None
         self.no_reboot = False
         self.no_shutdown = False
@@ -110,6 +116,7 @@ class Machine:
         self.resets = 0
         self._retired_before = 0
         self._reset_wanted = False
+        self._parked = False
         ram.on_remap.append(cpu.remap)
         ram.on_write.append(cpu.invalidate)
 
@@ -143,8 +150,6 @@ class Machine:
         self._parked = True
         self.cpu.stop()
 
-    _parked = False
-
     # -- running
 
     def power_on(self) -> None:
@@ -164,7 +169,7 @@ class Machine:
     def run(self, outside: Outside | None = None) -> Ending:
         """Run until something ends the machine.
 
-        Raises what a device raised (`emu.bus.DeviceError`) and MachineError for a fault of the processor itself.
+        Raises what a device raised (`emu.errors.DeviceError`) and MachineError for a fault of the processor itself.
         """
         world: Outside = Vacuum() if outside is None else outside
         while self.ending is None:
@@ -190,6 +195,9 @@ class Machine:
         reason = Exit.BUDGET
         while self.retired < target and self.ending is None:
             self.clock.fire()
+            if self._reset_wanted:
+                self._restart()
+                continue
             budget = self.clock.budget(target - self.retired)
             if budget:
                 reason = self.cpu.run(budget)
@@ -291,18 +299,14 @@ class Machine:
         zeros = bytes(block)
         view = self.ram.view
         for start in range(0, view.nbytes, block):
-            part = view[start : start + block]
-            if part != zeros[: part.nbytes]:
+            part = bytes(view[start : start + block])
+            if part != zeros[: len(part)]:
                 total.update(start.to_bytes(8, "little"))
                 total.update(part)
         for name in sorted(self.devices):
             total.update(name.encode())
             total.update(_canonical(self.devices[name].save()))
         return total.hexdigest()
-
-
-class MachineError(Exception):
-    """The emulator itself is wrong; never the guest's doing."""
 
 
 def _canonical(value: Any) -> bytes:

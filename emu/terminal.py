@@ -71,6 +71,8 @@ class Terminal:
         self.is_tty = not self.eof and os.isatty(stdin)
         self.live = self.is_tty or (not self.eof and _may_grow(stdin))
         """True if somebody may still type: a terminal, pipe or socket that has not ended."""
+        self.alarm: int | None = None
+        """A descriptor that also ends `wait`: signals write to it."""
         self._saved: list[Any] | None = None
         self._escaped = False
         self._line_start = True
@@ -130,13 +132,12 @@ class Terminal:
 
     def wait(self, seconds: float | None) -> bool:
         """Sleep until there is input, at most `seconds` (None: for ever). True if there is some."""
+        watched = [] if self.alarm is None else [self.alarm]
         try:
             if self.eof:
-                select.select([], [], [], seconds)
+                select.select(watched, [], [], seconds)
                 return False
-            return bool(select.select([self.stdin], [], [], seconds)[0])
-        except InterruptedError:
-            return False
+            return self.stdin in select.select([self.stdin, *watched], [], [], seconds)[0]
         except (OSError, ValueError):
             self._ended()
             return False

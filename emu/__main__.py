@@ -1,0 +1,140 @@
+"""The `emu` command, its subcommands, and the drop-in name `emu-system-i386`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+COMMANDS = {
+    "run": "run a guest (see `emu run -help`)",
+    "test": "the same, for guests that are tests: a triple fault is a failure",
+    "doctor": "look at this computer and say what is missing",
+    "disasm": "bytes to assembly",
+    "asm": "assembly to bytes",
+    "explain": "what an instruction does, in words",
+    "cosim": "run a guest on two tiers in lockstep and stop at the first difference",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`emu COMMAND ...`; returns the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        _print(_usage())
+        return 0 if words else 1
+    if words[0] in ("-version", "--version", "version"):
+        return _guarded(lambda: _run(["-version"], compat=False))
+    command, rest = words[0], words[1:]
+    if command in ("run", "test"):
+        return _guarded(lambda: _run(rest, compat=False))
+    if command in COMMANDS:
+        return _guarded(lambda: _tool(command, rest))
+    if command.startswith("-") or os.path.exists(command):
+        return _guarded(lambda: _run(words, compat=False))
+    return _guarded(lambda: _unknown(command))
+
+
+def system_i386(argv: Sequence[str] | None = None) -> int:
+    """`emu-system-i386 ...`: QEMU's command line; returns the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    return _guarded(lambda: _run(words, compat=True))
+
+
+def _run(words: list[str], *, compat: bool) -> int:
+    from emu.options import parse
+
+    config = parse(words, compat=compat)
+    from emu.session import Session
+
+    return Session(config, compat=compat).run()
+
+
+def _tool(name: str, words: list[str]) -> int:
+    from emu.options import UsageError
+
+    try:
+        module = import_module(f"emu.tools.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"emu.tools.{name}":
+            raise
+        raise UsageError(f"{name} is not available yet") from None
+    status: int = module.main(words)
+    return status
+
+
+def _unknown(command: str) -> int:
+    from emu.options import UsageError, nearest, shown
+
+    guess = nearest(command, COMMANDS)
+    if guess is not None:
+        raise UsageError(f"{shown(command)}: neither a command nor a file; did you mean {guess}?")
+    raise UsageError(f"{shown(command)}: neither a command ({', '.join(COMMANDS)}) nor a file")
+
+
+def _usage() -> str:
+    from emu.options import VERSION
+
+    lines = [f"Emu {VERSION}: a PC in software", "", "usage: emu COMMAND ..."]
+    return "\n".join([*lines, *(f"  {name:8} {text}" for name, text in COMMANDS.items())])
+
+
+def _print(text: str) -> None:
+    """To stdout; whoever closed it early (`| grep -q`) has seen enough."""
+    data = memoryview((text + "\n").encode("utf-8", "backslashreplace"))
+    try:
+        while data:
+            data = data[os.write(1, data) :]
+    except OSError:
+        pass
+
+
+def _guarded(action: Callable[[], int]) -> int:
+    """Run a command; whatever goes wrong becomes one line and a status."""
+    from emu.options import ShowAndExit, UsageError
+
+    try:
+        return action()
+    except ShowAndExit as text:
+        _print(str(text))
+        return 0
+    except UsageError as error:
+        _complain(str(error))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except MemoryError:
+        _complain("the host has not enough memory")
+        return 1
+    except Exception as error:
+        _complain(f"internal error: {type(error).__name__}: {error}; {_report(error)}")
+        return 1
+
+
+def _complain(text: str) -> None:
+    try:
+        sys.stderr.write("emu: " + " ".join(text.splitlines()) + "\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        pass
+
+
+def _report(error: Exception) -> str:
+    """Save the traceback of a bug and say where."""
+    import tempfile
+    import traceback
+
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="emu-report-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
+        ) as file:
+            file.write(f"command: {sys.argv}\npython: {sys.version}\n\n")
+            traceback.print_exception(error, file=file)
+            return f"a report is in {file.name}"
+    except OSError:
+        return "".join(traceback.format_exception_only(error)).strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

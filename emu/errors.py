@@ -1,0 +1,9 @@
+"""Errors that are Emu's own fault, never the guest's: they stop the machine and are reported with a traceback."""
+
+
+class MachineError(Exception):
+    """The emulator itself is wrong."""
+
+
+class DeviceError(MachineError):
+    """A device, timer or host back end raised an exception. The text names it."""

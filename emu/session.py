@@ -1,0 +1,384 @@
+"""One run from the command line: from a `Config` to an exit status.
+
+Opens what the command line names, builds the board, connects terminal, files and script to it, runs it, and reports.
+Guest output goes to stdout, everything of ours to stderr.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import BinaryIO
+
+from emu.clock import Pacer, wall
+from emu.expect import Script, last_lines
+from emu.machine import Cause, Machine
+from emu.options import Chardev, Config, UsageError, shown
+from emu.terminal import OutputClosed, Terminal
+
+POLL_SECONDS = 0.002
+TAIL = 1 << 16
+
+
+class Port:
+    """The host half of a serial port or debug console: counts, remembers, and passes on what the guest sends."""
+
+    def __init__(self, name: str, sink: Callable[[bytes], None] | None) -> None:
+        self.name = name
+        self.sink = sink
+        self.script: Script | None = None
+        self.count = 0
+        self.tail = bytearray()
+        self.hash = hashlib.sha256()
+
+    def send(self, data: bytes) -> None:
+        """Bytes from the guest (`devices.contracts.Console`)."""
+        self.count += len(data)
+        self.hash.update(data)
+        self.tail += data
+        if len(self.tail) > 2 * TAIL:
+            del self.tail[:-TAIL]
+        if self.sink is not None:
+            self.sink(data)
+        if self.script is not None:
+            self.script.serial(data)
+
+
+class FileSink:
+    """A file that receives guest output. A write that fails is reported once and the run goes on."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        try:
+            self._file: BinaryIO = open(path, "wb", buffering=0)  # noqa: SIM115 (kept open for the whole run)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{shown(path)}: expected a file to write to: {reason(error)}") from None
+        self._failed = False
+
+    def __call__(self, data: bytes) -> None:
+        try:
+            self._file.write(data)
+        except OSError as error:
+            if not self._failed:
+                self._failed = True
+                say(f"{shown(self.path)}: {reason(error)}; output is lost from here on")
+
+
+def reason(error: Exception) -> str:
+    """The short text of an OSError, without the file name."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+
+
+def say(text: str) -> None:
+    """A line of ours on stderr; never fails."""
+    try:
+        sys.stderr.write(f"emu: {text}\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        pass
+
+
+def output(data: bytes) -> None:
+    """Data of ours on stdout; a closed pipe is nobody's problem."""
+    try:
+        sys.stdout.flush()
+        view = memoryview(data)
+        while view:
+            view = view[os.write(1, view) :]
+    except (OSError, ValueError):
+        pass
+
+
+class Session:
+    """The `Outside` of a machine that was started by a command."""
+
+    def __init__(self, config: Config, *, compat: bool = False) -> None:
+        self.config = config
+        self.compat = compat
+        self.terminal: Terminal | None = None
+        self.script: Script | None = None
+        self.serial: list[Port | None] = []
+        self.debugcon: Port | None = None
+        self._input: str | None = None
+        self._last_poll = 0.0
+        self._deadline: float | None = None
+        self._auto_paced = False
+        self._started = wall()
+
+    # -- building
+
+    def run(self) -> int:
+        """Do all of it; returns the exit status. Raises UsageError before the guest runs, MachineError while it does."""
+        config = self.config
+        set_up_logging(config)
+        for warning in config.warnings:
+            say(f"warning: {warning}")
+        ports: dict[int, Port] = {}
+        for index, device in enumerate(config.serial):
+            self.serial.append(self._port(f"serial{index}", device, ports))
+        if config.debugcon is not None:
+            self.debugcon = self._port("debugcon", config.debugcon, ports)
+        from emu.boards import board
+
+        machine = board(config.machine)(self)
+        machine.no_reboot = config.no_reboot
+        machine.no_shutdown = config.no_shutdown
+        machine.shutdown_is_failure = not self.compat
+        machine.max_insns = config.max_insns
+        self._connect(machine)
+        machine.power_on()
+        return self._drive(machine)
+
+    def port(self, device: Chardev, name: str) -> Port | None:
+        """A further port, for a board's -device with a chardev."""
+        return self._port(name, device, {})
+
+    def _port(self, name: str, device: Chardev, ports: dict[int, Port]) -> Port | None:
+        """The port behind a character device; one device that several guests' ends share is one port."""
+        if id(device) in ports:
+            return ports[id(device)]
+        sink: Callable[[bytes], None] | None = None
+        if device.kind == "none":
+            return None
+        if device.kind == "file":
+            sink = FileSink(device.path)
+        elif device.kind == "stdio":
+            if self.terminal is None:
+                self.terminal = Terminal(mux=device.mux, signals=not device.mux, escape=self.config.escape)
+            if name.startswith("serial"):
+                self._input = name
+            sink = self._to_stdout
+        port = ports[id(device)] = Port(name, sink)
+        return port
+
+    def _to_stdout(self, data: bytes) -> None:
+        if self.terminal is None:
+            return
+        try:
+            self.terminal.send(data)
+        except OutputClosed:
+            self._machine.end(Cause.SIGNAL, 128 + signal.SIGPIPE)
+
+    @property
+    def interactive(self) -> bool:
+        """A person sits at the terminal and types to the guest."""
+        return self.terminal is not None and self.terminal.is_tty and not self.config.script
+
+    def _connect(self, machine: Machine) -> None:
+        self._machine = machine
+        config = self.config
+        terminal = self.terminal
+        if terminal is not None:
+            terminal.actions = {
+                "x": lambda: machine.end(Cause.QUIT),
+                "c": lambda: terminal.message("emu: the monitor is not available yet\n"),
+                "t": self._toggle_timestamps,
+                "s": self._save,
+                "b": self._break,
+            }
+        if config.script:
+            self.script = Script(
+                config.script,
+                machine.clock,
+                screen=lambda: machine.screen(),
+                type_serial=self._type_serial,
+                type_keys=machine.type_keys,
+                typing=lambda: machine.inputs.waiting,
+                finished=lambda: machine.end(Cause.SCRIPT),
+            )
+            if self.serial and self.serial[0] is not None:
+                self.serial[0].script = self.script
+        if config.clock == "paced":
+            machine.pacer = Pacer(machine.clock)
+        elif config.clock is None and terminal is not None and terminal.live and not config.script:
+            # Somebody may type: idle time is waited out as long as that is so.
+            machine.pacer = Pacer(machine.clock)
+            self._auto_paced = True
+        if config.timeout is not None:
+            self._deadline = self._started + config.timeout
+
+    def _type_serial(self, data: bytes) -> None:
+        channel = self._machine.inputs.channels.get("serial0")
+        if channel is not None:
+            channel.put(data)
+
+    def _toggle_timestamps(self) -> None:
+        terminal = self.terminal
+        if terminal is None:
+            return
+        clock = self._machine.clock
+        if terminal.timestamps is None:
+            terminal.timestamps = lambda: f"[{clock.now() / 1e9:10.3f}] "
+        else:
+            terminal.timestamps = None
+
+    def _save(self) -> None:
+        for disk in self._machine.disks:
+            try:
+                disk.flush()
+            except OSError as error:
+                say(f"disk: {reason(error)}")
+
+    def _break(self) -> None:
+        if self._machine.send_break is not None:
+            self._machine.send_break()
+
+    # -- running
+
+    def _drive(self, machine: Machine) -> int:
+        terminal = self.terminal
+        read_fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        old = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        old_wakeup = signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
+        old_continue = signal.getsignal(signal.SIGCONT)
+        if terminal is None:
+            terminal = Terminal(mux=False, signals=True)
+            terminal.eof, terminal.live, terminal.is_tty = True, False, False
+        self._keyboard = terminal
+        terminal.alarm = read_fd
+        try:
+            for number in old:
+                signal.signal(number, self._on_signal)
+            signal.signal(signal.SIGCONT, lambda number, frame: terminal.resume())
+            terminal.open()
+            if self.script is not None:
+                self.script.start()
+            ending = machine.run(self)
+        finally:
+            terminal.close()
+            terminal.alarm = None
+            signal.set_wakeup_fd(old_wakeup)
+            for number, handler in (*old.items(), (signal.SIGCONT, old_continue)):
+                signal.signal(number, handler)
+            os.close(read_fd)
+            os.close(write_fd)
+            self._close(machine)
+        return self._report(machine, ending.cause, ending.status, ending.text)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._machine.end(Cause.SIGNAL, 128 + number, f"ended by {signal.Signals(number).name}")
+
+    def _close(self, machine: Machine) -> None:
+        for disk in machine.disks:
+            try:
+                disk.flush()
+            except OSError as error:
+                say(f"disk: {reason(error)}")
+
+    def poll(self, machine: Machine) -> None:
+        """See `emu.machine.Outside`."""
+        now = wall()
+        if now - self._last_poll < POLL_SECONDS:
+            return
+        self._last_poll = now
+        if self._deadline is not None and now >= self._deadline:
+            machine.end(Cause.TIMEOUT, 124, f"time is up after {self.config.timeout:g} s (--timeout)")
+            return
+        keyboard = self._keyboard
+        if not keyboard.eof:
+            data = keyboard.read()
+            if data and self._input is not None:
+                machine.inputs.channels[self._input].put(data)
+        if self._auto_paced and keyboard.eof:
+            self._auto_paced = False
+            machine.pacer = None
+
+    def wait(self, machine: Machine, seconds: float | None) -> bool:
+        """See `emu.machine.Outside`."""
+        keyboard = self._keyboard
+        if seconds is None and keyboard.eof and self._deadline is None:
+            return False
+        if self._deadline is not None:
+            left = max(0.0, self._deadline - wall())
+            seconds = left if seconds is None else min(seconds, left)
+        came = keyboard.wait(seconds)
+        self._last_poll = 0.0
+        return came or machine.ending is not None or self._timed_out() or seconds is None
+
+    def _timed_out(self) -> bool:
+        return self._deadline is not None and wall() >= self._deadline
+
+    def at_rest(self, machine: Machine) -> None:
+        """See `emu.machine.Outside`."""
+        if self.script is not None:
+            self.script.look()
+
+    # -- reporting
+
+    def _report(self, machine: Machine, cause: Cause, status: int, text: str) -> int:
+        if cause == Cause.SHUTDOWN:
+            for line in [text, *machine.cpu.fault_story()] if not self.compat else []:
+                say(line)
+        elif text:
+            say(text)
+        missed = self.script.waiting_for if self.script is not None and not self.script.done else None
+        if missed is not None and status in (0, 124):
+            status = 124
+            say(f"--expect {shown(missed)}: not seen; {cause.value}")
+        if status == 124:
+            tail = bytes(self.serial[0].tail) if self.serial and self.serial[0] is not None else b""
+            for line in last_lines(machine.screen(), tail):
+                say(f"| {line}")
+        if self.config.dump_screen:
+            rows = [row.rstrip() for row in machine.screen()]
+            output("".join(f"{row}\n" for row in rows).encode())
+        if self.config.stats:
+            self._stats(machine)
+        return status
+
+    def _stats(self, machine: Machine) -> None:
+        seconds = wall() - self._started
+        serial = self.serial[0] if self.serial else None
+        line = {
+            "instructions": machine.retired,
+            "virtual_ns": machine.clock.now(),
+            "wall_s": round(seconds, 3),
+            "mips": round(machine.retired / seconds / 1e6, 3) if seconds else 0.0,
+            "serial_bytes": serial.count if serial else 0,
+            "serial_sha256": serial.hash.hexdigest() if serial else hashlib.sha256().hexdigest(),
+            "state_digest": machine.digest(),
+            "resets": machine.resets,
+            "inputs": len(machine.inputs.record),
+            "engine": machine.cpu.stats(),
+        }
+        sys.stderr.write(json.dumps(line) + "\n")
+        sys.stderr.flush()
+
+
+class _Lines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{record.name.removeprefix('emu.')}: {record.getMessage()}"
+
+
+def set_up_logging(config: Config) -> None:
+    """Send the categories of -d to stderr or to the file of -D; of all others only what a person must know (errors)."""
+    root = logging.getLogger("emu")
+    for old in list(root.handlers):
+        root.removeHandler(old)
+    handler: logging.Handler
+    if config.logfile is not None:
+        try:
+            handler = logging.FileHandler(config.logfile, "w", errors="backslashreplace")
+        except (OSError, ValueError) as error:
+            raise UsageError(f"-D {shown(config.logfile)}: expected a file to write to: {reason(error)}") from None
+    else:
+        handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines())
+    root.addHandler(handler)
+    root.propagate = False
+    root.setLevel(logging.WARNING)
+    logging.raiseExceptions = False
+    for category in ("unimp", "guest_errors", "io", "int", "cpu", "cpu_reset", "mmu", "exec", "in_asm"):
+        level = logging.DEBUG if category in config.debug else logging.CRITICAL
+        logging.getLogger(f"emu.{category}").setLevel(level)
+
+
+def screen_text(rows: Sequence[str]) -> str:
+    """The rows of a screen without the blanks at their ends."""
+    return "\n".join(row.rstrip() for row in rows)
