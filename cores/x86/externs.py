@@ -31,6 +31,12 @@ phys_w64 = E("phys_w64", (64, 64))
 
 port_r = E("port_r", (16, 8), (32,), faults=True)  # (port, bytes)
 port_w = E("port_w", (16, 8, 32), (), faults=True)  # (port, bytes, value)
+# Several iterations of a repeated string instruction at once; they give the number done (0: do one in the spec).
+# (segment, source, destination, count, bytes, address size), (destination, value, ...), (port, ...)
+bulk_movs = E("bulk_movs", (8, 32, 32, 32, 8, 8), (32,))
+bulk_stos = E("bulk_stos", (32, 32, 32, 8, 8), (32,))
+bulk_ins = E("bulk_ins", (16, 32, 32, 8, 8), (32,))
+bulk_outs = E("bulk_outs", (16, 8, 32, 32, 8, 8), (32,))
 raise_fault = E("raise_fault", (8, 32), raises=True)  # (vector, error code)
 
 seg_changed = E("seg_changed", (8,))  # after writing a segment's base, limit or attributes

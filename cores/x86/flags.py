@@ -194,3 +194,10 @@ __all__ = [
     "VM", "ZF", "concat", "condition", "const", "read_eflags", "select", "set_all", "set_arith", "set_logic", "set_szp",
     "write_arith", "write_eflags",
 ]  # fmt: skip
+
+
+def set_carry_overflow(cf: Operand, of: Operand) -> None:
+    """CF and OF of a rotate; the other flags stay."""
+    c = value(cf, 1)
+    _aux.set((_aux.read() & 0x7FFFFFFF) | ((value(of, 1) ^ c).zext(32) << 31))
+    _cf.set(c)

@@ -5,8 +5,8 @@ An entry names its encodings in the manual's notation (SDM vol. 2, 3.1.1) and it
 register and memory `r/m`. A form is what the decoder finds and what each lowering turns into one handler.
 
 Encoding: `[NP|66|F3|F2] opcode bytes [/r|/digit|/n] [mem|reg] [rm=k] operands`; `[8n+1]` computes an opcode byte from the
-position n in the family, `50+r` stands for eight opcodes. Keyword-only parameters of a body: `osz` (16 or 32), `asz`
-(16 or 32), and the names of the family.
+position n in the family, `50+r` stands for eight opcodes. `cbw|cwde` names the mnemonics of the two operand sizes. Keyword-only parameters of a body: `osz` (16 or 32), `asz`
+(16 or 32), `prefix` (-1 none named, 2 F3, 3 F2) and the names of the family.
 """
 
 from __future__ import annotations
@@ -202,6 +202,10 @@ class MemOperand(Location):
             address = base + index * fieldvalue("scale", 8).zext(32) + fieldvalue("disp", 32)
             self._offset = address & fieldvalue("eamask", 32)
         return self._offset
+
+    def redirect(self, displacement: Operand) -> None:
+        """Move the operand by `displacement` bytes (wraps as the address size says); before the first access only."""
+        self._offset = (self.offset + value(displacement, 32)) & fieldvalue("eamask", 32)
 
     def at(self, displacement: Operand, width: int) -> MemOperand:
         """The operand `displacement` bytes further on, with a width of its own (wraps as the address size says)."""
@@ -467,6 +471,8 @@ def parse_encoding(entry: Entry, text: str, n: int) -> dict[str, Any]:
             out["modrm"] = True
         elif token == "/n":
             out["modrm"], out["digit"] = True, n
+        elif re.match(r"/\[\d\+n\]$", token):
+            out["modrm"], out["digit"] = True, int(token[2]) + n
         elif re.match(r"/[0-7]$", token):
             out["modrm"], out["digit"] = True, int(token[1])
         elif token in ("mem", "reg"):
@@ -489,7 +495,7 @@ def expand(entry: Entry) -> list[Form]:
     positional = [p.name for p in sig.parameters.values() if p.kind is not p.KEYWORD_ONLY]
     keywords = {p.name for p in sig.parameters.values() if p.kind is p.KEYWORD_ONLY}
     count = len(next(iter(entry.family.values()))) if entry.family else 1
-    unknown = keywords - set(entry.family) - {"osz", "asz", "n"}
+    unknown = keywords - set(entry.family) - {"osz", "asz", "n", "prefix"}
     if unknown:
         raise SpecError(f"{entry.src}: nothing gives a value to {', '.join(sorted(unknown))}")
     forms: list[Form] = []
@@ -517,10 +523,12 @@ def expand(entry: Entry) -> list[Form]:
             else:
                 mems = (-1,)
             for osz, asz, mem in itertools.product(oszs, aszs, mems):
-                statics = {k: v for k, v in {**names, "osz": osz, "asz": asz, "n": n}.items() if k in keywords}
+                statics = {k: v for k, v in {**names, "osz": osz, "asz": asz, "n": n, "prefix": enc["prefix"]}.items() if k in keywords}
                 syntax = entry.syntax
                 for key, val in names.items():
                     syntax = syntax.replace("{" + key + "}", str(val))
+                if "|" in syntax:
+                    syntax = syntax.split("|")[osz == 32]
                 word = re.sub(r"\W", "_", syntax.split()[0])
                 parts = [word, *(c.replace("1", "one") for c in codes)]
                 parts += [f"{enc['map'] and '0F' or ''}{enc['opcode']:02X}"]
