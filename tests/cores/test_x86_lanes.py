@@ -85,9 +85,7 @@ PAIRWISE: list[tuple[str, bool, Callable[[int, int, int], int]]] = [
 def test_each_lane_is_computed_alone(name: str, sign: bool, model: Callable[[int, int, int], int], width: int) -> None:
     got = run(lambda a, b: getattr(L, name)(a, b, width), 2)
     for a, b in samples():
-        expected = join(
-            [model(x, y, width) for x, y in zip(split(a, width, sign=sign), split(b, width, sign=sign))], width
-        )
+        expected = join([model(x, y, width) for x, y in pairs(a, b, width, sign=sign)], width)
         assert got(a, b) == expected, (hex(a), hex(b))
 
 
