@@ -1,0 +1,671 @@
+"""IEEE 754 arithmetic in exact integers, the readable twin of softfloat.c.
+
+An operand is unpacked into sign * sig * 2**exp, the operation is done exactly on Python integers (or, for division and
+roots, to far more bits than any format keeps, with a sticky last bit), and the result is rounded once. The reference
+interpreter calls the ``fx_`` functions; generated C calls the functions of the same names in softfloat.c, which give the
+same bits by other means. ``OPERATIONS`` names every flat operation with the widths of its operands and results.
+
+Sources: IEEE 754-2008; Intel SDM volume 1, chapters 4, 8 and 11, and the x87 entries of volume 2; Power ISA Book I, chapter 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from functools import lru_cache
+from math import isqrt
+from typing import TYPE_CHECKING, NamedTuple
+
+# Exceptions, in the order of the x87 status word and of MXCSR.
+INVALID = 0x01
+DENORMAL = 0x02
+DIVZERO = 0x04
+OVERFLOW = 0x08
+UNDERFLOW = 0x10
+INEXACT = 0x20
+# Condition codes in the places of the x87 status word. C1 after rounding: the magnitude was rounded up.
+C0 = 0x0100
+C1 = 0x0200
+C2 = 0x0400
+C3 = 0x4000
+# Why an operation was invalid; reported under the PowerPC rule only.
+VXSNAN = 0x010000
+VXISI = 0x020000
+VXIDI = 0x040000
+VXZDZ = 0x080000
+VXIMZ = 0x100000
+VXVC = 0x200000
+VXSQRT = 0x400000
+VXCVI = 0x800000
+
+# Rounding, in the x86 RC encoding.
+NEAREST, DOWN, UP, ZERO = range(4)
+# NaN rules; see softfloat.h.
+NAN_SSE, NAN_X87, NAN_PPC = range(3)
+# Results of a comparison: CF, PF, ZF of EFLAGS; shifted left by 8, C0, C2, C3 of the x87 status word.
+GREATER, LESS, EQUAL, UNORDERED = 0x00, 0x01, 0x40, 0x45
+
+
+class Control(NamedTuple):
+    """The packed control word of the flat functions, taken apart. ``precision`` is in bits."""
+
+    round: int = NEAREST
+    precision: int = 64
+    tiny_before: bool = False
+    daz: bool = False
+    ftz: bool = False
+    nan_rule: int = NAN_SSE
+    single: bool = False
+    unmasked: int = 0
+
+    def pack(self) -> int:
+        """The control word the flat functions take."""
+        pc = {24: 0, 53: 2}.get(self.precision, 3)
+        flags = self.tiny_before << 4 | self.daz << 5 | self.ftz << 6 | self.single << 9
+        return self.round | pc << 2 | flags | self.nan_rule << 7 | self.unmasked << 16
+
+
+@lru_cache(maxsize=1024)
+def unpack_control(ctl: int) -> Control:
+    """Takes a control word apart; reserved precision codes count as 64 bits."""
+    return Control(
+        round=ctl & 3,
+        precision={0: 24, 2: 53}.get(ctl >> 2 & 3, 64),
+        tiny_before=bool(ctl & 0x10),
+        daz=bool(ctl & 0x20),
+        ftz=bool(ctl & 0x40),
+        nan_rule=ctl >> 7 & 3,
+        single=bool(ctl & 0x200),
+        unmasked=ctl >> 16 & 0x3F,
+    )
+
+
+class Format(NamedTuple):
+    """A floating-point format. ``explicit`` says that the integer bit is stored."""
+
+    exponent_bits: int
+    fraction_bits: int
+    explicit: bool
+
+    @property
+    def bias(self) -> int:
+        return (1 << self.exponent_bits - 1) - 1
+
+    @property
+    def precision(self) -> int:
+        """Significand bits, the integer bit included."""
+        return self.fraction_bits + 1
+
+    @property
+    def emax(self) -> int:
+        """Exponent of the largest numbers."""
+        return self.bias
+
+    @property
+    def emin(self) -> int:
+        """Exponent of the smallest normal number."""
+        return 1 - self.bias
+
+    @property
+    def stored_bits(self) -> int:
+        """Bits below the exponent field."""
+        return self.fraction_bits + self.explicit
+
+    def make(self, sign: int, biased: int, low: int) -> int:
+        return (sign << self.exponent_bits | biased) << self.stored_bits | low
+
+    def infinity(self, sign: int) -> int:
+        return self.make(sign, (1 << self.exponent_bits) - 1, self.explicit << self.fraction_bits)
+
+    def nan(self, sign: int, payload: int) -> int:
+        """A quiet NaN; ``payload`` is the fraction without the quiet bit."""
+        quiet = 1 << self.fraction_bits - 1
+        return self.infinity(sign) | quiet | payload
+
+    def finite(self, sign: int, sig: int, exp: int) -> int:
+        """Packs sig * 2**exp, which the format can hold exactly."""
+        if sig == 0:
+            return self.make(sign, 0, 0)
+        top = max(sig.bit_length() - 1 + exp, self.emin)
+        shift = exp - (top - self.fraction_bits)
+        m = sig << shift if shift >= 0 else sig >> -shift
+        normal = m >> self.fraction_bits
+        low = m if self.explicit else m & ((1 << self.fraction_bits) - 1)
+        return self.make(sign, top + self.bias if normal else 0, low)
+
+
+F32 = Format(8, 23, False)
+F64 = Format(11, 52, False)
+F80 = Format(15, 63, True)
+
+
+class Kind(Enum):
+    """What a pattern stands for. UNSUPPORTED: unnormals, pseudo-infinities and pseudo-NaNs of the 80-bit format."""
+
+    ZERO = 0
+    FINITE = 1
+    INFINITE = 2
+    QNAN = 3
+    SNAN = 4
+    UNSUPPORTED = 5
+
+
+class Number(NamedTuple):
+    """An unpacked operand: value (-1)**sign * sig * 2**exp when FINITE; sig is the fraction when a NaN."""
+
+    kind: Kind
+    sign: int
+    sig: int
+    exp: int
+    denormal: bool
+    bits: int
+
+    @property
+    def is_nan(self) -> bool:
+        return self.kind in (Kind.QNAN, Kind.SNAN)
+
+    @property
+    def top(self) -> int:
+        """floor(log2(magnitude)) of a FINITE number."""
+        return self.sig.bit_length() - 1 + self.exp
+
+    @property
+    def signed(self) -> int:
+        return -self.sig if self.sign else self.sig
+
+
+class Env:
+    """One operation under way: its control word and the exceptions it has raised."""
+
+    def __init__(self, ctl: int) -> None:
+        self.control = unpack_control(ctl)
+        self.flags = 0
+
+    @property
+    def stopped(self) -> bool:
+        """Has an exception been raised that is unmasked and keeps the operation from having a result?"""
+        return bool(self.flags & self.control.unmasked & (INVALID | DENORMAL | DIVZERO))
+
+    def invalid(self, why: int = 0) -> None:
+        self.flags |= INVALID
+        if self.control.nan_rule == NAN_PPC:
+            self.flags |= why
+
+    def inexact(self, up: bool) -> None:
+        self.flags |= INEXACT | (C1 if up else 0)
+
+    def unpack(self, fmt: Format, bits: int) -> Number:
+        """Takes an operand apart; under DAZ a binary32 or binary64 denormal becomes a zero."""
+        sign = bits >> (fmt.exponent_bits + fmt.stored_bits) & 1
+        biased = bits >> fmt.stored_bits & ((1 << fmt.exponent_bits) - 1)
+        low = bits & ((1 << fmt.stored_bits) - 1)
+        fraction = low & ((1 << fmt.fraction_bits) - 1)
+        integer = low >> fmt.fraction_bits if fmt.explicit else int(biased != 0)
+        if biased and not integer:
+            return Number(Kind.UNSUPPORTED, sign, 0, 0, False, bits)
+        if biased == (1 << fmt.exponent_bits) - 1:
+            if fraction == 0:
+                return Number(Kind.INFINITE, sign, 0, 0, False, bits)
+            quiet = fraction >> (fmt.fraction_bits - 1)
+            return Number(Kind.QNAN if quiet else Kind.SNAN, sign, fraction, 0, False, bits)
+        sig = integer << fmt.fraction_bits | fraction
+        if sig and not biased and self.control.daz and not fmt.explicit:
+            return Number(Kind.ZERO, sign, 0, 0, False, fmt.make(sign, 0, 0))
+        exp = max(biased, 1) - fmt.bias - fmt.fraction_bits
+        return Number(Kind.FINITE if sig else Kind.ZERO, sign, sig, exp, bool(sig and not biased), bits)
+
+    def denormals(self, *operands: Number) -> None:
+        if any(x.denormal for x in operands):
+            self.flags |= DENORMAL
+
+    def default_nan(self, fmt: Format) -> int:
+        return fmt.nan(int(self.control.nan_rule != NAN_PPC), 0)
+
+    def invalid_result(self, fmt: Format, first: Number, why: int = 0) -> int:
+        self.invalid(why)
+        return first.bits if self.stopped else self.default_nan(fmt)
+
+    def nan_result(self, fmt: Format, a: Number, b: Number) -> int | None:
+        """The result of an operation with a NaN or an unsupported pattern among its operands, else None."""
+        if Kind.UNSUPPORTED in (a.kind, b.kind):
+            return self.invalid_result(fmt, a)
+        nans = [x for x in (a, b) if x.is_nan]
+        if not nans:
+            return None
+        if any(x.kind is Kind.SNAN for x in nans):
+            self.invalid(VXSNAN)
+        if self.stopped:
+            return a.bits
+        chosen = nans[0]
+        if self.control.nan_rule == NAN_X87:
+            chosen = max(nans, key=lambda x: (x.kind is Kind.QNAN if a.kind is not b.kind else 0, x.sig, -x.sign))
+        return fmt.nan(chosen.sign, chosen.sig)
+
+    def rounds_up(self, sign: int, odd: int, low: int, half: int) -> bool:
+        """Does a magnitude go up, when ``low`` is dropped below the last bit kept and ``half`` is half of that bit?"""
+        if self.control.round == NEAREST:
+            return low > half or (low == half and bool(odd))
+        return low != 0 and self.control.round == (DOWN if sign else UP)
+
+    def quantize(self, sign: int, sig: int, exp: int, unit: int) -> tuple[int, bool, bool]:
+        """sig * 2**exp as a multiple of 2**unit: (multiple, inexact, rounded up)."""
+        shift = unit - exp
+        if shift <= 0:
+            return sig << -shift, False, False
+        m, low = sig >> shift, sig & ((1 << shift) - 1)
+        up = self.rounds_up(sign, m & 1, low, 1 << (shift - 1))
+        return m + up, low != 0, up
+
+    def round(self, fmt: Format, sign: int, sig: int, exp: int, precision: int = 0) -> int:
+        """Rounds (-1)**sign * sig * 2**exp, sig > 0, into ``fmt`` and raises overflow, underflow and inexact."""
+        target, out = fmt, fmt
+        if fmt is F64 and self.control.single:
+            target = F32
+        p = precision or target.precision
+        adjust = 3 << (target.exponent_bits - 2)
+        top = sig.bit_length() - 1 + exp
+        m, inexact, up = self.quantize(sign, sig, exp, top - p + 1)  # as if the exponent had no bounds
+        rounded_top = top + (m >> p)
+        tiny = (top if self.control.tiny_before else rounded_top) < target.emin
+        if tiny and self.control.unmasked & UNDERFLOW:
+            self.flags |= UNDERFLOW
+            if rounded_top + adjust < out.emin:
+                if fmt is F80:
+                    self.inexact(False)
+                elif inexact:
+                    self.inexact(up)
+                return out.make(sign, 0, 0)
+            if inexact:
+                self.inexact(up)
+            return out.finite(sign, m, top - p + 1 + adjust)
+        if tiny and self.control.ftz and not fmt.explicit:
+            self.flags |= UNDERFLOW | INEXACT
+            return out.make(sign, 0, 0)
+        if top < target.emin:
+            m, inexact, up = self.quantize(sign, sig, exp, target.emin - p + 1)
+            if inexact:
+                self.inexact(up)
+                self.flags |= UNDERFLOW if tiny else 0
+            return out.finite(sign, m, target.emin - p + 1)
+        if rounded_top > target.emax:
+            self.flags |= OVERFLOW
+            wraps = bool(self.control.unmasked & OVERFLOW)
+            if wraps and rounded_top - adjust <= out.emax:
+                if inexact:
+                    self.inexact(up)
+                return out.finite(sign, m, top - p + 1 - adjust)
+            if wraps and not fmt.explicit:
+                if inexact:
+                    self.inexact(up)
+                return out.infinity(sign)
+            infinite = wraps or self.control.round in (NEAREST, DOWN if sign else UP)
+            self.inexact(infinite)
+            return out.infinity(sign) if infinite else out.finite(sign, (1 << p) - 1, target.emax - p + 1)
+        if inexact:
+            self.inexact(up)
+        return out.finite(sign, m, top - p + 1)
+
+    def round_int(self, x: Number) -> tuple[int, bool, bool]:
+        """The magnitude of a FINITE number as an integer: (integer, inexact, rounded up)."""
+        return self.quantize(x.sign, x.sig, x.exp, 0)
+
+
+def _precision(env: Env, fmt: Format) -> int:
+    return env.control.precision if fmt is F80 else 0
+
+
+def add(env: Env, fmt: Format, a: int, b: int, negate: int = 0) -> int:
+    x, y = env.unpack(fmt, a), env.unpack(fmt, b)
+    nan = env.nan_result(fmt, x, y)
+    if nan is not None:
+        return nan
+    sy = y.sign ^ negate
+    if x.kind is Kind.INFINITE and y.kind is Kind.INFINITE and x.sign != sy:
+        return env.invalid_result(fmt, x, VXISI)
+    env.denormals(x, y)
+    if env.stopped:
+        return a
+    if x.kind is Kind.INFINITE:
+        return a
+    if y.kind is Kind.INFINITE:
+        return fmt.infinity(sy)
+    exp = min(x.exp, y.exp)
+    total = (x.signed << (x.exp - exp)) + ((-y.sig if sy else y.sig) << (y.exp - exp))
+    if total == 0:
+        return fmt.make(x.sign if x.sign == sy and x.sig == 0 else int(env.control.round == DOWN), 0, 0)
+    return env.round(fmt, int(total < 0), abs(total), exp, _precision(env, fmt))
+
+
+def sub(env: Env, fmt: Format, a: int, b: int) -> int:
+    return add(env, fmt, a, b, 1)
+
+
+def mul(env: Env, fmt: Format, a: int, b: int) -> int:
+    x, y = env.unpack(fmt, a), env.unpack(fmt, b)
+    nan = env.nan_result(fmt, x, y)
+    if nan is not None:
+        return nan
+    kinds = {x.kind, y.kind}
+    if kinds == {Kind.INFINITE, Kind.ZERO}:
+        return env.invalid_result(fmt, env.unpack(fmt, a)._replace(bits=a), VXIMZ)
+    env.denormals(x, y)
+    if env.stopped:
+        return a
+    sign = x.sign ^ y.sign
+    if Kind.INFINITE in kinds:
+        return fmt.infinity(sign)
+    if Kind.ZERO in kinds:
+        return fmt.make(sign, 0, 0)
+    return env.round(fmt, sign, x.sig * y.sig, x.exp + y.exp, _precision(env, fmt))
+
+
+def div(env: Env, fmt: Format, a: int, b: int) -> int:
+    x, y = env.unpack(fmt, a), env.unpack(fmt, b)
+    nan = env.nan_result(fmt, x, y)
+    if nan is not None:
+        return nan
+    sign = x.sign ^ y.sign
+    if x.kind is y.kind and x.kind in (Kind.INFINITE, Kind.ZERO):
+        return env.invalid_result(fmt, x._replace(bits=a), VXIDI if x.kind is Kind.INFINITE else VXZDZ)
+    if x.kind is Kind.FINITE and y.kind is Kind.ZERO:
+        env.flags |= DIVZERO  # comes before the denormal exception
+        return a if env.stopped else fmt.infinity(sign)
+    env.denormals(x, y)
+    if env.stopped:
+        return a
+    if x.kind is Kind.INFINITE:
+        return fmt.infinity(sign)
+    if x.kind is Kind.ZERO or y.kind is Kind.INFINITE:
+        return fmt.make(sign, 0, 0)
+    quotient, rest = divmod(x.sig << 200, y.sig)
+    return env.round(fmt, sign, quotient << 1 | (rest != 0), x.exp - y.exp - 201, _precision(env, fmt))
+
+
+def sqrt(env: Env, fmt: Format, a: int) -> int:
+    x = env.unpack(fmt, a)
+    nan = env.nan_result(fmt, x, x)
+    if nan is not None:
+        return nan
+    if x.kind is Kind.ZERO:
+        return x.bits
+    if x.sign:
+        return env.invalid_result(fmt, x, VXSQRT)
+    if x.kind is Kind.INFINITE:
+        return a
+    env.denormals(x)
+    if env.stopped:
+        return a
+    shift = 300 + (x.exp & 1)
+    root = isqrt(x.sig << shift)
+    inexact = root * root != x.sig << shift
+    return env.round(fmt, 0, root << 1 | inexact, (x.exp - shift) // 2 - 1, _precision(env, fmt))
+
+
+def rem(env: Env, fmt: Format, a: int, b: int) -> int:
+    """IEEE remainder: a - b*n, n the integer nearest to a/b, ties to even; exact for any distance of the exponents."""
+    x, y = env.unpack(fmt, a), env.unpack(fmt, b)
+    nan = env.nan_result(fmt, x, y)
+    if nan is not None:
+        return nan
+    if x.kind is Kind.INFINITE or y.kind is Kind.ZERO:
+        return env.invalid_result(fmt, x._replace(bits=a))
+    env.denormals(x, y)
+    if env.stopped:
+        return a
+    if x.kind is Kind.ZERO:
+        return x.bits
+    if y.kind is Kind.INFINITE:
+        return env.round(fmt, x.sign, x.sig, x.exp)
+    exp = min(x.exp, y.exp)
+    divisor = y.sig << (y.exp - exp)
+    quotient, rest = divmod(x.sig << (x.exp - exp), divisor)
+    sign = x.sign
+    if 2 * rest > divisor or (2 * rest == divisor and quotient & 1):
+        rest, sign = divisor - rest, 1 - sign
+    return env.round(fmt, sign, rest, exp) if rest else fmt.make(sign, 0, 0)
+
+
+def muladd(env: Env, fmt: Format, a: int, b: int, c: int) -> int:
+    """a * b + c with one rounding."""
+    x, y, z = env.unpack(fmt, a), env.unpack(fmt, b), env.unpack(fmt, c)
+    ppc = env.control.nan_rule == NAN_PPC
+    kinds = {x.kind, y.kind}
+    no_product = kinds == {Kind.INFINITE, Kind.ZERO}
+    nans = [n for n in ((x, z, y) if ppc else (x, y, z)) if n.is_nan]
+    if nans:
+        if any(n.kind is Kind.SNAN for n in nans):
+            env.invalid(VXSNAN)
+        if no_product and ppc:
+            env.invalid(VXIMZ)
+        return a if env.stopped else fmt.nan(nans[0].sign, nans[0].sig)
+    sign = x.sign ^ y.sign
+    infinite = Kind.INFINITE in kinds
+    if no_product or (infinite and z.kind is Kind.INFINITE and sign != z.sign):
+        return env.invalid_result(fmt, x._replace(bits=a), VXIMZ if no_product else VXISI)
+    env.denormals(x, y, z)
+    if env.stopped:
+        return a
+    if infinite:
+        return fmt.infinity(sign)
+    if z.kind is Kind.INFINITE:
+        return c
+    product, pexp = x.sig * y.sig, x.exp + y.exp
+    exp = min(pexp, z.exp)
+    total = ((-product if sign else product) << (pexp - exp)) + (z.signed << (z.exp - exp))
+    if total == 0:
+        both_zero = product == 0 and z.sig == 0
+        return fmt.make(sign if both_zero and sign == z.sign else int(env.control.round == DOWN), 0, 0)
+    return env.round(fmt, int(total < 0), abs(total), exp)
+
+
+def compare(env: Env, fmt: Format, a: int, b: int, quiet: bool = False) -> int:
+    """GREATER, LESS, EQUAL or UNORDERED; a quiet NaN is invalid unless ``quiet``."""
+    x, y = env.unpack(fmt, a), env.unpack(fmt, b)
+    if Kind.UNSUPPORTED in (x.kind, y.kind):
+        env.invalid()
+        return UNORDERED
+    if x.is_nan or y.is_nan:
+        if Kind.SNAN in (x.kind, y.kind):
+            env.invalid(VXSNAN)
+        if not quiet:
+            env.invalid(VXVC)
+        return UNORDERED
+    env.denormals(x, y)
+
+    def order(n: Number) -> tuple[int, int, int]:
+        if n.kind is Kind.ZERO:
+            return (0, 0, 0)
+        way = -1 if n.sign else 1
+        return (
+            (way * 2, 0, 0) if n.kind is Kind.INFINITE else (way, way * n.top, way * (n.sig << 64 - n.sig.bit_length()))
+        )
+
+    left, right = order(x), order(y)
+    return EQUAL if left == right else LESS if left < right else GREATER
+
+
+def compare_quiet(env: Env, fmt: Format, a: int, b: int) -> int:
+    return compare(env, fmt, a, b, True)
+
+
+def _minmax(env: Env, fmt: Format, a: int, b: int, wanted: int) -> int:
+    """MINSS and MAXSS: the second operand for two zeros and for any NaN, which is always invalid."""
+    order = compare(env, fmt, a, b)
+    if env.stopped:
+        return a
+    return env.unpack(fmt, a if order == wanted else b).bits
+
+
+def minimum(env: Env, fmt: Format, a: int, b: int) -> int:
+    return _minmax(env, fmt, a, b, LESS)
+
+
+def maximum(env: Env, fmt: Format, a: int, b: int) -> int:
+    return _minmax(env, fmt, a, b, GREATER)
+
+
+def round_int(env: Env, fmt: Format, a: int) -> int:
+    """The nearest integer in the rounding mode, as a number of the same format."""
+    x = env.unpack(fmt, a)
+    nan = env.nan_result(fmt, x, x)
+    if nan is not None:
+        return nan
+    if x.kind is not Kind.FINITE:
+        return x.bits
+    if fmt is F80:
+        env.denormals(x)
+        if env.stopped:
+            return a
+    m, inexact, up = env.round_int(x)
+    if inexact:
+        env.inexact(up)
+    return fmt.finite(x.sign, m, 0)
+
+
+def to_int(env: Env, fmt: Format, a: int, bits: int, signed: bool = True) -> int:
+    """A number as an integer of ``bits`` bits; out of range is invalid and gives the integer indefinite, or saturates."""
+    x = env.unpack(fmt, a)
+    low, high = (-1 << bits - 1, (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+    value = low - 1 if x.sign else high + 1
+    inexact = up = False
+    if x.kind is Kind.ZERO:
+        value = 0
+    elif x.kind is Kind.FINITE and x.top < 64:
+        m, inexact, up = env.round_int(x)
+        value = -m if x.sign else m
+    if low <= value <= high:
+        if inexact:
+            env.inexact(up)
+        return value & ((1 << bits) - 1)
+    env.invalid(VXCVI | (VXSNAN if x.kind is Kind.SNAN else 0))
+    if env.control.nan_rule == NAN_PPC:
+        negative = x.sign or x.kind in (Kind.QNAN, Kind.SNAN, Kind.UNSUPPORTED)
+        return (low if negative else high) & ((1 << bits) - 1)
+    return low & ((1 << bits) - 1) if signed else high
+
+
+def from_int(env: Env, fmt: Format, value: int) -> int:
+    return env.round(fmt, int(value < 0), abs(value), 0) if value else 0
+
+
+def convert(env: Env, source: Format, target: Format, a: int) -> int:
+    """From one format to another. From 80 bits, as FST does it, a denormal operand is no exception."""
+    x = env.unpack(source, a)
+    if x.kind is Kind.UNSUPPORTED:
+        env.invalid()
+        return 0 if env.stopped else env.default_nan(target)
+    if x.is_nan:
+        if x.kind is Kind.SNAN:
+            env.invalid(VXSNAN)
+        if env.stopped:
+            return 0
+        shift = target.fraction_bits - source.fraction_bits
+        return target.nan(x.sign, x.sig << shift if shift >= 0 else x.sig >> -shift)
+    if source is not F80:
+        env.denormals(x)
+        if env.stopped:
+            return 0
+    if x.kind is Kind.INFINITE:
+        return target.infinity(x.sign)
+    if x.kind is Kind.ZERO:
+        return target.make(x.sign, 0, 0)
+    if target.fraction_bits > source.fraction_bits:
+        return target.finite(x.sign, x.sig, x.exp)
+    return env.round(target, x.sign, x.sig, x.exp)
+
+
+Widths = tuple[int, ...]
+Flat = Callable[..., tuple[int, ...]]
+
+OPERATIONS: dict[str, tuple[Widths, Widths]] = {}
+"""Every flat operation: name -> (widths of its operands, widths of its results). The last operand is the control word, the
+last result the exceptions and condition codes, both 32 bits. An 80-bit operand or result is two values: the 64-bit
+significand, then sign and exponent (16 bits in 32). 16-bit integers travel in 32 bits: the upper half is ignored on the way in
+and zero on the way out."""
+
+FUNCTIONS: dict[str, Flat] = {}
+"""The flat functions by name; each is also an attribute of this module."""
+
+
+def _flat(name: str, operands: str, result: str, body: Callable[..., int]) -> None:
+    """Registers ``fx_<name>``; ``operands`` and ``result`` are words of f32, f64, f80, i16, i32, i64, u32, cc."""
+    widths = {"f80": (64, 32), "f64": (64,), "i64": (64,), "none": ()}
+    kinds = operands.split()
+    inputs = [w for k in kinds for w in widths.get(k, (32,))]
+    outputs = [w for k in result.split() for w in widths.get(k, (32,))]
+    OPERATIONS["fx_" + name] = ((*inputs, 32), (*outputs, 32))
+
+    def function(*values: int) -> tuple[int, ...]:
+        env, rest = Env(values[-1]), iter(values)
+        joined = []
+        for kind in kinds:
+            value = next(rest)
+            if kind == "f80":
+                value |= (next(rest) & 0xFFFF) << 64
+            elif kind in ("i16", "i32", "i64"):
+                bits = int(kind[1:])
+                value = (value & ((1 << bits) - 1) ^ 1 << bits - 1) - (1 << bits - 1)
+            joined.append(value)
+        out = body(env, *joined)
+        if result == "f80":
+            return (out & 0xFFFFFFFFFFFFFFFF, out >> 64, env.flags)
+        return (out, env.flags)
+
+    function.__name__ = function.__qualname__ = "fx_" + name
+    FUNCTIONS["fx_" + name] = function
+
+
+def _register_common(n: str, fmt: Format) -> None:
+    def body(operation: Callable[..., int]) -> Callable[..., int]:
+        return lambda env, *v: operation(env, fmt, *v)
+
+    for name, operation in (("add", add), ("sub", sub), ("mul", mul), ("div", div), ("rem", rem)):
+        _flat(f"{n}_{name}", f"{n} {n}", n, body(operation))
+    _flat(f"{n}_sqrt", n, n, body(sqrt))
+    _flat(f"{n}_round_int", n, n, body(round_int))
+    _flat(f"{n}_compare", f"{n} {n}", "cc", body(compare))
+    _flat(f"{n}_compare_quiet", f"{n} {n}", "cc", body(compare_quiet))
+    if fmt is not F80:
+        _flat(f"{n}_min", f"{n} {n}", n, body(minimum))
+        _flat(f"{n}_max", f"{n} {n}", n, body(maximum))
+        _flat(f"{n}_muladd", f"{n} {n} {n}", n, body(muladd))
+    for target in ("i16", "i32", "i64", "u32"):
+        _register_to_int(n, fmt, target)
+
+
+def _register_to_int(n: str, fmt: Format, target: str) -> None:
+    bits, signed = int(target[1:]), target[0] == "i"
+
+    def truncate(env: Env, a: int) -> int:
+        env.control = env.control._replace(round=ZERO)
+        return to_int(env, fmt, a, bits, signed)
+
+    _flat(f"{n}_to_{target}", n, target, lambda env, a: to_int(env, fmt, a, bits, signed))
+    _flat(f"{n}_to_{target}_trunc", n, target, truncate)
+
+
+def _register_conversion(s: str, source: Format, t: str, target: Format) -> None:
+    _flat(f"{s}_to_{t}", s, t, lambda env, a: convert(env, source, target, a))
+
+
+def _register_from_int(s: str, t: str, target: Format) -> None:
+    _flat(f"{s}_to_{t}", s, t, lambda env, a: from_int(env, target, a))
+
+
+def _register_all() -> None:
+    formats = {"f32": F32, "f64": F64, "f80": F80}
+    for n, fmt in formats.items():
+        _register_common(n, fmt)
+        for s, source in formats.items():
+            if source is not fmt:
+                _register_conversion(s, source, n, fmt)
+        for s in ("i16", "i32", "i64") if fmt is F80 else ("i32", "i64", "u32"):
+            _register_from_int(s, n, fmt)
+
+
+_register_all()
+globals().update(FUNCTIONS)
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Flat: ...
