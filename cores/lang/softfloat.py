@@ -1,11 +1,12 @@
 """IEEE 754 arithmetic in exact integers, the readable twin of softfloat.c.
 
-An operand is unpacked into sign * sig * 2**exp, the operation is done exactly on Python integers (or, for division and
-roots, to far more bits than any format keeps, with a sticky last bit), and the result is rounded once. The reference
-interpreter calls the ``fx_`` functions; generated C calls the functions of the same names in softfloat.c, which give the
-same bits by other means. ``OPERATIONS`` names every flat operation with the widths of its operands and results.
+An operand is unpacked into sign * sig * 2**exp, the operation is done exactly on Python integers (or, for division
+and roots, to far more bits than any format keeps, with a sticky last bit), and the result is rounded once. The
+reference interpreter calls the ``fx_`` functions; generated C calls the functions of the same names in softfloat.c,
+which give the same bits by other means. ``OPERATIONS`` names every flat operation with the widths of its operands and results.
 
-Sources: IEEE 754-2008; Intel SDM volume 1, chapters 4, 8 and 11, and the x87 entries of volume 2; Power ISA Book I, chapter 4.
+Sources: IEEE 754-2008; Intel SDM volume 1, chapters 4, 8 and 11, and the x87 entries of volume 2; Power ISA Book I,
+chapter 4.
 """
 
 from __future__ import annotations
@@ -210,7 +211,7 @@ class Env:
             return Number(Kind.QNAN if quiet else Kind.SNAN, sign, fraction, 0, False, bits)
         sig = integer << fmt.fraction_bits | fraction
         if sig and not biased and self.control.daz and not fmt.explicit:
-            return Number(Kind.ZERO, sign, 0, 0, False, fmt.make(sign, 0, 0))
+            return Number(Kind.ZERO, sign, 0, 0, False, bits)
         exp = max(biased, 1) - fmt.bias - fmt.fraction_bits
         return Number(Kind.FINITE if sig else Kind.ZERO, sign, sig, exp, bool(sig and not biased), bits)
 
@@ -347,7 +348,7 @@ def mul(env: Env, fmt: Format, a: int, b: int) -> int:
         return nan
     kinds = {x.kind, y.kind}
     if kinds == {Kind.INFINITE, Kind.ZERO}:
-        return env.invalid_result(fmt, env.unpack(fmt, a)._replace(bits=a), VXIMZ)
+        return env.invalid_result(fmt, x, VXIMZ)
     env.denormals(x, y)
     if env.stopped:
         return a
@@ -366,7 +367,7 @@ def div(env: Env, fmt: Format, a: int, b: int) -> int:
         return nan
     sign = x.sign ^ y.sign
     if x.kind is y.kind and x.kind in (Kind.INFINITE, Kind.ZERO):
-        return env.invalid_result(fmt, x._replace(bits=a), VXIDI if x.kind is Kind.INFINITE else VXZDZ)
+        return env.invalid_result(fmt, x, VXIDI if x.kind is Kind.INFINITE else VXZDZ)
     if x.kind is Kind.FINITE and y.kind is Kind.ZERO:
         env.flags |= DIVZERO  # comes before the denormal exception
         return a if env.stopped else fmt.infinity(sign)
@@ -387,7 +388,7 @@ def sqrt(env: Env, fmt: Format, a: int) -> int:
     if nan is not None:
         return nan
     if x.kind is Kind.ZERO:
-        return x.bits
+        return fmt.make(x.sign, 0, 0)
     if x.sign:
         return env.invalid_result(fmt, x, VXSQRT)
     if x.kind is Kind.INFINITE:
@@ -408,12 +409,12 @@ def rem(env: Env, fmt: Format, a: int, b: int) -> int:
     if nan is not None:
         return nan
     if x.kind is Kind.INFINITE or y.kind is Kind.ZERO:
-        return env.invalid_result(fmt, x._replace(bits=a))
+        return env.invalid_result(fmt, x)
     env.denormals(x, y)
     if env.stopped:
         return a
     if x.kind is Kind.ZERO:
-        return x.bits
+        return fmt.make(x.sign, 0, 0)
     if y.kind is Kind.INFINITE:
         return env.round(fmt, x.sign, x.sig, x.exp)
     exp = min(x.exp, y.exp)
@@ -441,7 +442,7 @@ def muladd(env: Env, fmt: Format, a: int, b: int, c: int) -> int:
     sign = x.sign ^ y.sign
     infinite = Kind.INFINITE in kinds
     if no_product or (infinite and z.kind is Kind.INFINITE and sign != z.sign):
-        return env.invalid_result(fmt, x._replace(bits=a), VXIMZ if no_product else VXISI)
+        return env.invalid_result(fmt, x, VXIMZ if no_product else VXISI)
     env.denormals(x, y, z)
     if env.stopped:
         return a
@@ -493,7 +494,8 @@ def _minmax(env: Env, fmt: Format, a: int, b: int, wanted: int) -> int:
     order = compare(env, fmt, a, b)
     if env.stopped:
         return a
-    return env.unpack(fmt, a if order == wanted else b).bits
+    chosen = env.unpack(fmt, a if order == wanted else b)
+    return fmt.make(chosen.sign, 0, 0) if chosen.kind is Kind.ZERO else chosen.bits
 
 
 def minimum(env: Env, fmt: Format, a: int, b: int) -> int:
@@ -510,8 +512,8 @@ def round_int(env: Env, fmt: Format, a: int) -> int:
     nan = env.nan_result(fmt, x, x)
     if nan is not None:
         return nan
-    if x.kind is not Kind.FINITE:
-        return x.bits
+    if x.kind is Kind.INFINITE:
+        return a
     if fmt is F80:
         env.denormals(x)
         if env.stopped:
@@ -523,7 +525,7 @@ def round_int(env: Env, fmt: Format, a: int) -> int:
 
 
 def to_int(env: Env, fmt: Format, a: int, bits: int, signed: bool = True) -> int:
-    """A number as an integer of ``bits`` bits; out of range is invalid and gives the integer indefinite, or saturates."""
+    """A number as an integer of ``bits`` bits; out of range is invalid: the integer indefinite, or it saturates."""
     x = env.unpack(fmt, a)
     low, high = (-1 << bits - 1, (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
     value = low - 1 if x.sign else high + 1
@@ -578,10 +580,12 @@ Widths = tuple[int, ...]
 Flat = Callable[..., tuple[int, ...]]
 
 OPERATIONS: dict[str, tuple[Widths, Widths]] = {}
-"""Every flat operation: name -> (widths of its operands, widths of its results). The last operand is the control word, the
-last result the exceptions and condition codes, both 32 bits. An 80-bit operand or result is two values: the 64-bit
-significand, then sign and exponent (16 bits in 32). 16-bit integers travel in 32 bits: the upper half is ignored on the way in
-and zero on the way out."""
+"""Every flat operation: name -> (widths of its operands, widths of its results).
+
+The last operand is the control word, the last result the exceptions and condition codes, both 32 bits. An 80-bit operand
+or result is two values: the 64-bit significand, then sign and exponent (16 bits in 32). 16-bit integers travel in 32 bits:
+the upper half is ignored on the way in and zero on the way out.
+"""
 
 FUNCTIONS: dict[str, Flat] = {}
 """The flat functions by name; each is also an attribute of this module."""
