@@ -1,8 +1,8 @@
 """8254 programmable interval timer, and the part of system port B (0x61) that belongs to it.
 
-Three counters driven by 1,193,182 Hz. Counter 0's output is the interrupt line `irq`; counter 2 drives the speaker and is
-gated by port 0x61, where its output and the refresh toggle can be read. Nothing runs between accesses except one timer
-for the next rising edge of counter 0: every other value is computed from the current time when it is read.
+Three counters driven by 1,193,182 Hz. Counter 0's output is the interrupt line `irq`; counter 2 drives the speaker and
+is gated by port 0x61, where its output and the refresh toggle can be read. Nothing runs between accesses except one
+timer for the next rising edge of counter 0: every other value is computed from the current time when it is read.
 
 Intel 8254 data sheet (order 231164); port 0x61: 82371SB (PIIX3) data sheet, 2.5.3.1.
 """
@@ -24,9 +24,6 @@ SECOND = 1_000_000_000
 REFRESH_NS = 15_085
 MIN_EDGE_NS = 1_000
 """Interrupt edges closer together than this in virtual time are merged."""
-
-GATED = (0, 2, 3, 4)
-"""Modes in which a low gate stops the count; in modes 1 and 5 the gate only starts it."""
 
 
 def to_ticks(ns: int) -> int:
@@ -57,7 +54,7 @@ class Counter:
     held: int = state.ranged(-1, state.MAX_TIME, -1)
     """Ticks counted before the gate went low; -1 while counting."""
     next_period: int = state.ranged(0, 0x10000)
-    """A count written to a periodic counter under way, which takes over when the half or whole cycle ends; 0 if none."""
+    """A count written to a periodic counter under way; it takes over when the half or whole cycle ends. 0 if none."""
     next_at: int = state.ranged(0, state.MAX_TIME)
     written: int = state.ranged(1, 0x10000, 0x10000)
     """The count most recently written, for a later trigger."""

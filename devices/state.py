@@ -121,6 +121,11 @@ def records(count: int, kind: type[Any]) -> Any:
     return _field(lambda: [kind() for _ in range(count)], check, lambda value: [dump(item) for item in value])
 
 
+def record(kind: type[Any]) -> Any:
+    """One nested state dataclass."""
+    return _field(kind, lambda name, value: restore(kind, value, name), dump)
+
+
 def dump(state: Any) -> dict[str, object]:
     """The plain data of a state dataclass."""
     return {f.name: f.metadata["dump"](getattr(state, f.name)) for f in fields(state)}
