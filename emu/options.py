@@ -144,8 +144,9 @@ def _escape(char: str) -> str:
 
 def nearest(word: str, names: Iterable[str]) -> str | None:
     """The known name that a misspelt one most resembles."""
-    found = difflib.get_close_matches(word, sorted(names), 1, 0.5)
-    return found[0] if found else None
+    scored = [(difflib.SequenceMatcher(None, word, name).ratio(), name) for name in names]
+    best = max((score for score, _ in scored), default=0.0)
+    return min(name for score, name in scored if score == best) if best >= 0.5 else None
 
 
 def unknown(what: str, word: str, names: Iterable[str], prefix: str = "") -> UsageError:

@@ -114,7 +114,7 @@ class Session:
     # -- building
 
     def run(self) -> int:
-        """Do all of it; returns the exit status. Raises UsageError before the guest runs, MachineError while it does."""
+        """Do all of it; returns the exit status. Raises UsageError before the guest runs, MachineError during it."""
         config = self.config
         set_up_logging(config)
         for warning in config.warnings:
