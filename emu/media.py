@@ -1,0 +1,225 @@
+"""The files a command line names: disk images, kernels, initial RAM disks, ROMs.
+
+Everything is opened before the guest runs, and what is wrong with a file becomes one line: what was expected and what
+was found. A disk is opened for writing only if the guest may write to it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import zlib
+from dataclasses import dataclass
+
+from devices.backends import SECTOR, MemoryDisk, OverlayDisk, RawDisk
+from devices.contracts import Disk
+from emu.options import Config, Drive, UsageError, plain_path, shown
+
+GZIP = b"\x1f\x8b"
+UNPACKED_LIMIT = 2 << 30
+FLOPPY_SIZES = frozenset(kib << 10 for kib in (160, 180, 320, 360, 720, 1200, 1440, 1680, 1722, 2880))
+FOREIGN_FORMATS = (
+    (0, b"QFI\xfb", "qcow2"),
+    (0, b"KDMV", "VMDK"),
+    (0, b"# Disk DescriptorFile", "VMDK"),
+    (0x40, b"\x7f\x10\xda\xbe", "VDI"),
+    (0, b"conectix", "VHD"),
+    (0, b"vhdxfile", "VHDX"),
+)
+
+
+@dataclass
+class Medium:
+    """An opened drive: `disk` is None for a drive without a medium."""
+
+    drive: Drive
+    disk: Disk | None
+    line: str = ""
+    """What a person is told about it; empty for nothing."""
+
+    @property
+    def cdrom(self) -> bool:
+        return self.drive.media == "cdrom"
+
+
+def found(error: Exception) -> str:
+    """What an OSError says about a file."""
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, IsADirectoryError):
+        return "a directory"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror[0].lower() + error.strerror[1:]
+    return str(error) or type(error).__name__
+
+
+def wrong(path: str, expected: str, what: str) -> UsageError:
+    """The error for a file that is not what it should be."""
+    return UsageError(f"{shown(path)}: expected {expected}, found {what}")
+
+
+def read_file(path: str, expected: str, limit: int) -> bytes:
+    """The bytes of a regular file, 1 to `limit` of them. Raises UsageError."""
+    try:
+        # O_NONBLOCK: opening a FIFO must not wait for its other end.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, ValueError) as error:
+        raise wrong(path, expected, found(error)) from None
+    with os.fdopen(fd, "rb") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if stat.S_ISDIR(mode):
+            raise wrong(path, expected, "a directory")
+        if not stat.S_ISREG(mode):
+            raise wrong(path, expected, "a device or pipe")
+        try:
+            data = file.read(limit + 1)
+        except OSError as error:
+            raise wrong(path, expected, found(error)) from None
+    if not data:
+        raise wrong(path, expected, "an empty file")
+    if len(data) > limit:
+        raise wrong(path, f"{expected} of at most {size_text(limit)}", "a larger file")
+    return data
+
+
+def size_text(size: int) -> str:
+    """A size as a person writes it: 1440 KiB, 10 MiB, 512 bytes."""
+    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+        if size >= unit and (size % unit == 0 or size >= 10 * unit):
+            amount = size / unit
+            return f"{amount:.0f} {name}" if size % unit == 0 else f"{amount:.1f} {name}"
+    return f"{size} bytes"
+
+
+def open_drive(drive: Drive, config: Config) -> Medium:
+    """Open what a -drive names. Raises UsageError; warnings go to `config.warnings`."""
+    if drive.file is None or drive.file == "":
+        if drive.media == "cdrom" or drive.interface == "floppy":
+            return Medium(drive, None)
+        raise UsageError("-drive: expected file=IMAGE")
+    path = drive.file
+    expected = "a disk image"
+    snapshot = config.snapshot or drive.snapshot
+    read_only = drive.read_only or snapshot
+    try:
+        if os.path.isdir(path):
+            raise wrong(path, expected, "a directory")
+        if os.path.exists(path) and os.path.getsize(path) == 0 and os.path.isfile(path):
+            raise wrong(path, expected, "an empty file")
+        raw = _open_raw(path, read_only, config)
+        head = raw.read(0, min(raw.size, 1 << 16))
+    except (OSError, ValueError) as error:
+        raise wrong(path, expected, found(error)) from None
+    disk: Disk = raw
+    if drive.format is None:
+        for offset, magic, name in FOREIGN_FORMATS:
+            if head[offset : offset + len(magic)] == magic:
+                raw.close()
+                raise wrong(path, "a raw disk image", f"{name} (qemu-img convert -O raw makes a raw one)")
+        if head[:2] == GZIP:
+            raw.close()
+            disk = MemoryDisk(_unpacked(path), read_only=drive.read_only)
+            head = disk.read(0, min(disk.size, 1 << 16))
+            if not read_only:
+                config.warn(f"{plain_path(path)}: compressed; what the guest writes is not kept")
+    if snapshot and not drive.read_only:
+        disk = OverlayDisk(disk)
+    return Medium(drive, disk, f"{plain_path(path)}: {describe(drive, disk.size, head)}")
+
+
+def _open_raw(path: str, read_only: bool, config: Config) -> RawDisk:
+    if read_only:
+        return RawDisk(path, True)
+    try:
+        return RawDisk(path, False)
+    except PermissionError as error:
+        disk = _read_only(path, error)
+    except OSError as error:
+        if error.errno != 30:  # EROFS: Python has no class of its own for it
+            raise
+        disk = _read_only(path, error)
+    config.warn(f"{plain_path(path)}: not writable; the guest gets a read-only disk")
+    return disk
+
+
+def _read_only(path: str, error: OSError) -> RawDisk:
+    try:
+        return RawDisk(path, True)
+    except OSError:
+        raise error from None
+
+
+def _unpacked(path: str) -> bytes:
+    data = read_file(path, "a disk image", UNPACKED_LIMIT)
+    inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        out = inflate.decompress(data, UNPACKED_LIMIT + 1)
+    except zlib.error:
+        raise wrong(path, "a disk image", "damaged gzip data") from None
+    if len(out) > UNPACKED_LIMIT:
+        raise wrong(path, f"at most {size_text(UNPACKED_LIMIT)} of gzip data", "more")
+    if not inflate.eof:
+        raise wrong(path, "a disk image", "gzip data that ends too early")
+    if not out:
+        raise wrong(path, "a disk image", "nothing inside the gzip data")
+    return out
+
+
+def describe(drive: Drive, size: int, head: bytes) -> str:
+    """A line about an image: format, size, what is on it, and cylinders/heads/sectors."""
+    from bios.pc.disk import floppy_format, hard_disk_geometry
+
+    if drive.media == "cdrom":
+        return f"raw, {size_text(size)}, CD-ROM"
+    if drive.interface == "floppy":
+        geometry = floppy_format(size)[0]
+        what = "floppy"
+    else:
+        geometry = hard_disk_geometry(size, head[:SECTOR].ljust(SECTOR, b"\0"))
+        what = content(head)
+    return f"raw, {size_text(size)}, {what}, {geometry.cylinders}/{geometry.heads}/{geometry.sectors}"
+
+
+def content(head: bytes) -> str:
+    """What the first sectors of a hard disk say it is."""
+    if head[SECTOR : SECTOR + 8] == b"EFI PART":
+        return "GPT"
+    if head[510:512] != b"\x55\xaa":
+        return "no boot sector"
+    entries = [head[446 + 16 * i : 462 + 16 * i] for i in range(4)]
+    if all(e[0] in (0, 0x80) for e in entries) and any(e[4] and any(e[12:16]) for e in entries):
+        return "MBR"
+    return "boot sector"
+
+
+def sort_positional(config: Config) -> None:
+    """Decide what the words without a dash are (`emu run`): a kernel, a floppy, a CD or a hard disk.
+
+    The `emu-system-*` names take them as hard disks, as QEMU does, and do not call this.
+    """
+    for drive in list(config.drives):
+        if not drive.positional or drive.file is None:
+            continue
+        try:
+            if not os.path.isfile(drive.file):
+                continue
+            size = os.path.getsize(drive.file)
+            with open(drive.file, "rb") as file:
+                head = file.read(0x8010)
+        except (OSError, ValueError):
+            continue
+        if head[:4] == b"\x7fELF" or head[0x202:0x206] == b"HdrS":
+            if config.kernel is None:
+                config.kernel = drive.file
+                config.drives.remove(drive)
+        elif size in FLOPPY_SIZES and content(head) != "MBR":
+            _move(config, drive, "floppy")
+        elif head[0x8001:0x8006] == b"CD001" and head[510:512] != b"\x55\xaa":
+            drive.media, drive.read_only = "cdrom", True
+
+
+def _move(config: Config, drive: Drive, interface: str) -> None:
+    used = {d.index for d in config.drives if d.interface == interface}
+    free = [index for index in (0, 1) if index not in used]
+    if free:
+        drive.interface, drive.index = interface, free[0]
