@@ -1109,6 +1109,116 @@ INLINE sf_f80 round_int80(sf_f80 a, uint32_t ctl, uint32_t *f) {
     return make80(sign, BIAS80 + 63 - lz, m << lz);
 }
 
+/* ---- the 80-bit format: FPREM, FPREM1, FSCALE, FXTRACT, packed decimal ---- */
+
+INLINE uint32_t quotient_bits(uint64_t q) {
+    return (q & 4 ? SF_C0 : 0u) | (q & 2 ? SF_C3 : 0u) | (q & 1 ? SF_C1 : 0u);
+}
+
+INLINE sf_f80 prem80(sf_f80 a, sf_f80 b, int nearest, uint32_t ctl, uint32_t *f) {
+    int32_t ea, eb, e;
+    uint64_t sig, q = 0;
+    uint32_t sign = SIGN80(a);
+    if (is_nan_or_unsupported80(a) || is_nan_or_unsupported80(b)) return nan_of80(a, b, ctl, f);
+    if (is_inf80(a) || is_zero80(b)) return invalid80(a, ctl, f, 0);
+    raise_denormal80(a, f);
+    raise_denormal80(b, f);
+    if (stops(ctl, *f) || is_zero80(a)) return a;
+    uint64_t x = unpack80(a, &ea);
+    if (is_inf80(b)) return round80(sign, ea, x, 0, 64, ctl, f);
+    uint64_t y = unpack80(b, &eb);
+    int32_t d = ea - eb;
+    if (d >= 64) {
+        uint32_t n = ((uint32_t)d & 31) | 32;
+        *f |= SF_C2;
+        sig = remainder_bits(x, y, n, &q);
+        e = ea - (int32_t)n;
+    } else {
+        if (nearest) {
+            sign ^= remainder_nearest(x, ea, y, eb, &sig, &e, &q);
+        } else if (d < 0) {
+            sig = x;
+            e = ea;
+        } else {
+            sig = remainder_bits(x, y, (uint32_t)d, &q);
+            e = eb;
+        }
+        *f |= quotient_bits(q);
+    }
+    if (sig == 0) return make80(sign, 0, 0);
+    int lz = clz64(sig);
+    return round80(sign, e - lz, sig << lz, 0, 64, ctl, f);
+}
+
+INLINE sf_f80 scale80(sf_f80 a, sf_f80 b, uint32_t ctl, uint32_t *f) {
+    uint32_t sign = SIGN80(a), down = SIGN80(b);
+    if (is_nan_or_unsupported80(a) || is_nan_or_unsupported80(b)) return nan_of80(a, b, ctl, f);
+    if (is_inf80(b) && (down ? is_inf80(a) : is_zero80(a))) return invalid80(a, ctl, f, 0);
+    raise_denormal80(a, f);
+    raise_denormal80(b, f);
+    if (stops(ctl, *f) || is_inf80(a) || is_zero80(a)) return a;
+    if (is_inf80(b)) return down ? make80(sign, 0, 0) : make80(sign, MAX80, TOP64);
+    int32_t ea, eb = EXP80(b) - BIAS80, n = 0;
+    if (eb >= 0) n = eb < 16 ? (int32_t)(b.sig >> (63 - eb)) : 1 << 16; /* beyond any exponent, biased or not */
+    uint64_t x = unpack80(a, &ea);
+    return round80(sign, down ? ea - n : ea + n, x, 0, 64, ctl, f);
+}
+
+INLINE sf_f80 int_to_80(uint32_t sign, uint64_t magnitude) {
+    if (!magnitude) return make80(0, 0, 0);
+    int lz = clz64(magnitude);
+    return make80(sign, BIAS80 + 63 - lz, magnitude << lz);
+}
+
+INLINE sf_f80 xtract80(sf_f80 a, sf_f80 *power, uint32_t ctl, uint32_t *f) {
+    if (is_nan_or_unsupported80(a)) return *power = nan_of80(a, a, ctl, f);
+    *power = make80(0, MAX80, TOP64);
+    if (is_inf80(a)) return a;
+    if (is_zero80(a)) {
+        *f |= SF_DIVZERO;
+        *power = stops(ctl, *f) ? a : make80(1, MAX80, TOP64);
+        return a;
+    }
+    raise_denormal80(a, f);
+    if (stops(ctl, *f)) return *power = a;
+    int32_t e;
+    uint64_t sig = unpack80(a, &e);
+    e -= BIAS80;
+    *power = int_to_80(e < 0, (uint64_t)(e < 0 ? -e : e));
+    return make80(SIGN80(a), BIAS80, sig);
+}
+
+#define BCD_LIMIT 1000000000000000000u /* 18 digits */
+
+/* Sign and the two upper digits in se, sixteen digits in sig. */
+INLINE sf_f80 bcd_from_80(sf_f80 a, uint32_t ctl, uint32_t *f) {
+    sf_f80 r = {0, (uint16_t)(a.se & 0x8000)};
+    uint64_t low = 0, m = BCD_LIMIT;
+    uint32_t up = 0;
+    if (is_zero80(a)) return r;
+    if (!is_unsupported80(a) && EXP80(a) < BIAS80 + 62) {
+        int32_t e;
+        uint64_t sig = unpack80(a, &e);
+        m = (uint64_t)round_magnitude(SIGN80(a), e - BIAS80, sig, ctl, &low, &up);
+    }
+    if (m >= BCD_LIMIT) {
+        raise_invalid(ctl, f, 0);
+        return make80(1, MAX80, (uint64_t)3 << 62);
+    }
+    if (low) raise_inexact(f, up);
+    for (int i = 0; i < 16; i++, m /= 10) r.sig |= m % 10 << (4 * i);
+    r.se |= (uint16_t)(m / 10 << 4 | m % 10);
+    return r;
+}
+
+INLINE sf_f80 bcd_to_80(sf_f80 a) {
+    uint64_t m = (uint64_t)(a.se >> 4 & 15) * 10 + (a.se & 15);
+    for (int i = 60; i >= 0; i -= 4) m = m * 10 + (a.sig >> i & 15);
+    sf_f80 r = int_to_80(SIGN80(a), m);
+    r.se |= (uint16_t)(a.se & 0x8000);
+    return r;
+}
+
 /* ---- the 80-bit format: conversions ---- */
 
 INLINE uint64_t int_from_80(sf_f80 a, int bits, int is_signed, uint32_t ctl, uint32_t *f) {
@@ -1118,12 +1228,6 @@ INLINE uint64_t int_from_80(sf_f80 a, int bits, int is_signed, uint32_t ctl, uin
     int32_t e;
     uint64_t sig = unpack80(a, &e);
     return finite_to_int(SIGN80(a), e - BIAS80, sig, bits, is_signed, ctl, f);
-}
-
-INLINE sf_f80 int_to_80(uint32_t sign, uint64_t magnitude) {
-    if (!magnitude) return make80(0, 0, 0);
-    int lz = clz64(magnitude);
-    return make80(sign, BIAS80 + 63 - lz, magnitude << lz);
 }
 
 INLINE sf_f80 ieee_to_80(int F, int E, uint64_t a, uint32_t ctl, uint32_t *f) {
@@ -1216,6 +1320,11 @@ SF_OP80(f80_div, sf_f80 a COMMA sf_f80 b, div80(a, b, ctl, &f))
 SF_OP80(f80_rem, sf_f80 a COMMA sf_f80 b, rem80(a, b, ctl, &f))
 SF_OP80(f80_sqrt, sf_f80 a, sqrt80(a, ctl, &f))
 SF_OP80(f80_round_int, sf_f80 a, round_int80(a, ctl, &f))
+SF_OP80(f80_prem, sf_f80 a COMMA sf_f80 b, prem80(a, b, 0, ctl, &f))
+SF_OP80(f80_prem1, sf_f80 a COMMA sf_f80 b, prem80(a, b, 1, ctl, &f))
+SF_OP80(f80_scale, sf_f80 a COMMA sf_f80 b, scale80(a, b, ctl, &f))
+SF_OP80(f80_xtract, sf_f80 a COMMA sf_f80 *power, xtract80(a, power, ctl, &f))
+SF_OP80(f80_to_bcd, sf_f80 a, bcd_from_80(a, ctl, &f))
 SF_OP(uint32_t, f80_compare, sf_f80 a COMMA sf_f80 b, compare80(a, b, 0, ctl, &f))
 SF_OP(uint32_t, f80_compare_quiet, sf_f80 a COMMA sf_f80 b, compare80(a, b, 1, ctl, &f))
 SF_OP(uint32_t, f80_to_i16, sf_f80 a, int_from_80(a, 16, 1, ctl, &f))
@@ -1225,6 +1334,10 @@ SF_OP(uint32_t, f80_to_u32, sf_f80 a, int_from_80(a, 32, 0, ctl, &f))
 
 SF_API sf_f80 sf_i64_to_f80(int64_t a) {
     return int_to_80(a < 0, magnitude_of(a));
+}
+
+SF_API sf_f80 sf_bcd_to_f80(sf_f80 a) {
+    return bcd_to_80(a);
 }
 
 /* ---- the flat layer ---- */
@@ -1276,6 +1389,15 @@ SF_API sf_f80 sf_i64_to_f80(int64_t a) {
                           uint64_t *r_sig, uint32_t *r_se, uint32_t *r_flags) {                                      \
         sf_f80 a = OPERAND_A, b = OPERAND_B;                                                                         \
         FX_BODY80(expression)                                                                                        \
+    }
+
+#define FX_1_80x2(name, expression)                                                                                  \
+    SF_API void fx_##name(uint64_t a_sig, uint32_t a_se, uint32_t ctl, uint64_t *r_sig, uint32_t *r_se,              \
+                          uint64_t *s_sig, uint32_t *s_se, uint32_t *r_flags) {                                      \
+        sf_f80 a = OPERAND_A, s;                                                                                     \
+        FX_BODY80(expression)                                                                                        \
+        *s_sig = s.sig;                                                                                              \
+        *s_se = s.se;                                                                                                \
     }
 
 #define FX_BINARY(T, N, FE)                                                            \
@@ -1333,3 +1455,9 @@ FX_1_80(f80_sqrt, sqrt80(a, ctl, &f))
 FX_1_80(f80_round_int, round_int80(a, ctl, &f))
 FX_FROM_80_80(uint32_t, f80_compare, compare80(a, b, 0, ctl, &f))
 FX_FROM_80_80(uint32_t, f80_compare_quiet, compare80(a, b, 1, ctl, &f))
+FX_2_80(f80_prem, prem80(a, b, 0, ctl, &f))
+FX_2_80(f80_prem1, prem80(a, b, 1, ctl, &f))
+FX_2_80(f80_scale, scale80(a, b, ctl, &f))
+FX_1_80x2(f80_xtract, xtract80(a, &s, ctl, &f))
+FX_1_80(f80_to_bcd, bcd_from_80(a, ctl, &f))
+FX_1_80(bcd_to_f80, ((void)ctl, bcd_to_80(a)))

@@ -118,6 +118,14 @@ SF_API uint64_t sf_f80_to_f64(sf_f80 a, const sf_ctl *c, uint32_t *flags);
 SF_API uint32_t sf_i64_to_f32(int64_t a, const sf_ctl *c, uint32_t *flags);
 SF_API uint64_t sf_i64_to_f64(int64_t a, const sf_ctl *c, uint32_t *flags);
 SF_API sf_f80 sf_i64_to_f80(int64_t a);
+/* FPREM, FPREM1 (condition codes in *flags), FSCALE, FXTRACT (returns the significand). */
+SF_API sf_f80 sf_f80_prem(sf_f80 a, sf_f80 b, const sf_ctl *c, uint32_t *flags);
+SF_API sf_f80 sf_f80_prem1(sf_f80 a, sf_f80 b, const sf_ctl *c, uint32_t *flags);
+SF_API sf_f80 sf_f80_scale(sf_f80 a, sf_f80 b, const sf_ctl *c, uint32_t *flags);
+SF_API sf_f80 sf_f80_xtract(sf_f80 a, sf_f80 *power, const sf_ctl *c, uint32_t *flags);
+/* Packed decimal as FBSTP and FBLD know it: sixteen digits in sig, sign and two digits in se. */
+SF_API sf_f80 sf_f80_to_bcd(sf_f80 a, const sf_ctl *c, uint32_t *flags);
+SF_API sf_f80 sf_bcd_to_f80(sf_f80 a);
 
 /* The flat layer. `se` operands and results carry sign and exponent in their low 16 bits; 16-bit integers come in the low
  * half (upper half ignored) and leave zero-extended; integer results are two's complement. */
@@ -186,6 +194,12 @@ FX_80_80_80(f80_sub)
 FX_80_80_80(f80_mul)
 FX_80_80_80(f80_div)
 FX_80_80_80(f80_rem)
+FX_80_80_80(f80_prem)
+FX_80_80_80(f80_prem1)
+FX_80_80_80(f80_scale)
+FX_80_80x2(f80_xtract) /* r: significand, s: exponent */
+FX_80_80(f80_to_bcd)
+FX_80_80(bcd_to_f80)
 FX_80_80(f80_sqrt)
 FX_80_80(f80_round_int)
 FX_80_2(uint32_t, f80_compare)

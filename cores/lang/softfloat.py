@@ -3,7 +3,8 @@
 An operand is unpacked into sign * sig * 2**exp, the operation is done exactly on Python integers (or, for division
 and roots, to far more bits than any format keeps, with a sticky last bit), and the result is rounded once. The
 reference interpreter calls the ``fx_`` functions; generated C calls the functions of the same names in softfloat.c,
-which give the same bits by other means. ``OPERATIONS`` names every flat operation with the widths of its operands and results.
+which give the same bits by other means. ``OPERATIONS`` names every flat operation with the widths of its operands and
+results.
 
 Sources: IEEE 754-2008; Intel SDM volume 1, chapters 4, 8 and 11, and the x87 entries of volume 2; Power ISA Book I,
 chapter 4.
@@ -576,27 +577,125 @@ def convert(env: Env, source: Format, target: Format, a: int) -> int:
     return env.round(target, x.sign, x.sig, x.exp)
 
 
+def prem(env: Env, fmt: Format, a: int, b: int, nearest: bool = False) -> int:
+    """FPREM, and with ``nearest`` FPREM1: remainder with the low quotient bits in C0, C3, C1.
+
+    Exponents 64 or more apart are brought between 32 and 63 bits closer and C2 says that the work is not done.
+    """
+    x, y = env.unpack(fmt, a), env.unpack(fmt, b)
+    nan = env.nan_result(fmt, x, y)
+    if nan is not None:
+        return nan
+    if x.kind is Kind.INFINITE or y.kind is Kind.ZERO:
+        return env.invalid_result(fmt, x)
+    env.denormals(x, y)
+    if env.stopped or x.kind is Kind.ZERO:
+        return a
+    if y.kind is Kind.INFINITE:
+        return env.round(fmt, x.sign, x.sig, x.exp)
+    sign, distance = x.sign, x.top - y.top
+    if distance >= 64:
+        env.flags |= C2
+        step = y.exp + distance - (distance & 31 | 32)
+        exp = min(x.exp, step)
+        rest = (x.sig << (x.exp - exp)) % (y.sig << (step - exp))
+    else:
+        exp = min(x.exp, y.exp)
+        divisor = y.sig << (y.exp - exp)
+        quotient, rest = divmod(x.sig << (x.exp - exp), divisor)
+        if nearest and (2 * rest > divisor or (2 * rest == divisor and quotient & 1)):
+            quotient, rest, sign = quotient + 1, divisor - rest, 1 - sign
+        env.flags |= (C0 if quotient & 4 else 0) | (C3 if quotient & 2 else 0) | (C1 if quotient & 1 else 0)
+    return env.round(fmt, sign, rest, exp) if rest else fmt.make(sign, 0, 0)
+
+
+def prem1(env: Env, fmt: Format, a: int, b: int) -> int:
+    return prem(env, fmt, a, b, True)
+
+
+def scale(env: Env, fmt: Format, a: int, b: int) -> int:
+    """FSCALE: a * 2**trunc(b)."""
+    x, y = env.unpack(fmt, a), env.unpack(fmt, b)
+    nan = env.nan_result(fmt, x, y)
+    if nan is not None:
+        return nan
+    if y.kind is Kind.INFINITE and x.kind is (Kind.INFINITE if y.sign else Kind.ZERO):
+        return env.invalid_result(fmt, x)
+    env.denormals(x, y)
+    if env.stopped or x.kind in (Kind.INFINITE, Kind.ZERO):
+        return a
+    if y.kind is Kind.INFINITE:
+        return fmt.make(x.sign, 0, 0) if y.sign else fmt.infinity(x.sign)
+    distance = 0
+    if y.kind is Kind.FINITE and y.top >= 0:
+        distance = y.sig >> -y.exp if y.top < 16 else 1 << 16
+    return env.round(fmt, x.sign, x.sig, x.exp + (-distance if y.sign else distance))
+
+
+def xtract(env: Env, fmt: Format, a: int) -> tuple[int, int]:
+    """FXTRACT: (significand, unbiased exponent), both as numbers."""
+    x = env.unpack(fmt, a)
+    nan = env.nan_result(fmt, x, x)
+    if nan is not None:
+        return nan, nan
+    if x.kind is Kind.INFINITE:
+        return a, fmt.infinity(0)
+    if x.kind is Kind.ZERO:
+        env.flags |= DIVZERO
+        return a, a if env.stopped else fmt.infinity(1)
+    env.denormals(x)
+    if env.stopped:
+        return a, a
+    return fmt.finite(x.sign, x.sig, 1 - x.sig.bit_length()), fmt.finite(int(x.top < 0), abs(x.top), 0)
+
+
+BCD_INDEFINITE = 0xFFFFC000000000000000
+
+
+def to_bcd(env: Env, fmt: Format, a: int) -> int:
+    """FBSTP: sign byte and 18 packed decimal digits."""
+    x = env.unpack(fmt, a)
+    m, inexact, up = 10**18, False, False
+    if x.kind is Kind.ZERO:
+        m = 0
+    elif x.kind is Kind.FINITE and x.top < 64:
+        m, inexact, up = env.round_int(x)
+    if m >= 10**18:
+        env.invalid()
+        return BCD_INDEFINITE
+    if inexact:
+        env.inexact(up)
+    return x.sign << 79 | int(str(m), 16)
+
+
+def from_bcd(env: Env, fmt: Format, a: int) -> int:
+    """FBLD. A nibble above 9, which the manual leaves open, counts with its value."""
+    m = sum((a >> 4 * i & 15) * 10**i for i in range(18))
+    return fmt.finite(a >> 79, m, 0)
+
+
 Widths = tuple[int, ...]
 Flat = Callable[..., tuple[int, ...]]
 
 OPERATIONS: dict[str, tuple[Widths, Widths]] = {}
 """Every flat operation: name -> (widths of its operands, widths of its results).
 
-The last operand is the control word, the last result the exceptions and condition codes, both 32 bits. An 80-bit operand
-or result is two values: the 64-bit significand, then sign and exponent (16 bits in 32). 16-bit integers travel in 32 bits:
-the upper half is ignored on the way in and zero on the way out.
+The last operand is the control word, the last result the exceptions and condition codes, both 32 bits. An 80-bit
+operand or result is two values: the 64-bit significand, then sign and exponent (16 bits in 32). 16-bit integers travel
+in 32 bits: the upper half is ignored on the way in and zero on the way out.
 """
 
 FUNCTIONS: dict[str, Flat] = {}
 """The flat functions by name; each is also an attribute of this module."""
 
 
-def _flat(name: str, operands: str, result: str, body: Callable[..., int]) -> None:
-    """Registers ``fx_<name>``; ``operands`` and ``result`` are words of f32, f64, f80, i16, i32, i64, u32, cc."""
-    widths = {"f80": (64, 32), "f64": (64,), "i64": (64,), "none": ()}
+def _flat(name: str, operands: str, result: str, body: Callable[..., int | tuple[int, ...]]) -> None:
+    """Registers ``fx_<name>``; ``operands`` and ``result`` are words of f32, f64, f80, bcd, i16, i32, i64, u32, cc."""
+    widths = {"f80": (64, 32), "bcd": (64, 32), "f64": (64,), "i64": (64,)}
     kinds = operands.split()
     inputs = [w for k in kinds for w in widths.get(k, (32,))]
-    outputs = [w for k in result.split() for w in widths.get(k, (32,))]
+    results = result.split()
+    outputs = [w for k in results for w in widths.get(k, (32,))]
     OPERATIONS["fx_" + name] = ((*inputs, 32), (*outputs, 32))
 
     def function(*values: int) -> tuple[int, ...]:
@@ -604,16 +703,17 @@ def _flat(name: str, operands: str, result: str, body: Callable[..., int]) -> No
         joined = []
         for kind in kinds:
             value = next(rest)
-            if kind == "f80":
+            if kind in ("f80", "bcd"):
                 value |= (next(rest) & 0xFFFF) << 64
             elif kind in ("i16", "i32", "i64"):
                 bits = int(kind[1:])
                 value = (value & ((1 << bits) - 1) ^ 1 << bits - 1) - (1 << bits - 1)
             joined.append(value)
         out = body(env, *joined)
-        if result == "f80":
-            return (out & 0xFFFFFFFFFFFFFFFF, out >> 64, env.flags)
-        return (out, env.flags)
+        flat: list[int] = []
+        for kind, value in zip(results, out if isinstance(out, tuple) else (out,), strict=True):
+            flat += [value & 0xFFFFFFFFFFFFFFFF, value >> 64] if kind in ("f80", "bcd") else [value]
+        return (*flat, env.flags)
 
     function.__name__ = function.__qualname__ = "fx_" + name
     FUNCTIONS["fx_" + name] = function
@@ -656,6 +756,10 @@ def _register_from_int(s: str, t: str, target: Format) -> None:
     _flat(f"{s}_to_{t}", s, t, lambda env, a: from_int(env, target, a))
 
 
+def _register_x87(name: str, operands: str, result: str, operation: Callable[..., int | tuple[int, ...]]) -> None:
+    _flat(f"f80_{name}", operands, result, lambda env, *v: operation(env, F80, *v))
+
+
 def _register_all() -> None:
     formats = {"f32": F32, "f64": F64, "f80": F80}
     for n, fmt in formats.items():
@@ -665,6 +769,11 @@ def _register_all() -> None:
                 _register_conversion(s, source, n, fmt)
         for s in ("i16", "i32", "i64") if fmt is F80 else ("i32", "i64", "u32"):
             _register_from_int(s, n, fmt)
+    for name, operation in (("prem", prem), ("prem1", prem1), ("scale", scale)):
+        _register_x87(name, "f80 f80", "f80", operation)
+    _register_x87("xtract", "f80", "f80 f80", xtract)
+    _register_x87("to_bcd", "f80", "bcd", to_bcd)
+    _flat("bcd_to_f80", "bcd", "f80", lambda env, a: from_bcd(env, F80, a))
 
 
 _register_all()
