@@ -133,10 +133,11 @@ class IoApic(Device):
 
     def _offer_level(self, pin: int) -> None:
         low = self.state.low[pin]
-        if self.state.lines >> pin & 1 and not low & (MASKED | REMOTE_IRR):
-            # Only fixed and lowest priority interrupts are ever ended.
-            if self._send(pin) and low >> 8 & 6 == 0:
-                self.state.low[pin] |= REMOTE_IRR
+        if not self.state.lines >> pin & 1 or low & (MASKED | REMOTE_IRR):
+            return
+        # Only fixed and lowest priority interrupts are ever ended.
+        if self._send(pin) and low >> 8 & 6 == 0:
+            self.state.low[pin] |= REMOTE_IRR
 
     def _send(self, pin: int) -> bool:
         low = self.state.low[pin]

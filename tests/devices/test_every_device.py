@@ -1,0 +1,256 @@
+"""What holds for each device here: no access in any order raises, state is plain data, timers are bounded."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from devices.debug_exit import DebugExit
+from devices.debugcon import Debugcon, ShutdownPort
+from devices.device import Device
+from devices.dma8237 import Dma8237
+from devices.i8042 import I8042
+from devices.ioapic import IoApic
+from devices.irq import IrqRouter
+from devices.lapic import Lapic
+from devices.pic8259 import Pic8259
+from devices.pit8254 import Pit8254
+from devices.port92 import Port92
+from devices.rtc_mc146818 import RtcMc146818
+from devices.uart16550 import Uart16550
+
+
+@dataclass
+class Bench:
+    """A device with its ranges (size, read, write) and stimuli from outside."""
+
+    dev: Device
+    ranges: list[tuple[int, Callable[[int, int], int], Callable[[int, int, int], None]]]
+    poke: Callable[[random.Random], object] = lambda rng: None
+    wide: bool = False
+
+
+def pic(clock, line, console, memory) -> Bench:
+    dev = Pic8259(intr=line())
+
+    def poke(rng: random.Random) -> None:
+        dev.drive(rng.randrange(16), rng.random() < 0.5)
+        if dev.intr.level:
+            assert 0 <= dev.acknowledge() <= 255
+
+    return Bench(
+        dev,
+        [
+            (2, dev.read_master, dev.write_master),
+            (2, dev.read_slave, dev.write_slave),
+            (2, dev.read_elcr, dev.write_elcr),
+        ],
+        poke,
+    )
+
+
+def pit(clock, line, console, memory) -> Bench:
+    dev = Pit8254(clock=clock, irq=line())
+    return Bench(dev, [(4, dev.read, dev.write), (1, dev.read_port61, dev.write_port61)])
+
+
+def rtc(clock, line, console, memory) -> Bench:
+    dev = RtcMc146818(clock=clock, irq=line(), base=951_782_399)
+    return Bench(dev, [(2, dev.read, dev.write)])
+
+
+def i8042(clock, line, console, memory) -> Bench:
+    dev = I8042(clock=clock, irq_kbd=line(), irq_aux=line(), a20=line(), reset_line=line())
+
+    def poke(rng: random.Random) -> None:
+        dev.key_scancode(rng.randbytes(rng.randrange(20)))
+        dev.mouse_move(rng.randint(-99999, 99999), rng.randint(-300, 300), rng.randint(-9, 9), rng.randrange(99))
+
+    return Bench(dev, [(1, dev.read_data, dev.write_data), (1, dev.read_status, dev.write_command)], poke)
+
+
+def uart(clock, line, console, memory) -> Bench:
+    dev = Uart16550(clock=clock, irq=line(), console=console)
+
+    def poke(rng: random.Random) -> None:
+        data = rng.randbytes(rng.randrange(40))
+        assert 0 <= dev.receive(data) <= min(16, len(data))
+        dev.receive_break()
+
+    return Bench(dev, [(8, dev.read, dev.write)], poke)
+
+
+def lapic(clock, line, console, memory) -> Bench:
+    dev = Lapic(clock=clock, intr=line(), extint_vector=lambda: 0x30, end_of_interrupt=lambda vector: None)
+
+    def poke(rng: random.Random) -> None:
+        dev.set_extint(rng.random() < 0.5)
+        dev.set_lint1(rng.random() < 0.5)
+        dev.deliver(rng.randrange(256), rng.random() < 0.5, rng.randrange(8), rng.randrange(300), rng.random() < 0.5)
+        if dev.intr.level:
+            assert 0 <= dev.acknowledge() <= 255
+        if rng.random() < 0.05:
+            dev.set_enabled(rng.random() < 0.7)
+
+    return Bench(dev, [(0x400, dev.read, dev.write), (0x1000, dev.read, dev.write)], poke, wide=True)
+
+
+def ioapic(clock, line, console, memory) -> Bench:
+    rng = random.Random(3)
+    dev = IoApic(deliver=lambda *message: rng.random() < 0.5)
+
+    def poke(rng: random.Random) -> None:
+        dev.drive(rng.randrange(24), rng.random() < 0.5)
+        dev.end_of_interrupt(rng.randrange(256))
+
+    return Bench(dev, [(0x14, dev.read, dev.write), (0x1000, dev.read, dev.write)], poke, wide=True)
+
+
+def dma(clock, line, console, memory) -> Bench:
+    dev = Dma8237(memory=memory)
+
+    def poke(rng: random.Random) -> None:
+        dev.to_memory(rng.randrange(8), rng.randbytes(rng.randrange(2000)))
+        dev.from_memory(rng.randrange(8), rng.randrange(-5, 2000))
+
+    return Bench(
+        dev,
+        [
+            (16, dev.read_low, dev.write_low),
+            (32, dev.read_high, dev.write_high),
+            (16, dev.read_page, dev.write_page),
+        ],
+        poke,
+    )
+
+
+def port92(clock, line, console, memory) -> Bench:
+    dev = Port92(a20=line(), reset_line=line())
+    return Bench(dev, [(1, dev.read, dev.write)])
+
+
+def debugcon(clock, line, console, memory) -> Bench:
+    dev = Debugcon(console=console)
+    return Bench(dev, [(1, dev.read, dev.write)])
+
+
+def shutdown(clock, line, console, memory) -> Bench:
+    dev = ShutdownPort(shutdown=lambda: None)
+    return Bench(dev, [(1, dev.read, dev.write)])
+
+
+def debug_exit(clock, line, console, memory) -> Bench:
+    dev = DebugExit(leave=lambda status: None)
+    return Bench(dev, [(4, dev.read, dev.write)], wide=True)
+
+
+def router(clock, line, console, memory) -> Bench:
+    dev = IrqRouter([[line()], [line(), line()]])
+    sources = [dev.source(0), dev.source(0), dev.source(1)]
+    return Bench(dev, [], lambda rng: rng.choice(sources).set(rng.random() < 0.5))
+
+
+DEADLINES = ("armed", "sent_at", "stale_at")
+MAKERS = [pic, pit, rtc, i8042, uart, lapic, ioapic, dma, port92, debugcon, shutdown, debug_exit, router]
+
+
+def run(bench: Bench, clock, rng: random.Random, steps: int) -> None:
+    for _ in range(steps):
+        what = rng.random()
+        if bench.ranges and what < 0.8:
+            size, read, write = rng.choice(bench.ranges)
+            width = rng.choice((1, 2, 4)) if bench.wide else 1
+            offset = rng.randrange(size) // width * width
+            if what < 0.4:
+                assert 0 <= read(offset, width) < 1 << 8 * width
+            else:
+                small = rng.random() < 0.3
+                write(offset, width, rng.randrange(4) if small else rng.getrandbits(8 * width))
+        elif what < 0.9:
+            bench.poke(rng)
+        elif what < 0.995:
+            clock.advance(rng.choice((10, 1_000, 100_000)))
+        else:
+            bench.dev.reset()
+
+
+def build(maker, clock, lines, console, memory) -> Bench:
+    return maker(clock, lines, console, memory)
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_random_accesses_never_raise(maker, clock, lines, console, memory):
+    for seed in range(8):
+        run(build(maker, clock, lines, console, memory), clock, random.Random(seed), 1500)
+        for timer in clock.timers:
+            timer.cancel()
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_a_state_saved_in_the_middle_loads_into_a_new_device_and_goes_on_the_same(maker, clock, lines, console, memory):
+    bench = build(maker, clock, lines, console, memory)
+    run(bench, clock, random.Random(1), 1500)
+    saved = bench.dev.save()
+    again = build(maker, clock, lines, console, memory)
+    again.dev.load(saved)
+    assert again.dev.save() == saved
+    mine = [timer.deadline for timer in clock.timers]
+    assert mine[: len(mine) // 2] == mine[len(mine) // 2 :]
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_every_field_of_a_snapshot_is_checked(maker, clock, lines, console, memory):
+    bench = build(maker, clock, lines, console, memory)
+    for path in leaves(bench.dev.save()):
+        for bad in (-(1 << 70), 1 << 300, "x", [1.5], *(() if path[-1] in DEADLINES else (None,))):
+            data = bench.dev.save()
+            at = data
+            for key in path[:-1]:
+                at = at[key]
+            at[path[-1]] = bad
+            with pytest.raises(ValueError, match=str(path[-1]) if type(path[-1]) is str else "."):
+                bench.dev.load(data)
+
+
+def leaves(data, path=()):
+    if type(data) is dict:
+        for key, value in data.items():
+            yield from leaves(value, (*path, key))
+    elif type(data) is list:
+        for i, value in enumerate(data):
+            yield from leaves(value, (*path, i))
+    else:
+        yield path
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_reset_gives_the_state_of_a_new_device_apart_from_what_survives(maker, clock, lines, console, memory):
+    bench = build(maker, clock, lines, console, memory)
+    fresh = bench.dev.save()
+    run(bench, clock, random.Random(5), 300)
+    bench.dev.reset()
+    survives = {"lines", "cmos", "seconds", "since", "weekday_shift", "seen", "extint", "lint1", "asserted"}
+    assert prune(bench.dev.save(), survives) == prune(fresh, survives)
+
+
+def prune(data, names):
+    if type(data) is dict:
+        return {key: prune(value, names) for key, value in data.items() if key not in names}
+    if type(data) is list:
+        return [prune(value, names) for value in data]
+    return data
+
+
+@pytest.mark.parametrize("maker", [pit, rtc, lapic])
+def test_no_programming_makes_more_than_a_thousand_timer_events_in_a_millisecond(maker, clock, lines, console, memory):
+    for seed in range(20):
+        bench = build(maker, clock, lines, console, memory)
+        run(bench, clock, random.Random(seed), 200)
+        clock.fired = 0
+        clock.advance(1_000_000)
+        assert clock.fired <= 1_001
+        for timer in clock.timers:
+            timer.cancel()
