@@ -77,7 +77,7 @@ def fits(memory_map: Sequence[MemoryRange], start: int, size: int) -> bool:
 def low_hole(
     memory_map: Sequence[MemoryRange], size: int, taken: Iterable[tuple[int, int]], *, floor: int = 0x8000
 ) -> int | None:
-    """The highest page-aligned address below 640 KiB with `size` free bytes clear of the (start, size) ranges `taken`."""
+    """The highest page-aligned address below 640 KiB with `size` bytes clear of the (start, size) ranges `taken`."""
     spans = [(start, start + length) for start, length in taken if length > 0]
     top = max((high for low, high in usable_ram(memory_map) if low < 0xA0000), default=0)
     at = (min(top, 0xA0000) - size) & ~0xFFF

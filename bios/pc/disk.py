@@ -6,11 +6,10 @@ Drive Specification 3.0 (Phoenix) for AH=41h..48h.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from bios.pc import bda, rom
 from bios.pc.host import Drive, DriveKind, Host
-from bios.pc.service import Call, service
+from bios.pc.service import Call, find, service
+from bios.pc.state import Geometry
 
 OK = 0x00
 BAD_COMMAND = 0x01
@@ -27,19 +26,6 @@ SECTOR = 512
 CD_SECTOR = 2048
 FIRST_CD = 0xE0
 CHUNK = 0x10000
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """Cylinders, heads, sectors a track."""
-
-    cylinders: int
-    heads: int
-    sectors: int
-
-    @property
-    def total(self) -> int:
-        return self.cylinders * self.heads * self.sectors
 
 
 # Floppy formats: size in KiB -> geometry and CMOS drive type.
@@ -88,7 +74,7 @@ def _partition_geometry(sector: bytes) -> tuple[int, int] | None:
             continue
         first = _chs_to_lba(entry[1:4], heads, sectors)
         last = _chs_to_lba(entry[5:8], heads, sectors)
-        if first == start and (last == start + length - 1 or entry[6] >> 6 == 3 and entry[7] == 0xFF):
+        if first == start and (last == start + length - 1 or (entry[6] >> 6 == 3 and entry[7] == 0xFF)):
             return heads, sectors
     return None
 
@@ -517,8 +503,6 @@ def unsupported(call: Call) -> None:
 @service(0x40)
 def floppy_only(call: Call) -> None:
     """INT 40h, where the floppy services moved when hard disks took INT 13h."""
-    from bios.pc.service import find
-
     handler = find(0x13, call.ah, call.al)
     if handler is None or call.dl >= 0x80:
         finish(call, BAD_COMMAND)

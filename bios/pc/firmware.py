@@ -7,31 +7,17 @@ from __future__ import annotations
 
 from bios.pc import boot, clock, disk, equipment, interrupts, keyboard, post, printer, rom, serial, system, video
 from bios.pc import tables as machine_tables
-from bios.pc.disk import Geometry
 from bios.pc.font import font_8, font_14, font_16
-from bios.pc.host import Action, Host, LinearFault
+from bios.pc.host import Action, LinearFault
 from bios.pc.service import HOOKS, Call, Handler, find
+from bios.pc.state import BiosState
 
 # Importing a module registers its services; naming them here keeps the list in one place.
 SERVICE_MODULES = (boot, clock, disk, equipment, interrupts, keyboard, post, printer, serial, system, video)
 
 
-class Bios:
-    """The PC's BIOS.
-
-    Attributes:
-        host: the machine.
-        geometries: cylinders, heads and sectors of the hard disks, fixed at POST.
-        boot_rest: the boot devices still to be tried.
-    """
-
-    def __init__(self, host: Host) -> None:
-        self.host = host
-        self.geometries: list[Geometry] = []
-        self.boot_rest = ""
-        self.idle_polls = 0
-        self.last_poll = 0
-        self.logged: set[str] = set()
+class Bios(BiosState):
+    """The PC's BIOS: `Bios(host)`."""
 
     def rom(self) -> bytes:
         """The 64 KiB for F0000h..FFFFFh. The same machine always gives the same bytes."""
@@ -72,33 +58,3 @@ class Bios:
         if action is Action.WAIT:
             call.jump(point.wait_at)
         return action
-
-    def log_once(self, message: str) -> None:
-        """A log line that is not repeated; bounded, because guests choose what is in it."""
-        if message not in self.logged and len(self.logged) < 256:
-            self.logged.add(message)
-            self.host.log(message)
-
-    def save(self) -> dict[str, object]:
-        """What outlives a service call, as plain data."""
-        return {
-            "geometries": [[g.cylinders, g.heads, g.sectors] for g in self.geometries],
-            "boot_rest": self.boot_rest,
-            "idle_polls": self.idle_polls,
-            "last_poll": self.last_poll,
-        }
-
-    def load(self, state: dict[str, object]) -> None:
-        """Restore what `save` gave. Raises ValueError for anything else."""
-        rows, rest = state.get("geometries"), state.get("boot_rest")
-        polls, last = state.get("idle_polls"), state.get("last_poll")
-        if not isinstance(rows, list) or not isinstance(rest, str):
-            raise ValueError("BIOS state: geometries must be a list and boot_rest a string")
-        if not isinstance(polls, int) or not isinstance(last, int) or polls < 0 or last < 0:
-            raise ValueError("BIOS state: idle_polls and last_poll must be whole numbers")
-        geometries = []
-        for row in rows:
-            if not isinstance(row, list) or len(row) != 3 or not all(isinstance(n, int) and 0 < n for n in row):
-                raise ValueError("BIOS state: a geometry is three positive numbers")
-            geometries.append(Geometry(*row))
-        self.geometries, self.boot_rest, self.idle_polls, self.last_poll = geometries, rest, polls, last

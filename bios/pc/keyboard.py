@@ -48,7 +48,7 @@ def _key_table() -> dict[int, Key]:
     punctuation = {0x1A: "[{", 0x1B: "]}", 0x27: ";:", 0x28: "'\"", 0x29: "`~", 0x2B: "\\|", 0x33: ",<", 0x34: ".>"}
     punctuation |= {0x35: "/?", 0x56: "\\|"}
     ctrl_punctuation = {0x1A: 0x1A1B, 0x1B: 0x1B1D, 0x2B: 0x2B1C}
-    for scan, (low, high) in punctuation.items():
+    for scan, (low, high) in ((scan, tuple(pair)) for scan, pair in punctuation.items()):
         alt = scan << 8 if scan != 0x56 else None
         keys[scan] = Key(scan << 8 | ord(low), scan << 8 | ord(high), ctrl_punctuation.get(scan), alt)
     keys[0x01] = Key(0x011B, 0x011B, 0x011B, 0x0100)
@@ -87,17 +87,6 @@ GREY_ALT = {scan: (scan + 0x50) << 8 for scan in (0x47, 0x48, 0x49, 0x4B, 0x4D, 
 MODIFIERS = {0x2A: LEFT_SHIFT, 0x36: RIGHT_SHIFT, 0x1D: CTRL, 0x38: ALT}
 LOCKS = {0x3A: CAPS_LOCK, 0x45: NUM_LOCK, 0x46: SCROLL_LOCK}
 LETTER_SCANS = frozenset((*range(0x10, 0x1A), *range(0x1E, 0x27), *range(0x2C, 0x33)))
-
-# US layout, character -> (scan code, shifted): for AH=05h users and for typing from the host.
-ASCII_KEYS: dict[str, tuple[int, bool]] = {}
-for _scan, _key in sorted(KEYS.items()):
-    if _scan in (0x37, 0x4A, 0x4E, 0x56):
-        continue
-    for _word, _shifted in ((_key.plain, False), (_key.shift, True)):
-        if _word is not None and _word & 0xFF and chr(_word & 0xFF) not in ASCII_KEYS:
-            ASCII_KEYS[chr(_word & 0xFF)] = (_scan, _shifted)
-ASCII_KEYS["\n"] = ASCII_KEYS["\r"]
-
 
 # --- the buffer ---------------------------------------------------------------------------------------------------
 
@@ -221,9 +210,13 @@ def handle_scan_code(call: Call, scan: int) -> str:
 def _modifier(call: Call, key: int, grey: bool, released: bool) -> None:
     bit = MODIFIERS[key]
     if bit in (CTRL, ALT):
-        field, side = (bda.KBD_MODE, RIGHT_CTRL if bit == CTRL else RIGHT_ALT) if grey else (
-            bda.KBD_FLAGS2,
-            LEFT_CTRL if bit == CTRL else LEFT_ALT,
+        field, side = (
+            (bda.KBD_MODE, RIGHT_CTRL if bit == CTRL else RIGHT_ALT)
+            if grey
+            else (
+                bda.KBD_FLAGS2,
+                LEFT_CTRL if bit == CTRL else LEFT_ALT,
+            )
         )
         call.bda.update_byte(field, side if released else 0, 0 if released else side)
         left = call.bda.byte(bda.KBD_FLAGS2) & (LEFT_CTRL if bit == CTRL else LEFT_ALT)

@@ -25,9 +25,7 @@ STI_HLT_CLI = b"\xfb\xf4\xfa"
 FONT_16 = 0x0000  # 8x16, 256 glyphs
 FONT_14 = 0x1000  # 8x14
 FONT_8 = 0x1E00  # 8x8
-PARAMETERS_HD = 0x2600  # hard disk parameter tables of 16 bytes, four drives
-EDD_PARAMETERS = 0x2640  # the EDD device path area is built per call, this is its fixed end
-VIDEO_STATIC = 0x2680  # INT 10h AH=1Bh static functionality table
+VIDEO_STATIC = 0x2600  # INT 10h AH=1Bh static functionality table
 TABLES = 0x3000  # SMBIOS, ACPI RSDP, MP and PCI routing tables
 TABLES_END = 0xC000
 STUBS = 0xD000  # stubs that have no traditional address
@@ -204,7 +202,7 @@ def _build_stubs() -> RomBuilder:
     rom.place(0xFFFE, bytes((MODEL, 0)), "model")
     # Length, model, submodel, revision, features: second PIC, RTC, INT 15h/4Fh, EBDA; INT 16h/09h not offered.
     rom.place(CONFIG_TABLE, bytes((8, 0, MODEL, 0, 1, 0x74, 0, 0, 0, 0)), "configuration table")
-    # Step and unload times, DMA, motor-off ticks, 512-byte sectors, 18 a track, gaps, fill byte, settle and start times.
+    # Step and unload times, DMA, motor-off ticks, 512-byte sectors, 18 a track, gaps, fill byte, settle, start.
     diskette = bytes((0xAF, 0x02, 0x25, 0x02, 18, 0x1B, 0xFF, 0x6C, 0xF6, 0x0F, 0x08))
     rom.place(DISKETTE_TABLE, diskette, "diskette table")
     return rom

@@ -11,15 +11,13 @@ nothing to answer yet returns `Action.WAIT`; the stub then halts until an interr
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Optional
+from typing import Optional
 
 from bios.pc.bda import Bda
 from bios.pc.host import Action, Host
+from bios.pc.state import BiosState
 
-if TYPE_CHECKING:
-    from bios.pc.firmware import Bios
-
-Handler = Callable[["Call"], Optional[Action]]
+Handler = Callable[["Call"], Optional[Action]]  # noqa: UP045 (evaluated at run time)
 
 SERVICES: dict[tuple[int, int | None, int | None], Handler] = {}
 HOOKS: dict[str, Handler] = {}
@@ -111,7 +109,7 @@ class Call:
     zero = _Flag(ZERO)
     caller_interrupts = _Flag(INTERRUPTS)
 
-    def __init__(self, bios: Bios, vector: int, *, resumed: bool = False, wait_at: int = 0) -> None:
+    def __init__(self, bios: BiosState, vector: int, *, resumed: bool = False, wait_at: int = 0) -> None:
         self.bios = bios
         self.host: Host = bios.host
         self.vector = vector
