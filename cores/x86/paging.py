@@ -76,7 +76,7 @@ def walk_two_levels(linear: Val, access: Val) -> None:
     with unlikely(~pde.bit(P)):
         _fail(rights.error(0))
     with when(pde.bit(PS) & get(S.CR4).bit(S.CR4_PSE)):
-        # Bits 13-20 hold physical address bits 32-39 with PSE-36; what lies beyond the bus is reserved, and bit 21 always.
+        # With PSE-36 bits 13-20 hold physical address bits 32-39; those beyond the bus are reserved, and bit 21 always.
         beyond = select(_feature("pse36"), const(0x3FE000 & ~0x1E000, 32), const(0x3FE000, 32))
         reserved = beyond | select(_feature("pat"), const(0, 32), const(0x1000, 32))
         with unlikely((pde & reserved) != 0):
@@ -144,14 +144,14 @@ def walk_pae(linear: Val, access: Val) -> None:
 
 @procedure(32, 8, results=(1, 64, 8, 32))
 def walk(linear: Val, access: Val) -> None:
-    """Translate a linear address for an access of kind WRITE, USER, FETCH: (ok, physical, rights, page-fault error code)."""
+    """Translate a linear address for an access (bits WRITE, USER, FETCH): ok, physical, rights, #PF error code."""
     ok, physical = var(1, 1, "ok"), var(64, linear.zext(64), "physical")
     rights, error = var(8, 1 << MAY_WRITE | 1 << MAY_USER, "rights"), var(32, 0, "error")
 
     def take(results: tuple[Val, Val, Val, Val]) -> None:
         outs: tuple[Variable, ...] = (ok, physical, rights, error)
-        for out, got in zip(outs, results):
-            out.set(got)
+        for k, out in enumerate(outs):
+            out.set(results[k])
 
     with when(get(S.CR0).bit(S.CR0_PG)):
         with when(get(S.CR4).bit(S.CR4_PAE)):
