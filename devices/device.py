@@ -15,6 +15,9 @@ from devices.registers import UNIMP, Bank
 REGISTRY: dict[str, type[Device]] = {}
 """Every device class by its registered name."""
 
+NAMED = 50
+"""How many unmodelled things one device names before it falls silent."""
+
 D = TypeVar("D", bound="type[Device]")
 
 
@@ -107,10 +110,11 @@ class Device:
         """Put timers back after `load`. Lines are not driven: their other ends restore their own level."""
 
     def unimplemented(self, what: str) -> None:
-        """Name something that is not modelled, once for each device."""
-        if what not in self._named and len(self._named) < 1000:
+        """Name something that is not modelled, once for each device, and at most `NAMED` things."""
+        if what not in self._named and len(self._named) < NAMED:
             self._named.add(what)
-            UNIMP.warning("%s: %s not modelled", self.name, what)
+            last = "" if len(self._named) < NAMED else "; further ones are not named"
+            UNIMP.warning("%s: %s not modelled%s", self.name, what, last)
 
 
 def _is_bank(owner: type[Any], key: str) -> bool:

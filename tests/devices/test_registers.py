@@ -77,6 +77,15 @@ def test_an_unmodelled_bit_is_named_once_by_its_field(caplog):
     assert [r.getMessage() for r in caplog.records] == ["device: PLAIN: ODD not modelled"]
 
 
+def test_a_guest_that_touches_everything_does_not_flood_the_log(caplog):
+    dev = Sample()
+    with caplog.at_level(logging.WARNING, logger="emu.unimp"):
+        for offset in range(100, 1000):
+            dev.read(offset, 1)
+    assert len(caplog.records) == 50
+    assert caplog.records[-1].getMessage().endswith("further ones are not named")
+
+
 def test_overlapping_registers_are_refused():
     regs = Bank(8)
     regs.register(0, "WIDE", width=4)
