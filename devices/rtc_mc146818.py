@@ -344,8 +344,8 @@ class RtcMc146818(Device):
         period = self._period()
         if period:
             events.append((C_PF, now - now % period + period))
-        if self._running():
-            shown = self._seconds_at(now)
+        shown = self._seconds_at(now)
+        if self._running() and shown < LAST_TIME:
             events.append((C_UF, self._time_of(shown + 1)))
             alarm = self._alarm_after(shown)
             if alarm is not None:

@@ -190,6 +190,19 @@ def test_enabling_an_interrupt_whose_flag_is_up_raises_the_line(rtc, clock, line
     assert line.level
 
 
+def test_at_the_end_of_time_the_clock_stops_and_so_do_its_interrupts(rtc, clock, line):
+    put(rtc, 11, 0x86)
+    for index in (0x32, 9, 8):
+        put(rtc, index, 0xFF)
+    put(rtc, 11, 0x16)
+    clock.advance(10 * SECOND)
+    get(rtc, 12)
+    clock.fired = 0
+    clock.advance(10 * SECOND)
+    assert clock.fired == 0
+    assert not line.level
+
+
 def test_set_clears_the_update_interrupt_enable(rtc):
     put(rtc, 11, 0x12)
     put(rtc, 11, 0x92)
