@@ -1,0 +1,142 @@
+"""ELF files for the 32-bit x86: their load segments, as a flat kernel or with a PVH entry.
+
+Source: System V Application Binary Interface, chapters 4 and 5; Intel386 supplement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bios.plan import ImageError, MemoryRange, fits
+
+MAGIC = b"\x7fELF"
+CLASS_32, CLASS_64 = 1, 2
+LITTLE_ENDIAN = 1
+EXECUTABLE, SHARED = 2, 3
+I386, X86_64, I486 = 3, 62, 6
+LOAD, NOTE = 1, 4
+MAX_HEADERS = 4096
+PVH_NOTE = 18  # XEN_ELFNOTE_PHYS32_ENTRY
+MAX_NOTES = 0x10000
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of the file and where it goes; `size` in memory may be more than the data (the rest is zero)."""
+
+    physical: int
+    virtual: int
+    data: bytes
+    size: int
+
+
+@dataclass(frozen=True)
+class Elf:
+    """What is to be loaded, and where to enter it (a physical address)."""
+
+    entry: int
+    segments: tuple[Segment, ...]
+    pvh_entry: int | None = None
+
+    @property
+    def end(self) -> int:
+        return max(segment.physical + segment.size for segment in self.segments)
+
+    def plan_parts(self) -> tuple[tuple[tuple[int, bytes], ...], tuple[tuple[int, int], ...]]:
+        """(segments, zeros) for a load plan."""
+        data = tuple((segment.physical, segment.data) for segment in self.segments if segment.data)
+        zeros = tuple(
+            (segment.physical + len(segment.data), segment.size - len(segment.data))
+            for segment in self.segments
+            if segment.size > len(segment.data)
+        )
+        return data, zeros
+
+
+def is_elf(data: bytes) -> bool:
+    return data[:4] == MAGIC
+
+
+def parse(name: str, data: bytes, memory_map: Sequence[MemoryRange]) -> Elf:
+    """The load segments of a 32-bit executable, each checked against the file and RAM. Raises ImageError."""
+    if len(data) < 52:
+        raise ImageError(name, f"{len(data)} bytes", "its end", "an ELF header has 52")
+    if data[4] == CLASS_64:
+        raise ImageError(
+            name, "a 64-bit ELF file", "offset 4", "this machine takes 32-bit ones (objcopy -O elf32-i386)"
+        )
+    if data[4] != CLASS_32 or data[5] != LITTLE_ENDIAN:
+        raise ImageError(name, f"ELF class {data[4]}, data {data[5]}", "offset 4", "expected 32-bit, little-endian")
+
+    def number(at: int, size: int) -> int:
+        return int.from_bytes(data[at : at + size], "little")
+
+    kind, machine = number(16, 2), number(18, 2)
+    if kind not in (EXECUTABLE, SHARED):
+        raise ImageError(name, f"ELF type {kind}", "offset 16", "expected an executable (2)")
+    if machine not in (I386, I486):
+        raise ImageError(name, f"ELF machine {machine}", "offset 18", "expected the 386 (3)")
+    entry, table, entry_size, count = number(24, 4), number(28, 4), number(42, 2), number(44, 2)
+    if entry_size < 32 or count > MAX_HEADERS or table + entry_size * count > len(data):
+        raise ImageError(
+            name,
+            f"{count} program headers of {entry_size} bytes",
+            f"offset {table:#x}",
+            f"the file has {len(data)} bytes",
+        )
+    segments: list[Segment] = []
+    pvh_entry: int | None = None
+    for index in range(count):
+        at = table + index * entry_size
+        program_type, offset, virtual, physical, file_size, size = (number(at + 4 * n, 4) for n in range(6))
+        if program_type == NOTE and offset + file_size <= len(data) and file_size <= MAX_NOTES:
+            pvh_entry = _pvh_entry(data[offset : offset + file_size]) if pvh_entry is None else pvh_entry
+        if program_type != LOAD or size == 0:
+            continue
+        where = f"program header {index}"
+        if offset + file_size > len(data):
+            raise ImageError(name, f"{file_size} bytes at {offset:#x}", where, f"the file has {len(data)} bytes")
+        if file_size > size:
+            raise ImageError(name, f"{file_size} bytes for {size} bytes of memory", where, "more data than room")
+        if not fits(memory_map, physical, size):
+            raise ImageError(
+                name, f"a segment of {size} bytes for {physical:#x}", where, "that is not all RAM (see -m)"
+            )
+        segments.append(Segment(physical, virtual, data[offset : offset + file_size], size))
+    if not segments:
+        raise ImageError(name, f"{count} program headers", f"offset {table:#x}", "none of them loads anything")
+    _check_overlaps(name, segments)
+    return Elf(_physical(entry, segments), tuple(segments), pvh_entry)
+
+
+def _check_overlaps(name: str, segments: list[Segment]) -> None:
+    ordered = sorted(segments, key=lambda segment: segment.physical)
+    for lower, upper in zip(ordered, ordered[1:], strict=False):
+        if lower.physical + lower.size > upper.physical:
+            raise ImageError(
+                name, f"segments at {lower.physical:#x} and {upper.physical:#x}", "the program headers", "they overlap"
+            )
+
+
+def _physical(entry: int, segments: list[Segment]) -> int:
+    """The entry as a physical address: kernels linked high give it as a virtual one."""
+    for segment in segments:
+        if segment.virtual != segment.physical and segment.virtual <= entry < segment.virtual + segment.size:
+            return entry - segment.virtual + segment.physical
+    return entry
+
+
+def _pvh_entry(notes: bytes) -> int | None:
+    """The physical entry point that a Xen note names."""
+    at = 0
+    while at + 12 <= len(notes):
+        name_size, size, kind = (int.from_bytes(notes[at + 4 * n : at + 4 * n + 4], "little") for n in range(3))
+        name_at = at + 12
+        value_at = name_at + (name_size + 3 & ~3)
+        if value_at + size > len(notes):
+            return None
+        if kind == PVH_NOTE and notes[name_at : name_at + name_size] == b"Xen\0" and size in (4, 8):
+            return int.from_bytes(notes[value_at : value_at + 4], "little")
+        at = value_at + (size + 3 & ~3)
+    return None
