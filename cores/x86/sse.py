@@ -24,6 +24,7 @@ from . import state as S
 from .externs import FLOAT, mem_probe_r, mem_probe_w, trap_if
 from .flags import write_arith
 from .forms import family, insn
+from .lanes import join
 from .xmm import (
     COMPARE,
     CR0,
@@ -36,12 +37,17 @@ from .xmm import (
     control,
     convert,
     convert_pair,
+    each,
     f32x2_predicate,
+    lanes32,
     load,
+    mmx_mode,
     move,
+    no_x87_error,
     packed_single,
     ready,
     scalar,
+    set_mmx,
     settle,
     store,
 )
@@ -309,6 +315,25 @@ def cvtsi2ss(dst: Op, src: Op) -> None:
     """Convert a signed doubleword to a single."""
     ready()
     dst.set(convert("fx_i32_to_f32", src.read()))
+
+
+@insn("cvtpi2ps {dst}, {src}", "NP 0F 2A /r Vps,Qq", see="vol. 2, CVTPI2PS", needs="sse")
+def cvtpi2ps(dst: Op, src: Op) -> None:
+    """Convert two signed doublewords to the low two singles and turn the x87 to MMX."""
+    ready()
+    no_x87_error()
+    result = join(each("fx_i32_to_f32", lanes32(src.read())))
+    mmx_mode()
+    dst.lo.set(result)
+
+
+@family(name=("cvttps2pi", "cvtps2pi"), how=("_trunc", ""))
+@insn("{name} {dst}, {src}", "NP 0F [2C+n] /r Pq,Wq", see="vol. 2, CVTTPS2PI CVTPS2PI", needs="sse")
+def cvtps2pi(dst: Op, src: Op, *, how: str) -> None:
+    """Convert two singles to signed doublewords in an MMX register, truncating (CVTT) or as MXCSR says."""
+    ready()
+    no_x87_error()
+    set_mmx(dst, join(each(f"fx_f32_to_i32{how}", lanes32(src.read()))))
 
 
 @family(name=("cvttss2si", "cvtss2si"), how=("_trunc", ""))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..lang.trace import Proc, Val, concat, const, otherwise, procedure, return_, select, when
 from . import lanes as L
-from .externs import FLOAT, MEM_W, mem_probe_r, mem_probe_w
+from .externs import MEM_W, mem_probe_r, mem_probe_w
 from .flags import write_arith
 from .forms import MemOperand, family, gpr, insn
 from .lanes import join
@@ -15,18 +15,23 @@ from .state import EDI
 from .xmm import (
     COMPARE,
     Op,
-    Pair,
     Vector,
     by_halves,
     control,
     convert,
     convert_pair,
+    each,
+    lanes32,
     load,
+    mmx_mode,
+    mmx_ready,
     move,
     named,
+    no_x87_error,
     packed_double,
     ready,
     scalar,
+    set_mmx,
     settle,
     store,
 )
@@ -126,7 +131,7 @@ def sub_min_div_max_sd(dst: Op, src: Op, *, name: str) -> None:
 def sqrtpd(dst: Op, src: Op) -> None:
     """Square roots of two doubles."""
     ready()
-    store(dst, _each("fx_f64_sqrt", load(src)))
+    store(dst, each("fx_f64_sqrt", load(src)))
 
 
 @insn("sqrtsd {dst}, {src}", "F2 0F 51 /r Vsd,Wsd", see="vol. 2, SQRTSD", needs="sse2")
@@ -198,19 +203,6 @@ def comisd(dst: Op, src: Op, *, compare: str) -> None:
 # --- conversions ---------------------------------------------------------------------------------------------------
 
 
-def _each(name: str, x: Pair) -> Pair:
-    """One operation on two values, with the exceptions of both delivered."""
-    ctl = control()
-    a, f0 = FLOAT[name](x[0], ctl)
-    b, f1 = FLOAT[name](x[1], ctl)
-    settle(f0 | f1)
-    return a, b
-
-
-def _doubles(x: Val) -> Pair:
-    return x.low(32), x.bits(32, 32)
-
-
 @insn("cvtdq2ps {dst}, {src}", "NP 0F 5B /r Vps,Wdq", see="vol. 2, CVTDQ2PS", needs="sse2")
 def cvtdq2ps(dst: Op, src: Op) -> None:
     """Convert four signed doublewords to singles."""
@@ -236,14 +228,14 @@ def cvttps2dq(dst: Op, src: Op) -> None:
 def cvtps2pd(dst: Op, src: Op) -> None:
     """Convert two singles to doubles."""
     ready()
-    store(dst, _each("fx_f32_to_f64", _doubles(src.read())))
+    store(dst, each("fx_f32_to_f64", lanes32(src.read())))
 
 
 @insn("cvtpd2ps {dst}, {src}", "66 0F 5A /r Vps,Wpd", see="vol. 2, CVTPD2PS", needs="sse2")
 def cvtpd2ps(dst: Op, src: Op) -> None:
     """Convert two doubles to singles in the low half; the high half is cleared."""
     ready()
-    store(dst, (join(_each("fx_f64_to_f32", load(src))), 0))
+    store(dst, (join(each("fx_f64_to_f32", load(src))), 0))
 
 
 @insn("cvtss2sd {dst}, {src}", "F3 0F 5A /r Vsd,Wss", see="vol. 2, CVTSS2SD", needs="sse2")
@@ -264,21 +256,21 @@ def cvtsd2ss(dst: Op, src: Op) -> None:
 def cvtdq2pd(dst: Op, src: Op) -> None:
     """Convert two signed doublewords to doubles; always exact."""
     ready()
-    store(dst, _each("fx_i32_to_f64", _doubles(src.read())))
+    store(dst, each("fx_i32_to_f64", lanes32(src.read())))
 
 
 @insn("cvtpd2dq {dst}, {src}", "F2 0F E6 /r Vdq,Wpd", see="vol. 2, CVTPD2DQ", needs="sse2")
 def cvtpd2dq(dst: Op, src: Op) -> None:
     """Convert two doubles to signed doublewords in the low half, rounded as MXCSR says; the high half is cleared."""
     ready()
-    store(dst, (join(_each("fx_f64_to_i32", load(src))), 0))
+    store(dst, (join(each("fx_f64_to_i32", load(src))), 0))
 
 
 @insn("cvttpd2dq {dst}, {src}", "66 0F E6 /r Vdq,Wpd", see="vol. 2, CVTTPD2DQ", needs="sse2")
 def cvttpd2dq(dst: Op, src: Op) -> None:
     """Convert two doubles to signed doublewords in the low half, truncated; the high half is cleared."""
     ready()
-    store(dst, (join(_each("fx_f64_to_i32_trunc", load(src))), 0))
+    store(dst, (join(each("fx_f64_to_i32_trunc", load(src))), 0))
 
 
 @insn("cvtsi2sd {dst}, {src}", "F2 0F 2A /r Vsd,Ed", see="vol. 2, CVTSI2SD", needs="sse2")
@@ -294,6 +286,27 @@ def cvtsd2si(dst: Op, src: Op, *, how: str) -> None:
     """Convert a double to a signed doubleword, truncating (CVTT) or as MXCSR says; 80000000H if it does not fit."""
     ready()
     dst.set(convert(f"fx_f64_to_i32{how}", src.read()))
+
+
+@insn("cvtpi2pd {dst}, {src}", "66 0F 2A /r Vpd,Qq", see="vol. 2, CVTPI2PD", needs="sse2")
+def cvtpi2pd(dst: Op, src: Op) -> None:
+    """Convert two signed doublewords to doubles; only from an MMX register does it turn the x87 to MMX."""
+    ready()
+    if not src.is_memory:
+        no_x87_error()
+    result = each("fx_i32_to_f64", lanes32(src.read()))
+    if not src.is_memory:
+        mmx_mode()
+    store(dst, result)
+
+
+@family(name=("cvttpd2pi", "cvtpd2pi"), how=("_trunc", ""))
+@insn("{name} {dst}, {src}", "66 0F [2C+n] /r Pq,Wpd", see="vol. 2, CVTTPD2PI CVTPD2PI", needs="sse2")
+def cvtpd2pi(dst: Op, src: Op, *, how: str) -> None:
+    """Convert two doubles to signed doublewords in an MMX register, truncating (CVTT) or as MXCSR says."""
+    ready()
+    no_x87_error()
+    set_mmx(dst, join(each(f"fx_f64_to_i32{how}", load(src))))
 
 
 # --- integer moves -------------------------------------------------------------------------------------------------
@@ -347,6 +360,23 @@ def movq(dst: Op, src: Op) -> None:
         store(dst, (src.read(), 0))
 
 
+@insn("movdq2q {dst}, {src}", "F2 0F D6 /r Pq,Uq", see="vol. 2, MOVDQ2Q", needs="sse2")
+def movdq2q(dst: Op, src: Op) -> None:
+    """Move the low quadword to an MMX register."""
+    ready()
+    no_x87_error()
+    set_mmx(dst, src.lo)
+
+
+@insn("movq2dq {dst}, {src}", "F3 0F D6 /r Vdq,Nq", see="vol. 2, MOVQ2DQ", needs="sse2")
+def movq2dq(dst: Op, src: Op) -> None:
+    """Move an MMX register to the low quadword and clear the high one."""
+    ready()
+    no_x87_error()
+    mmx_mode()
+    store(dst, (src.lo.read(), 0))
+
+
 @insn("pmovmskb {dst}, {src}", "66 0F D7 /r Gd,Udq", see="vol. 2, PMOVMSKB", needs="sse2")
 def pmovmskb(dst: Op, src: Op) -> None:
     """Collect the sign bits of sixteen bytes."""
@@ -375,7 +405,7 @@ def pinsrw(dst: Op, src: Op, at: Op) -> None:
 
 
 @procedure(8, 32, 64, 64)
-def store_bytes(seg: Val, offset: Val, data: Val, mask: Val) -> None:
+def sse_store_bytes(seg: Val, offset: Val, data: Val, mask: Val) -> None:
     """Store those of eight bytes whose mask byte has its top bit set."""
     for k in range(8):
         with when(mask.bit(8 * k + 7)):
@@ -390,8 +420,8 @@ def maskmovdqu(src: Op, mask: Op, *, asz: int) -> None:
     with when(((lo | hi) & L.splat(0x80, 8)) != 0):
         m = MemOperand(8, offset=gpr(EDI, asz).read().zext(32))
         mem_probe_w(m.seg, m.offset, 16)
-        store_bytes(m.seg, m.offset, src.lo, lo)
-        store_bytes(m.seg, m.offset + 8, src.hi, hi)
+        sse_store_bytes(m.seg, m.offset, src.lo, lo)
+        sse_store_bytes(m.seg, m.offset + 8, src.hi, hi)
 
 
 # --- packed integers -----------------------------------------------------------------------------------------------
@@ -500,6 +530,30 @@ def pmulh(dst: Op, src: Op, *, name: str) -> None:
 def products(dst: Op, src: Op, *, name: str) -> None:
     """Products of the even doublewords; sums of products of words; sums of differences of bytes, in each half."""
     by_halves(dst, src, HALVES[name])
+
+
+def _on_mmx(name: str, dst: Op, src: Op) -> None:
+    mmx_ready()
+    b = src.read()
+    set_mmx(dst, HALVES[name](dst.read(), b))
+
+
+@insn("paddq {dst}, {src}", "NP 0F D4 /r Pq,Qq", see="vol. 2, PADDQ", needs="sse2")
+def paddq_mmx(dst: Op, src: Op) -> None:
+    """The sum of two quadwords."""
+    _on_mmx("paddq", dst, src)
+
+
+@insn("psubq {dst}, {src}", "NP 0F FB /r Pq,Qq", see="vol. 2, PSUBQ", needs="sse2")
+def psubq_mmx(dst: Op, src: Op) -> None:
+    """The difference of two quadwords."""
+    _on_mmx("psubq", dst, src)
+
+
+@insn("pmuludq {dst}, {src}", "NP 0F F4 /r Pq,Qq", see="vol. 2, PMULUDQ", needs="sse2")
+def pmuludq_mmx(dst: Op, src: Op) -> None:
+    """The product of the low doublewords."""
+    _on_mmx("pmuludq", dst, src)
 
 
 # --- packs, unpacks, shuffles --------------------------------------------------------------------------------------
@@ -665,7 +719,7 @@ def psll_imm(dst: Op, count: Op, *, name: str) -> None:
 
 
 @procedure(64, 64, 64, results=(64,))
-def funnel(low: Val, high: Val, bits: Val) -> None:
+def sse_funnel(low: Val, high: Val, bits: Val) -> None:
     """The low half of a 128-bit value shifted right by fewer than 256 bits."""
     crossing = select(bits < 64, (low >> bits) | (high << (const(64, 64) - bits)), high >> (bits - 64))
     return_(select(bits == 0, low, crossing))
@@ -677,7 +731,7 @@ def psrldq(dst: Op, count: Op) -> None:
     ready()
     bits = _byte_shift(count)
     lo, hi = load(dst)
-    store(dst, (funnel(lo, hi, bits), hi >> bits))
+    store(dst, (sse_funnel(lo, hi, bits), hi >> bits))
 
 
 @insn("pslldq {dst}, {count}", "66 0F 73 /7 Udq,Ib", see="vol. 2, PSLLDQ", needs="sse2")

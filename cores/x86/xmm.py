@@ -24,7 +24,7 @@ from ..lang.trace import (
     when,
 )
 from . import state as S
-from .externs import FLOAT, fault, mem_probe_w, trap_if, unlikely
+from .externs import FLOAT, fault, ferr, mem_probe_w, trap_if, unlikely
 from .forms import MemOperand, NumberOperand, VectorMem
 
 CR0 = RegisterLocation(S.CR0)
@@ -50,6 +50,51 @@ def ready() -> None:
     off = (CR0.read() & (1 << S.CR0_EM | 1 << S.CR0_TS)) | (~CR4.read() & (1 << S.CR4_OSFXSR))
     with unlikely(off != 0):
         sse_unavailable()
+
+
+# --- MMX registers -------------------------------------------------------------------------------------------------
+
+FSTAT = RegisterLocation(S.FSTAT)
+
+
+@procedure()
+def sse_mmx_pending() -> None:
+    """An x87 exception waits: #MF, or FERR# with CR0.NE clear."""
+    trap_if(CR0.read().bit(S.CR0_NE), S.MF)
+    ferr()
+
+
+@procedure()
+def sse_mmx_unavailable() -> None:
+    """Raise what an instruction on MMX registers raises: #UD with CR0.EM, else #NM."""
+    trap_if(CR0.read().bit(S.CR0_EM), S.UD)
+    fault(S.NM)
+
+
+def no_x87_error() -> None:
+    """A pending x87 exception comes before an instruction that uses MMX registers."""
+    with unlikely(FSTAT.read().bit(7)):
+        sse_mmx_pending()
+
+
+def mmx_ready() -> None:
+    """The checks of an instruction on MMX registers alone; CR4.OSFXSR does not matter to it."""
+    with unlikely((CR0.read() & (1 << S.CR0_EM | 1 << S.CR0_TS)) != 0):
+        sse_mmx_unavailable()
+    no_x87_error()
+
+
+def mmx_mode() -> None:
+    """Turn the x87 to MMX: TOP is 0 and every register in use."""
+    FSTAT.set(FSTAT.read() & ~(7 << 11))
+    RegisterLocation(S.FTAG).set(0xFF)
+
+
+def set_mmx(dst: NumberOperand, value_: Operand) -> None:
+    """Write an MMX register; the exponent that aliases it becomes all ones."""
+    mmx_mode()
+    dst.lo.set(value_)
+    RegisterLocation(S.FPR_SE, dst.number).set(0xFFFF)
 
 
 # --- 128-bit operands ----------------------------------------------------------------------------------------------
@@ -102,7 +147,7 @@ def control() -> Val:
 
 
 @procedure(32)
-def report(flags: Val) -> None:
+def sse_report(flags: Val) -> None:
     """Put exceptions into MXCSR and raise #XM (#UD without CR4.OSXMMEXCPT) if one of them is unmasked.
 
     An unmasked invalid, denormal or divide-by-zero exception hides those found after computing."""
@@ -119,7 +164,7 @@ def settle(flags: Val) -> None:
     """Deliver the exceptions of an instruction, before its result is written."""
     m = MXCSR.read()
     with unlikely((flags & ~(m & (m >> 7)) & 0x3F) != 0):
-        report(flags)
+        sse_report(flags)
 
 
 def named(name: str, doc: str, fn: Callable[..., None]) -> Callable[..., None]:
@@ -193,6 +238,20 @@ def convert(name: str, x: Operand) -> Val:
     result, flags = FLOAT[name](x, control())
     settle(flags)
     return value(result)
+
+
+def each(name: str, x: Pair) -> Pair:
+    """One operation on two values, with the exceptions of both delivered."""
+    ctl = control()
+    a, f0 = FLOAT[name](x[0], ctl)
+    b, f1 = FLOAT[name](x[1], ctl)
+    settle(f0 | f1)
+    return a, b
+
+
+def lanes32(x: Val) -> Pair:
+    """The two 32-bit lanes of a 64-bit value."""
+    return x.low(32), x.bits(32, 32)
 
 
 def convert_pair(op: str, x: Pair) -> Pair:

@@ -8,6 +8,7 @@ import struct
 import pytest
 
 from cores.x86 import state as S
+from cores.x86.forms import Form
 from tests.cores.sse_machine import SIZE, Fault, Machine, find, forms
 
 DEFAULT = 0x1F80
@@ -593,3 +594,90 @@ def test_the_save_area_must_be_aligned_and_wholly_there(mnemonic: str) -> None:
             m.execute(find(mnemonic, mem=True), disp=disp)
         assert caught.value.vector == vector
         assert (m.state.as_dict(), bytes(m.memory)) == before
+
+
+# --- MMX registers -------------------------------------------------------------------------------------------------
+
+TO_MMX = ["cvtps2pi", "cvttps2pi", "cvtpd2pi", "cvttpd2pi", "movdq2q", "paddq", "psubq", "pmuludq"]
+
+
+def mmx_form(mnemonic: str) -> Form:
+    return next(f for f in forms()[mnemonic] if f.mem == 0 and any(c[0] in "PQN" for c in f.codes))
+
+
+@pytest.mark.parametrize("mnemonic", TO_MMX)
+def test_an_instruction_that_writes_an_mmx_register_turns_the_x87_to_mmx(mnemonic: str) -> None:
+    m = Machine()
+    m.state.fstat, m.state.ftag = 0x3800, 0
+    m.set_xmm(1, 5)
+    m.state.fpr_sig[1] = 5
+    m.execute(mmx_form(mnemonic), reg=2, rm=1)
+    assert (m.state.fstat, m.state.ftag) == (0, 0xFF)
+    assert m.state.fpr_se == [0, 0, 0xFFFF, 0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("mnemonic", [*TO_MMX, "cvtpi2ps", "cvtpi2pd", "movq2dq"])
+def test_a_pending_x87_exception_comes_before_an_instruction_on_mmx_registers(mnemonic: str) -> None:
+    m = Machine()
+    m.state.fstat = 0xB881
+    before = m.state.as_dict()
+    with pytest.raises(Fault) as caught:
+        m.execute(mmx_form(mnemonic), reg=2, rm=1)
+    assert caught.value.vector == S.MF
+    assert m.state.as_dict() == before
+
+
+@pytest.mark.parametrize(
+    ("mnemonic", "src", "expected"),
+    [
+        ("cvtps2pi", singles(2.5, -3.7, 9.0, 9.0), dwords(2, -4)),
+        ("cvttps2pi", singles(2.5, -3.7, 9.0, 9.0), dwords(2, -3)),
+        ("cvtpd2pi", doubles(2.5, -3.7), dwords(2, -4)),
+        ("cvttpd2pi", doubles(2.5, 1e10), dwords(2, 0x80000000)),
+        ("movdq2q", dwords(1, 2, 3, 4), dwords(1, 2)),
+    ],
+)
+def test_values_go_from_an_xmm_to_an_mmx_register(mnemonic: str, src: int, expected: int) -> None:
+    m = Machine()
+    m.set_xmm(1, src)
+    m.execute(mmx_form(mnemonic), reg=2, rm=1)
+    assert m.state.fpr_sig[2] == expected
+
+
+@pytest.mark.parametrize(
+    ("mnemonic", "src", "expected"),
+    [
+        ("cvtpi2ps", dwords(7, -9), singles(7.0, -9.0, 0x89ABCDEF, 0x01234567)),
+        ("cvtpi2pd", dwords(7, -9), doubles(7.0, -9.0)),
+        ("movq2dq", dwords(7, -9), dwords(7, -9)),
+    ],
+)
+def test_values_go_from_an_mmx_to_an_xmm_register(mnemonic: str, src: int, expected: int) -> None:
+    m = Machine()
+    m.state.fstat, m.state.ftag = 0x3800, 0
+    m.state.fpr_sig[1] = src
+    m.set_xmm(2, HIGH)
+    m.execute(mmx_form(mnemonic), reg=2, rm=1)
+    assert m.xmm(2) == expected
+    assert (m.state.fstat, m.state.ftag) == (0, 0xFF)
+
+
+def test_cvtpi2pd_from_memory_leaves_the_x87_alone() -> None:
+    m = Machine()
+    m.state.fstat, m.state.ftag = 0xB881, 0
+    m.execute(find("cvtpi2pd", mem=True), disp=AT)
+    assert (m.state.fstat, m.state.ftag) == (0xB881, 0)
+
+
+def test_quadword_arithmetic_on_mmx_registers_does_not_need_osfxsr() -> None:
+    m = Machine()
+    m.state.cr4 = 0
+    m.state.fpr_sig[1], m.state.fpr_sig[2] = 3, 1
+    for mnemonic, expected in (("psubq", (1 << 64) - 2), ("paddq", 1), ("pmuludq", 3)):
+        m.execute(mmx_form(mnemonic), reg=2, rm=1)
+        assert m.state.fpr_sig[2] == expected
+    for bit, vector in ((S.CR0_TS, S.NM), (S.CR0_EM, S.UD)):
+        m.state.cr0 = 1 << bit
+        with pytest.raises(Fault) as caught:
+            m.execute(mmx_form("paddq"))
+        assert caught.value.vector == vector
