@@ -5,6 +5,7 @@ Source: System V Application Binary Interface, chapters 4 and 5; Intel386 supple
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,13 +80,9 @@ def parse(name: str, data: bytes, memory_map: Sequence[MemoryRange]) -> Elf:
         raise ImageError(name, f"ELF machine {machine}", "offset 18", "expected the 386 (3)")
     entry, table, entry_size, count = number(24, 4), number(28, 4), number(42, 2), number(44, 2)
     if entry_size < 32 or count > MAX_HEADERS or table + entry_size * count > len(data):
-        raise ImageError(
-            name,
-            f"{count} program headers of {entry_size} bytes",
-            f"offset {table:#x}",
-            f"the file has {len(data)} bytes",
-        )
-    segments: list[Segment] = []
+        what = f"{count} program headers of {entry_size} bytes"
+        raise ImageError(name, what, f"offset {table:#x}", f"the file has {len(data)} bytes")
+    ranges: list[tuple[int, int, int, int, int]] = []  # physical, size, virtual, file offset, file size
     pvh_entry: int | None = None
     for index in range(count):
         at = table + index * entry_size
@@ -103,20 +100,23 @@ def parse(name: str, data: bytes, memory_map: Sequence[MemoryRange]) -> Elf:
             raise ImageError(
                 name, f"a segment of {size} bytes for {physical:#x}", where, "that is not all RAM (see -m)"
             )
-        segments.append(Segment(physical, virtual, data[offset : offset + file_size], size))
-    if not segments:
+        ranges.append((physical, size, virtual, offset, file_size))
+    if not ranges:
         raise ImageError(name, f"{count} program headers", f"offset {table:#x}", "none of them loads anything")
-    _check_overlaps(name, segments)
+    _check_overlaps(name, ranges)
+    segments = [
+        Segment(physical, virtual, data[offset : offset + file_size], size)
+        for physical, size, virtual, offset, file_size in ranges
+    ]
     return Elf(_physical(entry, segments), tuple(segments), pvh_entry)
 
 
-def _check_overlaps(name: str, segments: list[Segment]) -> None:
-    ordered = sorted(segments, key=lambda segment: segment.physical)
-    for lower, upper in zip(ordered, ordered[1:], strict=False):
-        if lower.physical + lower.size > upper.physical:
-            raise ImageError(
-                name, f"segments at {lower.physical:#x} and {upper.physical:#x}", "the program headers", "they overlap"
-            )
+def _check_overlaps(name: str, ranges: list[tuple[int, int, int, int, int]]) -> None:
+    """Segments that overlap are refused, which also bounds what they add up to by the size of RAM."""
+    for lower, upper in itertools.pairwise(sorted(ranges)):
+        if lower[0] + lower[1] > upper[0]:
+            what = f"segments at {lower[0]:#x} and {upper[0]:#x}"
+            raise ImageError(name, what, "the program headers", "they overlap")
 
 
 def _physical(entry: int, segments: list[Segment]) -> int:
