@@ -377,7 +377,7 @@ def verify(block: Block, args: Sequence[Value] = (), *, in_procedure: bool = Fal
                     fail(stmt.src, f"{stmt.callee.name} takes widths {stmt.callee.params}, not {got}")
                 known.update(id(r) for r in stmt.results)
             elif isinstance(stmt, Return):
-                if not in_procedure:
+                if stmt.values and not in_procedure:
                     fail(stmt.src, "`return_` with values outside a procedure")
             elif isinstance(stmt, Branch) and in_procedure:
                 fail(stmt.src, "`branch` inside a procedure")

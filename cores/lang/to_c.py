@@ -41,7 +41,8 @@ class Style:
 
     normal: str = "return 0;"  # reached the end
     fault: str = "return 1;"  # a callee reported an exception
-    branch: str = "BRANCH({slot}, {target});"
+    branch: str = "BRANCH({slot}, {target});"  # to a place that the decoded instruction fixes
+    jump: str = "JUMP({target});"  # to a computed place
     raised: str = "return 1;"  # after a callee that always raises
 
 
@@ -258,7 +259,8 @@ class _Lower:
                 out.line(f"*r{k} = {_bare(self.name(v))};")
             out.line(self.style.normal)
         elif isinstance(stmt, Branch):
-            out.line(self.style.branch.format(slot=stmt.slot, target=_bare(self.name(stmt.target))))
+            template = self.style.branch if _fixed(stmt.target) else self.style.jump
+            out.line(template.format(slot=min(stmt.slot, 1), target=_bare(self.name(stmt.target))))
 
     def inner(self, block: Block, out: Emitter) -> None:
         out.depth += 1
@@ -314,6 +316,11 @@ class _Lower:
             out.line(f"if (unlikely({text})) {self.style.fault}")
         else:
             out.line(f"{text};")
+
+
+def _fixed(v: Value) -> bool:
+    """Whether a value follows from the decoded instruction alone."""
+    return v.op in ("const", "field") or (v.op in PURE and all(_fixed(a) for a in v.args))
 
 
 def _wrapped(text: str) -> bool:
@@ -373,7 +380,7 @@ def procedure_text(proc: Procedure, *, line_directives: bool = True) -> str:
     head = [f"/* {proc.name}: {proc.doc.splitlines()[0] if proc.doc else ''} */"]
     if line_directives and proc.src.file:
         head.append(f'#line {proc.src.line} "{proc.src.file}"')
-    return "\n".join([*head, procedure_signature(proc), "{", "    (void)cpu;", *lines, "}", ""])
+    return "\n".join([*head, "static " + procedure_signature(proc), "{", "    (void)cpu;", *lines, "}", ""])
 
 
 def state_struct(state: State, extra: str = "") -> str:

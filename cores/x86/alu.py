@@ -294,14 +294,10 @@ def bit_test(dst: Op, bit: Op, *, name: str) -> None:
         index = index.zext(w)
     n = index & (w - 1)
     a = place.read()
-    one = const(1, w) << n
     found = (a >> n).bit(0)
-    if name == "bts":
-        place.set(a | one)
-    elif name == "btr":
-        place.set(a & ~one)
-    elif name == "btc":
-        place.set(a ^ one)
+    if name != "bt":
+        one = const(1, w) << n
+        place.set(a | one if name == "bts" else a & ~one if name == "btr" else a ^ one)
     CF.set(found)
 
 

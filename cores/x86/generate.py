@@ -1,0 +1,175 @@
+"""The C of the x86 core: state, procedures, one handler for each form, and the decoder's tables.
+
+`emu.engine.build` puts it between `core.h` and the hand-written parts; `python -m cores.x86.generate NAME` shows a piece.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+from ..lang.ir import Block, Call, Procedure, walk
+from ..lang.to_c import PRELUDE, Style, body_text, procedure_signature, procedure_text, state_struct
+from ..lang.trace import Proc, Val, procedure, return_
+from . import state as S
+from .decoder import keeps_going, load_entries, tables
+from .flags import read_eflags, write_eflags
+from .forms import Form
+
+FORM_OPREG, FORM_REG8, FORM_RM8, FORM_LOCK, FORM_LAST = 1, 2, 4, 8, 16
+IMM = ("none", "ib", "ibs", "iw", "id", "iz", "jz", "ib2", "ap", "o")
+_IMM_ALIAS = {"jb": "ibs"}
+
+
+@procedure(results=(32,))
+def eflags_image() -> None:
+    """EFLAGS as software sees it."""
+    return_(read_eflags())
+
+
+@procedure(32)
+def eflags_load(v: Val) -> None:
+    """Replace every defined bit of EFLAGS."""
+    write_eflags(v, 0x003F7FD5)
+
+
+def roots() -> list[Proc]:
+    """Procedures that the engine calls by name."""
+    load_entries()
+    from .interrupts import deliver
+    from .paging import walk as page_walk
+    from .segment import segment_access
+
+    return [deliver, page_walk, segment_access, eflags_image, eflags_load]
+
+
+def procedures(blocks: Iterable[Block], first: Iterable[Proc]) -> list[Procedure]:
+    """All procedures that bodies reach, callees before callers."""
+    done: list[Procedure] = []
+    seen: set[int] = set()
+
+    def visit(proc: Procedure) -> None:
+        if id(proc) in seen:
+            return
+        seen.add(id(proc))
+        if isinstance(proc, Proc):
+            proc.trace()
+        scan(proc.body)
+        done.append(proc)
+
+    def scan(block: Block) -> None:
+        for stmt in walk(block):
+            if isinstance(stmt, Call) and isinstance(stmt.callee, Procedure):
+                visit(stmt.callee)
+
+    for proc in first:
+        visit(proc)
+    for block in blocks:
+        scan(block)
+    return done
+
+
+def style(form: Form) -> Style:
+    """How a handler of this form ends."""
+    if form.entry.ends == "far":
+        normal = "LEAVE_FAR;"
+    elif form.entry.ends == "block":
+        normal = "LEAVE_BLOCK;"
+    else:
+        normal = "NEXT;" if keeps_going(form) else "FALL;"
+    fault = "return op_fault(cpu, i);"
+    return Style(normal=normal, fault=fault, raised=fault, branch="BRANCH({slot}, {target});", jump="JUMP({target});")
+
+
+def handler_text(form: Form, *, line_directives: bool = True) -> str:
+    """The C function of one form."""
+    encoding = f"{'0F ' if form.map else ''}{form.opcode:02X}"
+    head = [f"/* {form.syntax} | {encoding} {' '.join(form.codes)} | {form.entry.see} */"]
+    if line_directives:
+        head.append(f'#line {form.entry.src.line} "{form.entry.src.file}"')
+    lines = body_text(form.block, style(form))
+    return "\n".join(
+        [*head, f"static const struct Insn *op_{form.ident}(Cpu *cpu, const struct Insn *i)", "{", "    (void)cpu;", *lines, "}", ""]
+    )
+
+
+def reset_text() -> str:
+    """`reset_state`: every register to its declared reset value."""
+    lines = ["static void reset_state(Cpu *cpu)", "{"]
+    for r in S.STATE:
+        if r.count:
+            lines.append(f"    memset(cpu->{r.name}, 0, sizeof cpu->{r.name});")
+            if r.reset:
+                lines.append(f"    for (uint32_t k = 0; k < {r.count}; k++) cpu->{r.name}[k] = {r.reset:#x};")
+        else:
+            lines.append(f"    cpu->{r.name} = {r.reset:#x};")
+    return "\n".join([*lines, "}", ""])
+
+
+def table_text(forms: list[Form]) -> str:
+    """Form table, slots and lookup as C data."""
+    t = tables()
+    out = ["enum { " + ", ".join(f"IMM_{k.upper()} = {n}" for n, k in enumerate(IMM)) + " };"]
+    out.append(f"enum {{ FORM_OPREG = {FORM_OPREG}, FORM_REG8 = {FORM_REG8}, FORM_RM8 = {FORM_RM8}, FORM_LOCK = {FORM_LOCK}, "
+               f"FORM_LAST = {FORM_LAST} }};")  # fmt: skip
+    out.append("struct FormInfo { Handler fn; uint8_t imm[2]; uint8_t flags; uint8_t feature_word; uint8_t feature_bit; };")
+    out.append("struct SlotInfo { uint32_t base; uint16_t strides[6]; uint8_t modrm, any_form, register_only; };")
+    out.append(f"static const struct FormInfo form_table[{len(forms) + 1}] = {{")
+    out.append("    {op_undefined, {0, 0}, FORM_LAST, 3, 0},")
+    for f in forms:
+        imms = [IMM.index(_IMM_ALIAS.get(k, k)) for k in f.imms] + [0, 0]
+        flags = FORM_OPREG * f.opreg | FORM_REG8 * f.reg8 | FORM_RM8 * f.rm8 | FORM_LOCK * f.lock_ok
+        flags |= 0 if keeps_going(f) else FORM_LAST
+        word, bit = S.FEATURES[f.entry.needs] if f.entry.needs else (3, 0)
+        out.append(f"    {{op_{f.ident}, {{{imms[0]}, {imms[1]}}}, {flags}, {word}, {bit}}},")
+    out.append("};")
+    out.append("static const struct SlotInfo slot_table[512] = {")
+    for s in t.slots:
+        strides = ", ".join(map(str, s.strides))
+        out.append(f"    {{{s.base}, {{{strides}}}, {int(s.modrm)}, {int(s.any_form)}, {int(s.register_only)}}},")
+    out.append("};")
+    out.append(f"static const uint16_t form_lookup[{len(t.lookup)}] = {{")
+    for k in range(0, len(t.lookup), 16):
+        out.append("    " + ", ".join(map(str, t.lookup[k : k + 16])) + ",")
+    out.append("};")
+    out.append(f"static const char *const form_names[{len(forms) + 1}] = {{")
+    out.append('    "undefined",')
+    out += [f'    "{f.ident}",' for f in forms]
+    out.append("};")
+    out.append("const char *emu_form_name(uint32_t form)")
+    out.append("{")
+    out.append(f'    return form <= {len(forms)} ? form_names[form] : "";')
+    out.append("}")
+    return "\n".join(out) + "\n"
+
+
+class Source:
+    """The generated pieces, each as text."""
+
+    def __init__(self, *, line_directives: bool = True) -> None:
+        forms = tables().forms
+        for f in forms:
+            if not f.block:
+                f.trace()
+        procs = procedures([f.block for f in forms], roots())
+        self.state = state_struct(S.STATE)
+        self.prelude = PRELUDE
+        self.declarations = "\n".join(f"static {procedure_signature(p)} __attribute__((unused));" for p in procs) + "\n"
+        self.procedures = "\n".join(procedure_text(p, line_directives=line_directives) for p in procs)
+        self.handlers = "\n".join(handler_text(f, line_directives=line_directives) for f in forms)
+        self.tables = table_text(forms)
+        self.reset = reset_text()
+
+
+def main(argv: list[str]) -> int:
+    """Print the C of the forms whose name contains each argument."""
+    for word in argv:
+        for f in tables().forms:
+            if word in f.ident:
+                f.trace()
+                print(handler_text(f, line_directives=False))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,272 @@
+/* The slow path of memory: segment checks and page walks written in the spec (segment.py, paging.py), behind a soft TLB.
+ * SDM vol. 3, chapters 4 and 5. Included by the generated unit after the procedures. */
+
+static int raise_fault(Cpu *cpu, uint32_t vector, uint32_t error)
+{
+    cpu->exc_vector = vector;
+    cpu->exc_error = error;
+    return 1;
+}
+
+static int page_fault(Cpu *cpu, uint32_t lin, uint32_t error)
+{
+    cpu->cr2 = lin;
+    return raise_fault(cpu, 14, error);
+}
+
+static void tlb_clear(Cpu *cpu)
+{
+    for (uint32_t k = 0; k < 2 * TLB_SIZE; k++) cpu->tlb[k].rtag = cpu->tlb[k].wtag = NO_TAG;
+    for (uint32_t k = 0; k < FETCH_SIZE; k++) cpu->fetch[k].tag = 2;
+    cpu->generation++;
+    cpu->stats.tlb_flushes++;
+}
+
+static void tlb_flush(Cpu *cpu, uint32_t global)
+{
+    /* Global entries may be dropped at any time, so one kind of flush serves. */
+    (void)global;
+    tlb_clear(cpu);
+}
+
+static void tlb_flush_page(Cpu *cpu, uint32_t lin)
+{
+    for (uint32_t k = 0; k < 2; k++) {
+        struct TlbEntry *e = &cpu->tlb[k * TLB_SIZE + ((lin >> 12) & (TLB_SIZE - 1))];
+        e->rtag = e->wtag = NO_TAG;
+    }
+    cpu->fetch[(lin >> 12) & (FETCH_SIZE - 1)].tag = 2;
+    cpu->generation++;
+}
+
+/* Writes to a page that holds code must be seen: drop the write tags that lead to it. */
+static void protect_page(Cpu *cpu, uint64_t offset)
+{
+    const uint64_t host = (uint64_t)(uintptr_t)cpu->ram + (offset & ~(uint64_t)(PAGE_SIZE - 1));
+    for (uint32_t k = 0; k < 2 * TLB_SIZE; k++) {
+        struct TlbEntry *e = &cpu->tlb[k];
+        if (e->wtag != NO_TAG && e->addend + e->wtag == host) e->wtag = NO_TAG;
+    }
+}
+
+/* Where accesses may take the fast path: data segments that grow up, with the rights the access needs. */
+static void seg_changed(Cpu *cpu, uint32_t seg)
+{
+    const uint32_t attr = cpu->seg_attr[seg];
+    const int slow = cpu->ac_check || cpu->data_breaks;
+    int64_t r = -1, w = -1;
+    if (!slow && attr && (attr & 0x90) == 0x90) {
+        const int code = attr & 8;
+        const int flat = cpu->seg_limit[seg];
+        (void)flat;
+        const int down = !code && (attr & 4);
+        if (!down) {
+            if (!code || (attr & 2)) r = (int64_t)(uint64_t)cpu->seg_limit[seg];
+            if (!code && (attr & 2)) w = (int64_t)(uint64_t)cpu->seg_limit[seg];
+        }
+    }
+    cpu->seg_rlim[seg] = r;
+    cpu->seg_wlim[seg] = w;
+}
+
+static void mode_changed(Cpu *cpu)
+{
+    cpu->big = (cpu->seg_attr[1] >> 14) & 1;
+    const uint32_t user = cpu->cpl == 3;
+    cpu->lookup_key = cpu->big | user << 1;
+    cpu->dtlb = cpu->tlb + (user ? TLB_SIZE : 0);
+    const uint32_t ac = user && (cpu->cr0 & 1u << 18) && (cpu->eflags & 1u << 18);
+    if (ac != cpu->ac_check) {
+        cpu->ac_check = ac;
+        for (uint32_t s = 0; s < 6; s++) seg_changed(cpu, s);
+    }
+    /* Real mode and V86 leave attributes alone that protected mode set, so the fast limits follow every change. */
+    seg_changed(cpu, 1);
+    if (cpu->eflags & 0x100) cpu->attention |= ATT_STEP;
+}
+
+static void debug_changed(Cpu *cpu)
+{
+    uint32_t code = 0, data = 0;
+    for (uint32_t k = 0; k < 4; k++) {
+        if (!((cpu->dr[7] >> (2 * k)) & 3)) continue;
+        if (((cpu->dr[7] >> (16 + 4 * k)) & 3) == 0) code = 1;
+        else data = 1;
+    }
+    cpu->code_breaks = code;
+    if (code) cpu->attention |= ATT_STEP;
+    if (data != cpu->data_breaks) {
+        cpu->data_breaks = data;
+        for (uint32_t s = 0; s < 6; s++) seg_changed(cpu, s);
+    }
+}
+
+/* DR6 bits of the data breakpoints that an access meets (vol. 3, 17.2.4). */
+static void watch_data(Cpu *cpu, uint32_t lin, uint32_t size, int write)
+{
+    for (uint32_t k = 0; k < 4; k++) {
+        const uint32_t kind = (cpu->dr[7] >> (16 + 4 * k)) & 3;
+        if (!((cpu->dr[7] >> (2 * k)) & 3) || kind == 0 || kind == 2 || (kind == 1 && !write)) continue;
+        const uint32_t len = (cpu->dr[7] >> (18 + 4 * k)) & 3;
+        const uint32_t bytes = len == 2 ? 8 : len + 1;
+        const uint32_t at = cpu->dr[k] & ~(bytes - 1);
+        if (lin - at < bytes || at - lin < size) {
+            cpu->debug_pending |= 1u << k;
+            cpu->attention |= ATT_DEBUG;
+        }
+    }
+}
+
+/* Linear to physical with the rights of `user`; fills the TLB. access: 1 write, 2 user, 4 fetch. */
+static int translate(Cpu *cpu, uint32_t lin, uint32_t access, uint64_t *physical)
+{
+    uint32_t ok, rights, error;
+    uint64_t at;
+    proc_walk(cpu, lin, access, &ok, &at, &rights, &error);
+    if (!ok) return page_fault(cpu, lin, error);
+    at = a20(cpu, at);
+    *physical = at;
+    const uint64_t page = at & ~(uint64_t)(PAGE_SIZE - 1);
+    const struct Region *r = find_region(cpu, page);
+    if (!r || page - r->base + PAGE_SIZE > r->size) return 0;
+    const uint64_t offset = r->offset + (page - r->base);
+    cpu->stats.tlb_fills++;
+    if (access & 4) {
+        struct FetchEntry *f = &cpu->fetch[(lin >> 12) & (FETCH_SIZE - 1)];
+        f->tag = (lin & PAGE_MASK) | (access >> 1 & 1);
+        f->offset = offset;
+        return 0;
+    }
+    struct TlbEntry *e = &cpu->tlb[(access & 2 ? TLB_SIZE : 0) + ((lin >> 12) & (TLB_SIZE - 1))];
+    const uint32_t tag = lin & PAGE_MASK;
+    e->rtag = tag;
+    e->wtag = (rights & 1) && r->kind == KIND_RAM && !cpu->page_code[offset >> 12] ? tag : NO_TAG;
+    e->addend = (uint64_t)(uintptr_t)(cpu->ram + offset) - tag;
+    return 0;
+}
+
+/* Whether an access must wait until its instruction runs alone: it reaches a device, or code that may be running. */
+static int must_be_alone(Cpu *cpu, uint64_t physical, uint32_t size, int write)
+{
+    if (cpu->single) return 0;
+    const struct Region *r = find_region(cpu, physical);
+    if (!r) return 1;
+    if (!write) return 0;
+    const uint64_t offset = r->offset + (physical - r->base);
+    const uint32_t index = cpu->page_code[offset >> 12];
+    if (!index) return 0;
+    const uint32_t first = (uint32_t)(offset >> 6) & 63, last = (uint32_t)((offset + size - 1) >> 6) & 63;
+    return (cpu->code_pages[index - 1].granules >> first & 1) || (cpu->code_pages[index - 1].granules >> last & 1);
+}
+
+static int alone(Cpu *cpu)
+{
+    cpu->retry = 1;
+    return 1;
+}
+
+static int lin_read(Cpu *cpu, uint32_t lin, uint32_t size, uint32_t access, uint64_t *v)
+{
+    uint64_t at;
+    const uint32_t room = PAGE_SIZE - (lin & ~PAGE_MASK);
+    if (likely(size <= room)) {
+        if (translate(cpu, lin, access, &at)) return 1;
+        if (must_be_alone(cpu, at, size, access & 1)) return alone(cpu);
+        *v = phys_read(cpu, at, size);
+        return 0;
+    }
+    uint64_t second;
+    if (translate(cpu, lin, access, &at) || translate(cpu, lin + room, access, &second)) return 1;
+    if (must_be_alone(cpu, at, room, access & 1) || must_be_alone(cpu, second, size - room, access & 1)) return alone(cpu);
+    uint64_t x = 0;
+    for (uint32_t k = 0; k < size; k++) x |= phys_read(cpu, k < room ? at + k : second + (k - room), 1) << (8 * k);
+    *v = x;
+    return 0;
+}
+
+static int lin_write(Cpu *cpu, uint32_t lin, uint32_t size, uint32_t access, uint64_t v)
+{
+    uint64_t at;
+    const uint32_t room = PAGE_SIZE - (lin & ~PAGE_MASK);
+    if (likely(size <= room)) {
+        if (translate(cpu, lin, access | 1, &at)) return 1;
+        if (must_be_alone(cpu, at, size, 1)) return alone(cpu);
+        phys_write(cpu, at, size, v);
+        return 0;
+    }
+    uint64_t second;
+    /* Both pages are checked before either is written. */
+    if (translate(cpu, lin, access | 1, &at) || translate(cpu, lin + room, access | 1, &second)) return 1;
+    if (must_be_alone(cpu, at, room, 1) || must_be_alone(cpu, second, size - room, 1)) return alone(cpu);
+    for (uint32_t k = 0; k < size; k++) phys_write(cpu, k < room ? at + k : second + (k - room), 1, (v >> (8 * k)) & 0xff);
+    return 0;
+}
+
+static int aligned(Cpu *cpu, uint32_t lin, uint32_t size)
+{
+    if (unlikely(cpu->ac_check) && (lin & (size - 1))) return raise_fault(cpu, 17, 0);
+    return 0;
+}
+
+static int mem_slow_read(Cpu *cpu, uint32_t seg, uint32_t off, uint32_t size, uint32_t rmw, uint64_t *v)
+{
+    uint32_t lin;
+    const uint32_t user = cpu->cpl == 3 ? 2 : 0;
+    if (proc_segment_access(cpu, seg, off, size, rmw, &lin) || aligned(cpu, lin, size)) return 1;
+    if (lin_read(cpu, lin, size, user | rmw, v)) return 1;
+    if (unlikely(cpu->data_breaks)) watch_data(cpu, lin, size, 0);
+    return 0;
+}
+
+static int mem_slow_write(Cpu *cpu, uint32_t seg, uint32_t off, uint32_t size, uint64_t v)
+{
+    uint32_t lin;
+    const uint32_t user = cpu->cpl == 3 ? 2 : 0;
+    if (proc_segment_access(cpu, seg, off, size, 1, &lin) || aligned(cpu, lin, size)) return 1;
+    if (lin_write(cpu, lin, size, user, v)) return 1;
+    if (unlikely(cpu->data_breaks)) watch_data(cpu, lin, size, 1);
+    return 0;
+}
+
+static int probe(Cpu *cpu, uint32_t lin, uint32_t size, uint32_t access)
+{
+    uint64_t at;
+    if (!size) return 0;
+    if (translate(cpu, lin, access, &at)) return 1;
+    const uint32_t last = lin + size - 1;
+    return (last & PAGE_MASK) != (lin & PAGE_MASK) && translate(cpu, last & PAGE_MASK, access, &at);
+}
+
+static int mem_probe_r(Cpu *cpu, uint32_t seg, uint32_t off, uint32_t size)
+{
+    uint32_t lin;
+    return proc_segment_access(cpu, seg, off, size, 0, &lin) || probe(cpu, lin, size, cpu->cpl == 3 ? 2 : 0);
+}
+
+static int mem_probe_w(Cpu *cpu, uint32_t seg, uint32_t off, uint32_t size)
+{
+    uint32_t lin;
+    return proc_segment_access(cpu, seg, off, size, 1, &lin) || probe(cpu, lin, size, cpu->cpl == 3 ? 3 : 1);
+}
+
+static int lin_probe_w(Cpu *cpu, uint32_t lin, uint32_t user, uint32_t size)
+{
+    return probe(cpu, lin, size, user ? 3 : 1);
+}
+
+#define LIN_BODY(W, T)                                                                                                         \
+    static int lin_r##W(Cpu *cpu, uint32_t lin, uint32_t user, T *v)                                                           \
+    {                                                                                                                          \
+        uint64_t x = 0;                                                                                                        \
+        const int bad = lin_read(cpu, lin, W / 8, user ? 2 : 0, &x);                                                           \
+        *v = (T)x;                                                                                                             \
+        return bad;                                                                                                            \
+    }                                                                                                                          \
+    static int lin_w##W(Cpu *cpu, uint32_t lin, uint32_t user, T v)                                                            \
+    {                                                                                                                          \
+        return lin_write(cpu, lin, W / 8, user ? 2 : 0, v);                                                                    \
+    }
+LIN_BODY(8, uint32_t)
+LIN_BODY(16, uint32_t)
+LIN_BODY(32, uint32_t)
+LIN_BODY(64, uint64_t)

@@ -1,0 +1,216 @@
+/* Physical memory, ports and the bulk paths of repeated string instructions. Included by the generated unit. */
+
+static inline uint64_t a20(const Cpu *cpu, uint64_t address)
+{
+    return address & (cpu->a20_mask | 0xffffffff00000000ull);
+}
+
+static const struct Region *find_region(const Cpu *cpu, uint64_t address)
+{
+    for (uint32_t k = 0; k < cpu->region_count; k++) {
+        const struct Region *r = &cpu->regions[k];
+        if (address - r->base < r->size) return r->kind == KIND_BUS ? NULL : r;
+    }
+    return NULL;
+}
+
+static uint64_t bus_read(Cpu *cpu, uint64_t address, uint32_t size)
+{
+    if (cpu->peeking) return ~0ull;
+    cpu->stats.mmio_reads++;
+    if (size == 8) return cpu->mmio_read(cpu->handle, address, 4) | (uint64_t)cpu->mmio_read(cpu->handle, address + 4, 4) << 32;
+    return cpu->mmio_read(cpu->handle, address, size);
+}
+
+static void bus_write(Cpu *cpu, uint64_t address, uint32_t size, uint64_t v)
+{
+    cpu->stats.mmio_writes++;
+    if (size == 8) {
+        cpu->mmio_write(cpu->handle, address, 4, (uint32_t)v);
+        cpu->mmio_write(cpu->handle, address + 4, 4, (uint32_t)(v >> 32));
+    } else {
+        cpu->mmio_write(cpu->handle, address, size, (uint32_t)v);
+    }
+}
+
+/* A piece that lies within one page. */
+static uint64_t phys_read(Cpu *cpu, uint64_t address, uint32_t size)
+{
+    address = a20(cpu, address);
+    const struct Region *r = find_region(cpu, address);
+    if (r && address - r->base + size <= r->size) {
+        uint64_t v = 0;
+        memcpy(&v, cpu->ram + r->offset + (address - r->base), size);
+        return v;
+    }
+    if (r) {
+        uint64_t v = 0;
+        for (uint32_t k = 0; k < size; k++) v |= phys_read(cpu, address + k, 1) << (8 * k);
+        return v;
+    }
+    return bus_read(cpu, address, size);
+}
+
+static void code_written(Cpu *cpu, uint64_t offset, uint32_t size);
+
+static void phys_write(Cpu *cpu, uint64_t address, uint32_t size, uint64_t v)
+{
+    if (cpu->peeking) return;
+    address = a20(cpu, address);
+    const struct Region *r = find_region(cpu, address);
+    if (r && address - r->base + size <= r->size) {
+        if (r->kind == KIND_ROM) return;
+        const uint64_t offset = r->offset + (address - r->base);
+        code_written(cpu, offset, size);
+        memcpy(cpu->ram + offset, &v, size);
+        return;
+    }
+    if (r) {
+        for (uint32_t k = 0; k < size; k++) phys_write(cpu, address + k, 1, (v >> (8 * k)) & 0xff);
+        return;
+    }
+    bus_write(cpu, address, size, v);
+}
+
+static uint32_t phys_r32(Cpu *cpu, uint64_t address) { return (uint32_t)phys_read(cpu, address, 4); }
+static uint64_t phys_r64(Cpu *cpu, uint64_t address) { return phys_read(cpu, address, 8); }
+static void phys_w32(Cpu *cpu, uint64_t address, uint32_t v) { phys_write(cpu, address, 4, v); }
+static void phys_w64(Cpu *cpu, uint64_t address, uint64_t v) { phys_write(cpu, address, 8, v); }
+
+static int port_r(Cpu *cpu, uint32_t port, uint32_t size, uint32_t *v)
+{
+    cpu->stats.port_reads++;
+    *v = cpu->port_read(cpu->handle, port, size);
+    return 0;
+}
+
+static int port_w(Cpu *cpu, uint32_t port, uint32_t size, uint32_t v)
+{
+    cpu->stats.port_writes++;
+    cpu->port_write(cpu->handle, port, size, v);
+    return 0;
+}
+
+static uint64_t virtual_ns(Cpu *cpu)
+{
+    /* The reading instruction ends its block and is not yet counted. */
+    return (cpu->icount_end - (uint64_t)cpu->left - 1) * NS_PER_INSN + cpu->time_offset;
+}
+
+static void cpuid_leaf(Cpu *cpu, uint32_t leaf, uint32_t sub, uint32_t *a, uint32_t *b, uint32_t *c, uint32_t *d)
+{
+    const struct CpuidLeaf *hit = NULL;
+    for (uint32_t k = 0; k < cpu->cpuid_count; k++) {
+        const struct CpuidLeaf *l = &cpu->cpuid[k];
+        if (l->leaf == leaf && (l->subleaf == sub || l->subleaf == 0xffffffffu)) {
+            hit = l;
+            break;
+        }
+    }
+    /* A leaf beyond the highest basic one reads as the highest basic one (vol. 2, CPUID). */
+    if (!hit && cpu->cpuid_count) {
+        for (uint32_t k = 0; k < cpu->cpuid_count; k++)
+            if (cpu->cpuid[k].leaf == cpu->cpuid[0].eax) hit = &cpu->cpuid[k];
+    }
+    *a = hit ? hit->eax : 0;
+    *b = hit ? hit->ebx : 0;
+    *c = hit ? hit->ecx : 0;
+    *d = hit ? hit->edx : 0;
+}
+
+static uint32_t feature_word(Cpu *cpu, uint32_t word) { return cpu->features[word & 3]; }
+
+static void unimplemented(Cpu *cpu, uint32_t kind, uint32_t number) { cpu->event(cpu->handle, 1, kind, number); }
+
+/* How many elements fit from `off` to the end of its page, of the segment and of the address size; 0 where the fast path
+ * does not reach. */
+static uint32_t bulk_room(const Cpu *cpu, uint32_t seg, uint32_t off, uint32_t size, uint32_t asz, int write, uint8_t **host)
+{
+    const uint32_t lin = cpu->seg_base[seg] + off;
+    const struct TlbEntry *e = &cpu->dtlb[(lin >> 12) & (TLB_SIZE - 1)];
+    if ((lin & PAGE_MASK) != (write ? e->wtag : e->rtag)) return 0;
+    uint64_t bytes = PAGE_SIZE - (lin & ~PAGE_MASK);
+    const int64_t limit = write ? cpu->seg_wlim[seg] : cpu->seg_rlim[seg];
+    if ((int64_t)off > limit) return 0;
+    if ((uint64_t)limit - off + 1 < bytes) bytes = (uint64_t)limit - off + 1;
+    const uint64_t top = asz == 16 ? 0x10000 : 0x100000000ull;
+    if (off >= top) return 0;
+    if (top - off < bytes) bytes = top - off;
+    *host = (uint8_t *)(uintptr_t)(e->addend + lin);
+    return (uint32_t)(bytes / size);
+}
+
+static uint32_t bulk_budget(const Cpu *cpu, uint32_t count)
+{
+    if (cpu->single || (cpu->eflags & 0x400)) return 0;
+    const int64_t most = cpu->left + 1;
+    return most < (int64_t)count ? (uint32_t)most : count;
+}
+
+static uint32_t bulk_movs(Cpu *cpu, uint32_t seg, uint32_t src, uint32_t dst, uint32_t count, uint32_t size, uint32_t asz)
+{
+    uint8_t *from, *to;
+    uint32_t n = bulk_budget(cpu, count);
+    if (n < 2) return 0;
+    const uint32_t r = bulk_room(cpu, seg, src, size, asz, 0, &from);
+    const uint32_t w = bulk_room(cpu, 0, dst, size, asz, 1, &to);
+    if (r < n) n = r;
+    if (w < n) n = w;
+    if (n < 2) return 0;
+    const size_t bytes = (size_t)n * size;
+    if (to + bytes <= from || from + bytes <= to) {
+        memcpy(to, from, bytes);
+    } else {
+        /* Overlap: element by element, as the instruction does. */
+        for (uint32_t k = 0; k < n; k++) {
+            uint32_t x;
+            memcpy(&x, from + (size_t)k * size, size);
+            memcpy(to + (size_t)k * size, &x, size);
+        }
+    }
+    cpu->left -= n - 1;
+    return n;
+}
+
+static uint32_t bulk_stos(Cpu *cpu, uint32_t dst, uint32_t v, uint32_t count, uint32_t size, uint32_t asz)
+{
+    uint8_t *to;
+    uint32_t n = bulk_budget(cpu, count);
+    if (n < 2) return 0;
+    const uint32_t w = bulk_room(cpu, 0, dst, size, asz, 1, &to);
+    if (w < n) n = w;
+    if (n < 2) return 0;
+    if (size == 1) {
+        memset(to, (int)(v & 0xff), n);
+    } else {
+        for (uint32_t k = 0; k < n; k++) memcpy(to + (size_t)k * size, &v, size);
+    }
+    cpu->left -= n - 1;
+    return n;
+}
+
+static uint32_t bulk_ins(Cpu *cpu, uint32_t port, uint32_t dst, uint32_t count, uint32_t size, uint32_t asz)
+{
+    uint8_t *to;
+    uint32_t n = bulk_budget(cpu, count);
+    if (n < 2) return 0;
+    const uint32_t w = bulk_room(cpu, 0, dst, size, asz, 1, &to);
+    if (w < n) n = w;
+    if (n < 2) return 0;
+    n = cpu->port_read_block(cpu->handle, port, size, n, to);
+    if (n) cpu->left -= n - 1;
+    return n;
+}
+
+static uint32_t bulk_outs(Cpu *cpu, uint32_t port, uint32_t seg, uint32_t src, uint32_t count, uint32_t size, uint32_t asz)
+{
+    uint8_t *from;
+    uint32_t n = bulk_budget(cpu, count);
+    if (n < 2) return 0;
+    const uint32_t r = bulk_room(cpu, seg, src, size, asz, 0, &from);
+    if (r < n) n = r;
+    if (n < 2) return 0;
+    n = cpu->port_write_block(cpu->handle, port, size, n, from);
+    if (n) cpu->left -= n - 1;
+    return n;
+}
