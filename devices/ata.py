@@ -609,6 +609,9 @@ class AtaChannel(Device):
         self._update()
 
     def check(self, registers: dict[str, int], state: ChannelState) -> None:
+        busy = any(s.status & BSY for s in state.drives)
+        if busy and state.due is None and not state.control & SRST:
+            raise ValueError("due: a busy drive that nothing ends")
         for index, (drive, s) in enumerate(zip(self.drives, state.drives, strict=True)):
             if s.position > len(s.buffer):
                 raise ValueError(f"drives[{index}].position: beyond the buffer")
