@@ -1219,6 +1219,449 @@ INLINE sf_f80 bcd_to_80(sf_f80 a) {
     return r;
 }
 
+/* ---- the 80-bit format: transcendentals ----
+ *
+ * softfloat.py does the same steps in the same order, derives the constants and says what the error is. A value is a
+ * fixed-point fraction of 128 bits or a `wide`; products keep their upper 128 bits.
+ */
+
+typedef struct {
+    u128 m; /* bit 127 set: m * 2^(e - 127) */
+    int32_t e;
+} wide;
+
+#define U128(hi, lo) ((u128)(hi) << 64 | (lo))
+#define TOP128 U128(0x8000000000000000, 0)
+#define PI_126 U128(0xc90fdaa22168c234, 0xc4c6628b80dc1cd1)
+#define HALF_PI_X87 U128(0xc, 0x90fdaa22168c234c) /* pi/2 * 2^67 as the x87 has it: 66 significant bits of pi */
+#define SQRT2 U128(0xb504f333f9de6484, 0)
+#define TINY (-34) /* below this exponent x - x^3/6 and the like differ from x by less than the rounding can see */
+#define COUNT(a) ((int)(sizeof(a) / sizeof(a)[0]))
+
+/* The leading terms for sine, cosine and arctangent are one unit low: what is truncated always leaves the result below its
+ * bound. */
+/* ln(2)^(n+1) / (n+1)! * 2^128: (2^x - 1) / x */
+static const u128 EXP2_TERMS[30] = {
+    U128(0xb17217f7d1cf79ab, 0xc9e3b39803f2f6af),
+    U128(0x3d7f7bff058b1d50, 0xde2d60dd92e6bf95),
+    U128(0x0e35846b82505fc5, 0x99d3b15d995e96f7),
+    U128(0x0276556df749cee5, 0x39977c16a7dd58a0),
+    U128(0x005761ff9e299cc4, 0x41c5fda69452fb0c),
+    U128(0x000a184897c363c3, 0xb7a58544c3591a0f),
+    U128(0x0000ffe5fe2c4586, 0x34358a8e643ec734),
+    U128(0x0000162c0223a5c8, 0x23fd8ffe606da77c),
+    U128(0x000001b5253d395e, 0x7c3da4a70e5a4ff9),
+    U128(0x0000001e4cf5158b, 0x8ec9f6fda1d952e7),
+    U128(0x00000001e8cac735, 0x1bb24c0f57995e47),
+    U128(0x000000001c3bd650, 0xfc2985e2b5687e17),
+    U128(0x0000000001816193, 0x166d0f96281ac300),
+    U128(0x0000000000131496, 0x4d5878a973f14362),
+    U128(0x000000000000e1b7, 0x421d82010f33d8ab),
+    U128(0x00000000000009c7, 0x44d73cfc59c91c7f),
+    U128(0x0000000000000066, 0x1112d070969f5587),
+    U128(0x0000000000000003, 0xee2ed7b686d2bae6),
+    U128(0x0000000000000000, 0x24b4fd9706b8c9b5),
+    U128(0x0000000000000000, 0x0145acc4b5051358),
+    U128(0x0000000000000000, 0x000abfe2bc1f04e3),
+    U128(0x0000000000000000, 0x000056b3eb4dc077),
+    U128(0x0000000000000000, 0x0000029cea2bb931),
+    U128(0x0000000000000000, 0x0000001351aaf6cb),
+    U128(0x0000000000000000, 0x00000000891f7eca),
+    U128(0x0000000000000000, 0x0000000003a7d785),
+    U128(0x0000000000000000, 0x0000000000180669),
+    U128(0x0000000000000000, 0x0000000000009841),
+    U128(0x0000000000000000, 0x00000000000003a3),
+    U128(0x0000000000000000, 0x0000000000000015),
+};
+/* 2 / ln(2) / (2n+1) * 2^126: log2((1+s) / (1-s)) / s by powers of s^2 */
+static const u128 LOG2_TERMS[26] = {
+    U128(0xb8aa3b295c17f0bb, 0xbe87fed0691d3e88),
+    U128(0x3d8e13b87407fae9, 0x3f82aa45785f14d8),
+    U128(0x24eed8a1df37fcf2, 0x594e6629ae9f72e8),
+    U128(0x1a61762a7aded93f, 0x645c921dc5df9b38),
+    U128(0x1484b13d7c02a8f8, 0x6a80e36c7d7506f2),
+    U128(0x10c9a84994022d28, 0x5723a2cd20d41cf5),
+    U128(0x0e347ab4698bb00e, 0x711e274b1bc72c31),
+    U128(0x0c4f9d8b4a67fefb, 0x731a220de4dfd0f8),
+    U128(0x0adcd64dba1f86a1, 0xa1cbc3b1e810c771),
+    U128(0x09b81e0fa687ff32, 0x4d65793363d91e3d),
+    U128(0x08cb27637e4a486a, 0x76c98609ec9fde68),
+    U128(0x080766bf04010a77, 0x77969bc6475a50a1),
+    U128(0x0762f8205fd7ff63, 0xab76146ebc864a2e),
+    U128(0x06d6e5bf29563852, 0xce2af6797f270250),
+    U128(0x065e2559b3ba3470, 0x67ac69e3e05074ea),
+    U128(0x05f4f9a67ed77b60, 0xe51d294087851288),
+    U128(0x05988d6ddc00b9b8, 0x1d0be0ef0af15efc),
+    U128(0x0546b13bb22c91d9, 0x7a78ea05f45febd8),
+    U128(0x04fdae926a45d612, 0xe9794c1378766979),
+    U128(0x04bc28e6cdd93aaf, 0x7b0a0d1909426410),
+    U128(0x048107afd689f323, 0xcc73b50b53bc07c4),
+    U128(0x044b6695cc8f70c2, 0xe0b5c4700271cbdf),
+    U128(0x041a89d918cd54fe, 0x7bb360af4c4a9afd),
+    U128(0x03edd5af2d88adf9, 0x19d751ad490b840d),
+    U128(0x03c4c7bcecfb439b, 0x577af04d6569162c),
+    U128(0x039ef219e8b52ce0, 0x8b43ebe5f80597d0),
+};
+/* 1 / (2n+1)! * 2^127 */
+static const u128 SIN_TERMS[17] = {
+    U128(0x7fffffffffffffff, 0xffffffffffffffff),
+    U128(0x1555555555555555, 0x5555555555555555),
+    U128(0x0111111111111111, 0x1111111111111111),
+    U128(0x0006806806806806, 0x8068068068068068),
+    U128(0x0000171de3a556c7, 0x338faac1c88e5001),
+    U128(0x00000035cc8acfea, 0x89c71fce8fc9706f),
+    U128(0x000000005849184e, 0xa1b425f28e0cc748),
+    U128(0x00000000006b9fcf, 0x9ccee07c476195ac),
+    U128(0x000000000000654b, 0x1dc0c2b529ac9814),
+    U128(0x000000000000004b, 0xd26d1a05055c9328),
+    U128(0x0000000000000000, 0x2e371dedb9eae317),
+    U128(0x0000000000000000, 0x001761b413163819),
+    U128(0x0000000000000000, 0x000009f9e66e8b2f),
+    U128(0x0000000000000000, 0x00000003a356385b),
+    U128(0x0000000000000000, 0x0000000001259f98),
+    U128(0x0000000000000000, 0x00000000000050d3),
+    U128(0x0000000000000000, 0x0000000000000013),
+};
+/* 1 / (2n)! * 2^127 */
+static const u128 COS_TERMS[17] = {
+    U128(0x7fffffffffffffff, 0xffffffffffffffff),
+    U128(0x4000000000000000, 0x0000000000000000),
+    U128(0x0555555555555555, 0x5555555555555555),
+    U128(0x002d82d82d82d82d, 0x82d82d82d82d82d8),
+    U128(0x0000d00d00d00d00, 0xd00d00d00d00d00d),
+    U128(0x0000024fc9f6ef13, 0xeb8e5de02da7d4cc),
+    U128(0x000000047bb63bfe, 0x3625ed5136a61eb3),
+    U128(0x00000000064e5d2a, 0x301f27482eb7c517),
+    U128(0x000000000006b9fc, 0xf9ccee07c476195a),
+    U128(0x00000000000005a0, 0x9e18ee5f65deec01),
+    U128(0x0000000000000003, 0xca8574804044a0f5),
+    U128(0x0000000000000000, 0x0219c72db6ff0a52),
+    U128(0x0000000000000000, 0x0000f96780cb97ab),
+    U128(0x0000000000000000, 0x000000623a17f1a9),
+    U128(0x0000000000000000, 0x000000002143144c),
+    U128(0x0000000000000000, 0x000000000009c996),
+    U128(0x0000000000000000, 0x0000000000000286),
+};
+/* 1 / (2n+1) * 2^127 */
+static const u128 ATAN_TERMS[14] = {
+    U128(0x7fffffffffffffff, 0xffffffffffffffff),
+    U128(0x2aaaaaaaaaaaaaaa, 0xaaaaaaaaaaaaaaaa),
+    U128(0x1999999999999999, 0x9999999999999999),
+    U128(0x1249249249249249, 0x2492492492492492),
+    U128(0x0e38e38e38e38e38, 0xe38e38e38e38e38e),
+    U128(0x0ba2e8ba2e8ba2e8, 0xba2e8ba2e8ba2e8b),
+    U128(0x09d89d89d89d89d8, 0x9d89d89d89d89d89),
+    U128(0x0888888888888888, 0x8888888888888888),
+    U128(0x0787878787878787, 0x8787878787878787),
+    U128(0x06bca1af286bca1a, 0xf286bca1af286bca),
+    U128(0x0618618618618618, 0x6186186186186186),
+    U128(0x0590b21642c8590b, 0x21642c8590b21642),
+    U128(0x051eb851eb851eb8, 0x51eb851eb851eb85),
+    U128(0x04bda12f684bda12, 0xf684bda12f684bda),
+};
+/* atan(n/16) * 2^127 */
+static const u128 ATAN_TABLE[17] = {
+    U128(0x0000000000000000, 0x0000000000000000),
+    U128(0x07fd56edcb3f7a71, 0xb6593c96e071706a),
+    U128(0x0feadd4d5617b6e3, 0x2c897989f3e888ef),
+    U128(0x17b97b4bce5b0226, 0x8f6169f103938e90),
+    U128(0x1f5b75f92c80dd62, 0xadb8f3debef442fc),
+    U128(0x26c4ee6e0fd7979a, 0x716aed26349ebcca),
+    U128(0x2dec3283c9bde11c, 0xe2a8c848b73f9120),
+    U128(0x34c9dd879847f96d, 0x909f257a40079c4d),
+    U128(0x3b58ce0ac3769ed1, 0x5bf9117b2f0ea340),
+    U128(0x4195fa536cc33f15, 0x25b504e5b0d28ae0),
+    U128(0x47802eaf7bfacfcd, 0xae41af0b32e21ba3),
+    U128(0x4d17c07338deed10, 0x21137c711027f9de),
+    U128(0x525e3e8c9a7b8492, 0x0cd43f9522bed64f),
+    U128(0x5756261c5a6c6040, 0x0a392f179f290385),
+    U128(0x5c029f15e118cf39, 0xe596d2a90852221e),
+    U128(0x606742dc56293320, 0x44eeb16237497d12),
+    U128(0x6487ed5110b4611a, 0x62633145c06e0e68),
+};
+
+static wide wide_of(u128 m, int32_t e) {
+    int lz = clz128(m);
+    wide w = {m << lz, e - lz};
+    return w;
+}
+
+INLINE u128 mul_hi(u128 a, u128 b) {
+    uint64_t a0 = (uint64_t)a, a1 = (uint64_t)(a >> 64), b0 = (uint64_t)b, b1 = (uint64_t)(b >> 64);
+    u128 p01 = (u128)a0 * b1, p10 = (u128)a1 * b0;
+    u128 mid = ((u128)a0 * b0 >> 64) + (uint64_t)p01 + (uint64_t)p10;
+    return (u128)a1 * b1 + (p01 >> 64) + (p10 >> 64) + (mid >> 64);
+}
+
+INLINE u128 shr128(u128 m, int32_t n) {
+    return n < 128 ? m >> n : 0;
+}
+
+static u128 reciprocal(u128 d) {
+    uint64_t r0 = (uint64_t)(((u128)1 << 126) / (uint64_t)(d >> 64));
+    u128 high = (u128)(uint64_t)(d >> 64) * r0 + ((u128)(uint64_t)d * r0 >> 64); /* d * r0 >> 64 */
+    u128 one = (u128)1 << 126, r = (u128)r0 << 64;
+    return high <= one ? r + (r0 * (one - high) >> 62) : r - (r0 * (high - one) >> 62);
+}
+
+INLINE u128 horner(const u128 *c, int count, u128 x, int alternate) {
+    u128 total = c[count - 1];
+    for (int i = count - 2; i >= 0; i--) {
+        u128 part = mul_hi(x, total);
+        total = alternate ? c[i] - part : c[i] + part;
+    }
+    return total;
+}
+
+INLINE sf_f80 round_wide(uint32_t sign, wide w, uint32_t ctl, uint32_t *f) {
+    return round80(sign, w.e + BIAS80, (uint64_t)(w.m >> 64), (uint64_t)w.m | 1, 64, ctl, f);
+}
+
+/* The x87 calls these results inexact although they are not. */
+INLINE sf_f80 exact_but_inexact(sf_f80 r, uint32_t *f) {
+    *f |= SF_INEXACT;
+    if (EXP80(r) == 0) *f |= SF_UNDERFLOW;
+    return r;
+}
+
+static sf_f80 exp2m1_80(sf_f80 a, uint32_t ctl, uint32_t *f) {
+    uint32_t sign = SIGN80(a);
+    int32_t e;
+    if (is_nan_or_unsupported80(a)) return nan_of80(a, a, ctl, f);
+    if (is_inf80(a)) return sign ? make80(1, BIAS80, TOP64) : a;
+    raise_denormal80(a, f);
+    if (stops(ctl, *f) || is_zero80(a)) return a;
+    uint64_t sig = unpack80(a, &e);
+    e -= BIAS80;
+    if (e >= 0) return exact_but_inexact(sign && e == 0 && sig == TOP64 ? make80(1, BIAS80 - 1, TOP64) : a, f);
+    u128 m = (u128)sig << 64;
+    u128 part = horner(EXP2_TERMS, COUNT(EXP2_TERMS), shr128(m, -1 - e), (int)sign);
+    return round_wide(sign, wide_of(mul_hi(m, part), e), ctl, f);
+}
+
+/* |log2(1 + f)| for f = (-1)^sign * m * 2^(e - 127) between 1/sqrt(2) - 1 and sqrt(2) - 1. */
+static wide log2_1p(uint32_t sign, u128 m, int32_t e) {
+    u128 fixed = shr128(m, 1 - e);
+    u128 d = sign ? TOP128 - fixed : TOP128 + fixed; /* 2 + f, times 2^126 */
+    int lz = clz128(d);
+    u128 s = mul_hi(m, reciprocal(d << lz)); /* f / (2 + f), exponent e + lz */
+    e += lz;
+    u128 fraction_bits = shr128(s, -1 - e);
+    u128 part = horner(LOG2_TERMS, COUNT(LOG2_TERMS), mul_hi(fraction_bits, fraction_bits), 0);
+    return wide_of(mul_hi(s, part), e + 2);
+}
+
+INLINE sf_f80 times_y(uint32_t sign, wide log, uint64_t y, int32_t ey, uint32_t ctl, uint32_t *f) {
+    return round_wide(sign, wide_of(mul_hi(log.m, (u128)y << 64), log.e + ey + 1), ctl, f);
+}
+
+/* y * log2(m * 2^(k - 127)), bit 127 of m set; y has exponent ey and sign sy. */
+static sf_f80 y_log2(u128 m, int32_t k, uint32_t sy, uint64_t y, int32_t ey, uint32_t ctl, uint32_t *f) {
+    uint32_t negative = k < 0;
+    if (m == TOP128) {
+        wide w = wide_of((u128)y * (uint32_t)(negative ? -k : k), ey + 64);
+        return exact_but_inexact(round80(sy ^ negative, w.e + BIAS80, (uint64_t)(w.m >> 64), (uint64_t)w.m, 64, ctl, f), f);
+    }
+    uint32_t sign = m > SQRT2;
+    wide log = sign ? wide_of(0 - m, -1) : wide_of(m - TOP128, 0);
+    k += (int32_t)sign;
+    negative = k < 0;
+    log = log2_1p(sign, log.m, log.e);
+    if (k) {
+        u128 fixed = shr128(log.m, 15 - log.e), whole = (u128)(uint32_t)(negative ? -k : k) << 112;
+        log = wide_of(negative == sign ? whole + fixed : whole - fixed, 15);
+        sign = negative;
+    }
+    return times_y(sy ^ sign, log, y, ey, ctl, f);
+}
+
+/* FYL2X: b * log2(a). */
+static sf_f80 yl2x80(sf_f80 a, sf_f80 b, uint32_t ctl, uint32_t *f) {
+    uint32_t sy = SIGN80(b);
+    int32_t e, ey;
+    if (is_nan_or_unsupported80(a) || is_nan_or_unsupported80(b)) return nan_of80(a, b, ctl, f);
+    int one = a.se == BIAS80 && a.sig == TOP64;
+    if ((SIGN80(a) && !is_zero80(a)) || (is_zero80(b) && (is_zero80(a) || is_inf80(a))) || (is_inf80(b) && one))
+        return invalid80(a, ctl, f, 0);
+    if (is_zero80(a)) {
+        if (!is_inf80(b)) *f |= SF_DIVZERO;
+        return stops(ctl, *f) ? a : make80(!sy, MAX80, TOP64);
+    }
+    raise_denormal80(a, f);
+    raise_denormal80(b, f);
+    if (stops(ctl, *f)) return a;
+    uint32_t sign = sy ^ (EXP80(a) < BIAS80);
+    if (is_inf80(a) || is_inf80(b)) return make80(sign, MAX80, TOP64);
+    if (is_zero80(b) || one) return make80(sign, 0, 0);
+    uint64_t x = unpack80(a, &e), y = unpack80(b, &ey);
+    return y_log2((u128)x << 64, e - BIAS80, sy, y, ey - BIAS80, ctl, f);
+}
+
+/* FYL2XP1: b * log2(a + 1); for a <= -1, which the manual leaves open, a. */
+static sf_f80 yl2xp1_80(sf_f80 a, sf_f80 b, uint32_t ctl, uint32_t *f) {
+    uint32_t sx = SIGN80(a), sign = sx ^ SIGN80(b);
+    int32_t e, ey;
+    if (is_nan_or_unsupported80(a) || is_nan_or_unsupported80(b)) return nan_of80(a, b, ctl, f);
+    if ((is_inf80(a) && (sx || is_zero80(b))) || (is_zero80(a) && is_inf80(b))) return invalid80(a, ctl, f, 0);
+    raise_denormal80(a, f);
+    raise_denormal80(b, f);
+    if (stops(ctl, *f)) return a;
+    if (is_inf80(a) || is_inf80(b)) return make80(sign, MAX80, TOP64);
+    if (is_zero80(a) || is_zero80(b)) return make80(sign, 0, 0);
+    uint64_t x = unpack80(a, &e), y = unpack80(b, &ey);
+    e -= BIAS80;
+    ey -= BIAS80;
+    if (e <= -3) return times_y(sign, log2_1p(sx, (u128)x << 64, e), y, ey, ctl, f);
+    if (sx && e >= 0) return exact_but_inexact(a, f);
+    if (e >= 62) return y_log2((u128)x << 64, e, SIGN80(b), y, ey, ctl, f); /* the 1 is beyond the last bit */
+    u128 fixed = (u128)x << (e + 2), one = (u128)1 << 65;
+    wide w = wide_of(sx ? one - fixed : one + fixed, 62);
+    return y_log2(w.m, w.e, SIGN80(b), y, ey, ctl, f);
+}
+
+/* atan(n/d * 2^e) for a ratio below 1, n and d with bit 63 set. */
+static wide atan_ratio(uint64_t n, uint64_t d, int32_t e) {
+    wide u = wide_of(mul_hi((u128)n << 64, reciprocal((u128)d << 64)), e + 1);
+    if (u.e < TINY) return wide_of(u.m - 64, u.e); /* below the exact ratio, whatever the error of the reciprocal */
+    u128 fixed = u.m >> (-1 - u.e);
+    uint32_t i = ((uint32_t)(fixed >> 123) + 1) >> 1;
+    if (i == 0) return wide_of(mul_hi(u.m, horner(ATAN_TERMS, COUNT(ATAN_TERMS), mul_hi(fixed, fixed), 1)), u.e + 1);
+    u128 c = (u128)i << 124; /* 0 for i = 16: modulo 2^128 the difference is right all the same */
+    int below = i == 16 || fixed < c;
+    u128 t = mul_hi(below ? c - fixed : fixed - c, reciprocal(TOP128 + (fixed >> 5) * i)) << 1;
+    u128 part = mul_hi(t, horner(ATAN_TERMS, COUNT(ATAN_TERMS), mul_hi(t, t), 1));
+    return wide_of(below ? ATAN_TABLE[i] - part : ATAN_TABLE[i] + part, 0);
+}
+
+/* FPATAN: the angle of the point x = a, y = b. */
+static sf_f80 patan80(sf_f80 a, sf_f80 b, uint32_t ctl, uint32_t *f) {
+    uint32_t sx = SIGN80(a), sy = SIGN80(b);
+    int32_t ex, ey;
+    int steep = 0;
+    wide angle = {0, 0};
+    if (is_nan_or_unsupported80(a) || is_nan_or_unsupported80(b)) return nan_of80(a, b, ctl, f);
+    raise_denormal80(a, f);
+    raise_denormal80(b, f);
+    if (stops(ctl, *f)) return a;
+    if (is_zero80(b) || (is_inf80(a) && !is_inf80(b))) {
+        if (!sx) return make80(sy, 0, 0);
+    } else if (is_zero80(a) || (is_inf80(b) && !is_inf80(a))) {
+        steep = 1;
+    } else {
+        uint64_t x = unpack80(a, &ex), y = unpack80(b, &ey);
+        if (ex == ey && x == y) {
+            angle = wide_of(ATAN_TABLE[16], 0);
+        } else {
+            steep = ey > ex || (ey == ex && y > x);
+            angle = steep ? atan_ratio(x, y, ex - ey) : atan_ratio(y, x, ey - ex);
+        }
+        if (!steep && !sx) return round_wide(sy, angle, ctl, f);
+    }
+    u128 fixed = angle.m ? shr128(angle.m, 1 - angle.e) : 0;
+    u128 total = !steep ? PI_126 - fixed : sx ? (PI_126 >> 1) + fixed : (PI_126 >> 1) - fixed;
+    return round_wide(sy, wide_of(total, 1), ctl, f);
+}
+
+/* |x| = quadrant * pi/2 + (-1)^sign * rest, with the pi of the x87. */
+static wide reduce_angle(uint64_t sig, int32_t e, uint32_t *sign, uint32_t *quadrant) {
+    *sign = *quadrant = 0;
+    if (e < -1) {
+        wide w = {(u128)sig << 64, e};
+        return w;
+    }
+    u128 rest = sig;
+    uint32_t q = 0;
+    for (int n = e + 4; n;) { /* sig * 2^n by the divisor, 58 bits at a time */
+        int k = n < 58 ? n : 58;
+        u128 t = rest << k, part = t / HALF_PI_X87;
+        q = (k < 2 ? q << k : 0) | ((uint32_t)part & 3);
+        rest = t - part * HALF_PI_X87;
+        n -= k;
+    }
+    if (rest > HALF_PI_X87 >> 1) {
+        rest = HALF_PI_X87 - rest;
+        *sign = 1;
+        q += 1;
+    }
+    *quadrant = q & 3;
+    return wide_of(rest, 60);
+}
+
+static void sin_cos(wide r, wide *s, wide *c) {
+    u128 fixed = shr128(r.m, -1 - r.e), square = mul_hi(fixed, fixed);
+    *c = wide_of(horner(COS_TERMS, COUNT(COS_TERMS), square, 1), 0);
+    if (r.e < TINY) *s = wide_of(r.m - 1, r.e);
+    else *s = wide_of(mul_hi(r.m, horner(SIN_TERMS, COUNT(SIN_TERMS), square, 1)), r.e + 1);
+}
+
+/* Nonzero when *r is the result: no finite operand below 2^63. */
+INLINE int trig_special(sf_f80 a, sf_f80 *r, uint32_t ctl, uint32_t *f) {
+    *r = a;
+    if (is_nan_or_unsupported80(a)) {
+        *r = nan_of80(a, a, ctl, f);
+        return 1;
+    }
+    if (is_inf80(a)) {
+        *r = invalid80(a, ctl, f, 0);
+        return 1;
+    }
+    raise_denormal80(a, f);
+    if (stops(ctl, *f)) return 1;
+    if (EXP80(a) >= BIAS80 + 63) {
+        *f |= SF_C2;
+        return 1;
+    }
+    return 0;
+}
+
+/* Sine (want & 1) and cosine (want & 2); C1 is that of the last. */
+static sf_f80 sin_cos80(sf_f80 a, int want, sf_f80 *cosine, uint32_t ctl, uint32_t *f) {
+    sf_f80 r;
+    uint32_t sign, quadrant;
+    int32_t e;
+    if (trig_special(a, &r, ctl, f)) return *cosine = r;
+    *cosine = make80(0, BIAS80, TOP64);
+    if (is_zero80(a)) return a;
+    uint64_t sig = unpack80(a, &e);
+    wide rest = reduce_angle(sig, e - BIAS80, &sign, &quadrant), s, c;
+    sin_cos(rest, &s, &c);
+    /* sine by quadrant: s, c, -s, -c, the sign of s being that of the rest; cosine one quadrant on */
+    if (want & 1)
+        r = round_wide((quadrant & 1 ? 0 : sign) ^ quadrant >> 1 ^ SIGN80(a), quadrant & 1 ? c : s, ctl, f);
+    if (want == 3) *f &= ~SF_C1;
+    quadrant = (quadrant + 1) & 3;
+    if (want & 2) *cosine = round_wide((quadrant & 1 ? 0 : sign) ^ quadrant >> 1, quadrant & 1 ? c : s, ctl, f);
+    return r;
+}
+
+INLINE sf_f80 sin80(sf_f80 a, uint32_t ctl, uint32_t *f) {
+    sf_f80 cosine;
+    return sin_cos80(a, 1, &cosine, ctl, f);
+}
+
+INLINE sf_f80 cos80(sf_f80 a, uint32_t ctl, uint32_t *f) {
+    sf_f80 cosine;
+    sin_cos80(a, 2, &cosine, ctl, f);
+    return cosine;
+}
+
+/* FPTAN: the tangent, and the 1 that is pushed after it. */
+static sf_f80 ptan80(sf_f80 a, sf_f80 *one, uint32_t ctl, uint32_t *f) {
+    sf_f80 r;
+    uint32_t sign, quadrant;
+    int32_t e;
+    if (trig_special(a, &r, ctl, f)) return *one = r;
+    *one = make80(0, BIAS80, TOP64);
+    if (is_zero80(a)) return a;
+    uint64_t sig = unpack80(a, &e);
+    wide rest = reduce_angle(sig, e - BIAS80, &sign, &quadrant), s, c;
+    sign ^= SIGN80(a) ^ (quadrant & 1);
+    if (rest.e < TINY && !(quadrant & 1)) return round_wide(sign, rest, ctl, f);
+    sin_cos(rest, &s, &c);
+    wide n = quadrant & 1 ? c : s, d = quadrant & 1 ? s : c;
+    return round_wide(sign, wide_of(mul_hi(n.m, reciprocal(d.m)), n.e - d.e + 1), ctl, f);
+}
+
 /* ---- the 80-bit format: conversions ---- */
 
 INLINE uint64_t int_from_80(sf_f80 a, int bits, int is_signed, uint32_t ctl, uint32_t *f) {
@@ -1323,6 +1766,14 @@ SF_OP80(f80_round_int, sf_f80 a, round_int80(a, ctl, &f))
 SF_OP80(f80_prem, sf_f80 a COMMA sf_f80 b, prem80(a, b, 0, ctl, &f))
 SF_OP80(f80_prem1, sf_f80 a COMMA sf_f80 b, prem80(a, b, 1, ctl, &f))
 SF_OP80(f80_scale, sf_f80 a COMMA sf_f80 b, scale80(a, b, ctl, &f))
+SF_OP80(f80_2xm1, sf_f80 a, exp2m1_80(a, ctl, &f))
+SF_OP80(f80_yl2x, sf_f80 a COMMA sf_f80 b, yl2x80(a, b, ctl, &f))
+SF_OP80(f80_yl2xp1, sf_f80 a COMMA sf_f80 b, yl2xp1_80(a, b, ctl, &f))
+SF_OP80(f80_patan, sf_f80 a COMMA sf_f80 b, patan80(a, b, ctl, &f))
+SF_OP80(f80_sincos, sf_f80 a COMMA sf_f80 *cosine, sin_cos80(a, 3, cosine, ctl, &f))
+SF_OP80(f80_cos, sf_f80 a, cos80(a, ctl, &f))
+SF_OP80(f80_ptan, sf_f80 a COMMA sf_f80 *one, ptan80(a, one, ctl, &f))
+SF_OP80(f80_sin, sf_f80 a, sin80(a, ctl, &f))
 SF_OP80(f80_xtract, sf_f80 a COMMA sf_f80 *power, xtract80(a, power, ctl, &f))
 SF_OP80(f80_to_bcd, sf_f80 a, bcd_from_80(a, ctl, &f))
 SF_OP(uint32_t, f80_compare, sf_f80 a COMMA sf_f80 b, compare80(a, b, 0, ctl, &f))
@@ -1458,6 +1909,14 @@ FX_FROM_80_80(uint32_t, f80_compare_quiet, compare80(a, b, 1, ctl, &f))
 FX_2_80(f80_prem, prem80(a, b, 0, ctl, &f))
 FX_2_80(f80_prem1, prem80(a, b, 1, ctl, &f))
 FX_2_80(f80_scale, scale80(a, b, ctl, &f))
+FX_1_80(f80_2xm1, exp2m1_80(a, ctl, &f))
+FX_2_80(f80_yl2x, yl2x80(a, b, ctl, &f))
+FX_2_80(f80_yl2xp1, yl2xp1_80(a, b, ctl, &f))
+FX_2_80(f80_patan, patan80(a, b, ctl, &f))
+FX_1_80(f80_sin, sin80(a, ctl, &f))
+FX_1_80(f80_cos, cos80(a, ctl, &f))
+FX_1_80x2(f80_sincos, sin_cos80(a, 3, &s, ctl, &f))
+FX_1_80x2(f80_ptan, ptan80(a, &s, ctl, &f))
 FX_1_80x2(f80_xtract, xtract80(a, &s, ctl, &f))
 FX_1_80(f80_to_bcd, bcd_from_80(a, ctl, &f))
 FX_1_80(bcd_to_f80, ((void)ctl, bcd_to_80(a)))

@@ -123,6 +123,16 @@ SF_API sf_f80 sf_f80_prem(sf_f80 a, sf_f80 b, const sf_ctl *c, uint32_t *flags);
 SF_API sf_f80 sf_f80_prem1(sf_f80 a, sf_f80 b, const sf_ctl *c, uint32_t *flags);
 SF_API sf_f80 sf_f80_scale(sf_f80 a, sf_f80 b, const sf_ctl *c, uint32_t *flags);
 SF_API sf_f80 sf_f80_xtract(sf_f80 a, sf_f80 *power, const sf_ctl *c, uint32_t *flags);
+/* Transcendentals; a is ST(0), b ST(1). FSIN, FCOS, FSINCOS (returns the sine) and FPTAN (*one is the 1 to push) set C2 and
+ * return the operand when it is 2^63 or more. */
+SF_API sf_f80 sf_f80_2xm1(sf_f80 a, const sf_ctl *c, uint32_t *flags);
+SF_API sf_f80 sf_f80_yl2x(sf_f80 a, sf_f80 b, const sf_ctl *c, uint32_t *flags);
+SF_API sf_f80 sf_f80_yl2xp1(sf_f80 a, sf_f80 b, const sf_ctl *c, uint32_t *flags);
+SF_API sf_f80 sf_f80_patan(sf_f80 a, sf_f80 b, const sf_ctl *c, uint32_t *flags);
+SF_API sf_f80 sf_f80_sin(sf_f80 a, const sf_ctl *c, uint32_t *flags);
+SF_API sf_f80 sf_f80_cos(sf_f80 a, const sf_ctl *c, uint32_t *flags);
+SF_API sf_f80 sf_f80_sincos(sf_f80 a, sf_f80 *cosine, const sf_ctl *c, uint32_t *flags);
+SF_API sf_f80 sf_f80_ptan(sf_f80 a, sf_f80 *one, const sf_ctl *c, uint32_t *flags);
 /* Packed decimal as FBSTP and FBLD know it: sixteen digits in sig, sign and two digits in se. */
 SF_API sf_f80 sf_f80_to_bcd(sf_f80 a, const sf_ctl *c, uint32_t *flags);
 SF_API sf_f80 sf_bcd_to_f80(sf_f80 a);
@@ -197,6 +207,14 @@ FX_80_80_80(f80_rem)
 FX_80_80_80(f80_prem)
 FX_80_80_80(f80_prem1)
 FX_80_80_80(f80_scale)
+FX_80_80(f80_2xm1)
+FX_80_80_80(f80_yl2x) /* a: x in ST(0), b: y in ST(1) */
+FX_80_80_80(f80_yl2xp1)
+FX_80_80_80(f80_patan)
+FX_80_80(f80_sin)
+FX_80_80(f80_cos)
+FX_80_80x2(f80_sincos) /* r: sine, s: cosine */
+FX_80_80x2(f80_ptan)   /* r: tangent, s: 1 */
 FX_80_80x2(f80_xtract) /* r: significand, s: exponent */
 FX_80_80(f80_to_bcd)
 FX_80_80(bcd_to_f80)

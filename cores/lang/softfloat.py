@@ -674,6 +674,358 @@ def from_bcd(env: Env, fmt: Format, a: int) -> int:
     return fmt.finite(a >> 79, m, 0)
 
 
+# Transcendentals of the x87. softfloat.c does the same steps in the same order on 128-bit words. A value is a fraction
+# of 128 bits or a Wide; products keep their upper 128 bits. The error stays below 2**-118 of the result, which is then
+# rounded as always, so that it is the correctly rounded one but for arguments whose true result lies that close to a
+# halfway case. Precision control has no say; inexact is always raised.
+
+TOP128 = 1 << 127
+
+
+class Wide(NamedTuple):
+    """m * 2**(e - 127), bit 127 of m set: a positive number of 128 significant bits."""
+
+    m: int
+    e: int
+
+
+def _wide(m: int, e: int) -> Wide:
+    """Moves the leading bit of m to bit 127; e is the exponent bit 127 has before."""
+    shift = 128 - m.bit_length()
+    return Wide(m << shift, e - shift)
+
+
+def _mul_hi(a: int, b: int) -> int:
+    return a * b >> 128
+
+
+def _shr(m: int, n: int) -> int:
+    return m >> n if n < 128 else 0
+
+
+def _reciprocal(d: int) -> int:
+    """About 2**254 / d for d with bit 127 set: one division for 63 bits, one Newton step for the rest."""
+    r0 = (1 << 126) // (d >> 64)
+    error = (1 << 126) - (d * r0 >> 64)
+    step = r0 * abs(error) >> 62
+    return (r0 << 64) + (step if error >= 0 else -step)
+
+
+def _horner(coefficients: tuple[int, ...], x: int, alternate: bool) -> int:
+    """c[0] + c[1] x + c[2] x**2 ..., or with alternating signs; x a fraction, every partial sum positive."""
+    total = coefficients[-1]
+    for c in coefficients[-2::-1]:
+        part = _mul_hi(x, total)
+        total = c - part if alternate else c + part
+    return total
+
+
+# Constants, from series with 128 bits to spare.
+_SCALE = 256
+
+
+def _atan_16ths(i: int) -> int:
+    """atan(i/16) * 2**_SCALE by Euler's series."""
+    term = (16 * i << _SCALE) // (256 + i * i)
+    total, n = 0, 0
+    while term:
+        total += term
+        n += 1
+        term = term * 2 * n * i * i // ((2 * n + 1) * (256 + i * i))
+    return total
+
+
+def _powers_over_factorials(x: int, first: int, step: int, count: int, bits: int) -> tuple[int, ...]:
+    """x**n / n! * 2**bits for ``count`` values of n: first, first + step, ...; x scaled by 2**_SCALE."""
+    out, term = [], 1 << _SCALE
+    for n in range(first + step * count):
+        if n >= first and (n - first) % step == 0:
+            out.append(term >> _SCALE - bits)
+        term = (term * x >> _SCALE) // (n + 1)
+    return tuple(out)
+
+
+_LN2 = sum((1 << _SCALE) // (k << k) for k in range(1, _SCALE + 1))
+PI_126 = 4 * _atan_16ths(16) >> _SCALE - 126
+EXP2_TERMS = _powers_over_factorials(_LN2, 1, 1, 30, 128)
+"""ln(2)**(n+1) / (n+1)! * 2**128: (2**x - 1) / x."""
+LOG2_TERMS = tuple((2 << 2 * _SCALE) // (_LN2 * (2 * n + 1)) >> _SCALE - 126 for n in range(26))
+"""2 / ln(2) / (2n+1) * 2**126: log2((1+s) / (1-s)) / s by powers of s**2."""
+SIN_TERMS = _powers_over_factorials(1 << _SCALE, 1, 2, 17, 127)
+COS_TERMS = _powers_over_factorials(1 << _SCALE, 0, 2, 17, 127)
+ATAN_TERMS = tuple((1 << 127) // (2 * n + 1) for n in range(14))
+ATAN_TABLE = tuple(_atan_16ths(i) >> _SCALE - 127 for i in range(17))
+# The leading terms of these are one unit low: what is truncated always leaves the result below its bound.
+SIN_TERMS = (SIN_TERMS[0] - 1, *SIN_TERMS[1:])
+COS_TERMS = (COS_TERMS[0] - 1, *COS_TERMS[1:])
+ATAN_TERMS = (ATAN_TERMS[0] - 1, *ATAN_TERMS[1:])
+HALF_PI_X87 = 0xC90FDAA22168C234C
+"""pi/2 * 2**67 as the x87 has it: 66 significant bits of pi."""
+SQRT2 = 0xB504F333F9DE6484 << 64
+TINY = -34
+"""Below this exponent x - x**3/6 and the like differ from x by less than the rounding can see."""
+
+
+def _round_wide(env: Env, sign: int, value: Wide) -> int:
+    return env.round(F80, sign, value.m << 1 | 1, value.e - 128)
+
+
+def _norm(x: Number) -> tuple[int, int]:
+    """(significand with bit 63 set, exponent)."""
+    return x.sig << 64 - x.sig.bit_length(), x.top
+
+
+def _exact_but_inexact(env: Env, result: int) -> int:
+    """The x87 calls these results inexact although they are not."""
+    env.flags |= INEXACT
+    if result >> 64 & 0x7FFF == 0:
+        env.flags |= UNDERFLOW
+    return result
+
+
+def two_to_x_minus_1(env: Env, fmt: Format, a: int) -> int:
+    """F2XM1. Outside -1..1, where the manual leaves it open, the operand."""
+    x = env.unpack(fmt, a)
+    nan = env.nan_result(fmt, x, x)
+    if nan is not None:
+        return nan
+    if x.kind is Kind.INFINITE:
+        return fmt.finite(1, 1, 0) if x.sign else a
+    env.denormals(x)
+    if env.stopped or x.kind is Kind.ZERO:
+        return a
+    sig, e = _norm(x)
+    if e >= 0:
+        half = x.sign and e == 0 and sig == 1 << 63
+        return _exact_but_inexact(env, fmt.finite(1, 1, -1) if half else a)
+    part = _horner(EXP2_TERMS, _shr(sig << 64, -1 - e), bool(x.sign))
+    return _round_wide(env, x.sign, _wide(_mul_hi(sig << 64, part), e))
+
+
+def _log2_1p(sign: int, m: int, e: int) -> Wide:
+    """|log2(1 + f)| for f = (-1)**sign * m * 2**(e - 127) between 1/sqrt(2) - 1 and sqrt(2) - 1."""
+    fixed = _shr(m, 1 - e)
+    d = TOP128 - fixed if sign else TOP128 + fixed  # 2 + f, times 2**126
+    shift = 128 - d.bit_length()
+    s = _mul_hi(m, _reciprocal(d << shift))  # f / (2 + f), exponent e + shift
+    e += shift
+    fraction = _shr(s, -1 - e)
+    return _wide(_mul_hi(s, _horner(LOG2_TERMS, _mul_hi(fraction, fraction), False)), e + 2)
+
+
+def _y_log2(env: Env, m: int, k: int, y: Number) -> int:
+    """y * log2(m * 2**(k - 127)), bit 127 of m set."""
+    y_sig, y_exp = _norm(y)
+    if m == TOP128:
+        return _exact_but_inexact(env, env.round(F80, y.sign ^ (k < 0), y_sig * abs(k), y_exp - 63))
+    if m > SQRT2:
+        k += 1
+        sign, f = 1, _wide((1 << 128) - m, -1)
+    else:
+        sign, f = 0, _wide(m - TOP128, 0)
+    log = _log2_1p(sign, f.m, f.e)
+    if k:
+        fixed = _shr(log.m, 15 - log.e)
+        same = (k < 0) == bool(sign)
+        sign = int(k < 0)
+        log = _wide((abs(k) << 112) + (fixed if same else -fixed), 15)
+    return _round_wide(env, y.sign ^ sign, _wide(_mul_hi(log.m, y_sig << 64), log.e + y_exp + 1))
+
+
+def y_log2_x(env: Env, fmt: Format, a: int, b: int) -> int:
+    """FYL2X: b * log2(a)."""
+    x, y = env.unpack(fmt, a), env.unpack(fmt, b)
+    nan = env.nan_result(fmt, x, y)
+    if nan is not None:
+        return nan
+    is_one = a == fmt.finite(0, 1, 0)
+    if x.sign and x.kind is not Kind.ZERO:
+        return env.invalid_result(fmt, x)
+    if (y.kind is Kind.ZERO and x.kind in (Kind.ZERO, Kind.INFINITE)) or (y.kind is Kind.INFINITE and is_one):
+        return env.invalid_result(fmt, x)
+    if x.kind is Kind.ZERO:
+        if y.kind is not Kind.INFINITE:
+            env.flags |= DIVZERO
+        return a if env.stopped else fmt.infinity(1 - y.sign)
+    env.denormals(x, y)
+    if env.stopped:
+        return a
+    sign = y.sign ^ (x.kind is Kind.FINITE and x.top < 0)
+    if Kind.INFINITE in (x.kind, y.kind):
+        return fmt.infinity(sign)
+    if y.kind is Kind.ZERO or is_one:
+        return fmt.make(sign, 0, 0)
+    sig, e = _norm(x)
+    return _y_log2(env, sig << 64, e, y)
+
+
+def y_log2_x_plus_1(env: Env, fmt: Format, a: int, b: int) -> int:
+    """FYL2XP1: b * log2(a + 1). For a <= -1, which the manual leaves open, a."""
+    x, y = env.unpack(fmt, a), env.unpack(fmt, b)
+    nan = env.nan_result(fmt, x, y)
+    if nan is not None:
+        return nan
+    if {x.kind, y.kind} == {Kind.ZERO, Kind.INFINITE} or (x.kind is Kind.INFINITE and x.sign):
+        return env.invalid_result(fmt, x)
+    env.denormals(x, y)
+    if env.stopped:
+        return a
+    sign = x.sign ^ y.sign
+    if Kind.INFINITE in (x.kind, y.kind):
+        return fmt.infinity(sign)
+    if Kind.ZERO in (x.kind, y.kind):
+        return fmt.make(sign, 0, 0)
+    sig, e = _norm(x)
+    if e <= -3:
+        y_sig, y_exp = _norm(y)
+        log = _log2_1p(x.sign, sig << 64, e)
+        return _round_wide(env, sign, _wide(_mul_hi(log.m, y_sig << 64), log.e + y_exp + 1))
+    if x.sign and e >= 0:
+        return _exact_but_inexact(env, a)
+    if e >= 62:
+        return _y_log2(env, sig << 64, e, y)  # the 1 is beyond the last bit
+    fixed = sig << (e + 2)
+    one = _wide((1 << 65) - fixed if x.sign else (1 << 65) + fixed, 62)
+    return _y_log2(env, one.m, one.e, y)
+
+
+def arctangent(env: Env, fmt: Format, a: int, b: int) -> int:
+    """FPATAN: the angle of the point x = a, y = b."""
+    x, y = env.unpack(fmt, a), env.unpack(fmt, b)
+    nan = env.nan_result(fmt, x, y)
+    if nan is not None:
+        return nan
+    env.denormals(x, y)
+    if env.stopped:
+        return a
+    steep = False
+    if y.kind is Kind.ZERO or (x.kind is Kind.INFINITE and y.kind is not Kind.INFINITE):
+        if not x.sign:
+            return fmt.make(y.sign, 0, 0)
+        angle = None
+    elif x.kind is Kind.ZERO or (y.kind is Kind.INFINITE and x.kind is not Kind.INFINITE):
+        angle, steep = None, True
+    elif x.kind is Kind.INFINITE or _norm(x) == _norm(y):
+        angle = _wide(ATAN_TABLE[16], 0)
+    else:
+        (x_sig, x_exp), (y_sig, y_exp) = _norm(x), _norm(y)
+        steep = (y_exp, y_sig) > (x_exp, x_sig)
+        angle = _atan_ratio(x_sig, y_sig, x_exp - y_exp) if steep else _atan_ratio(y_sig, x_sig, y_exp - x_exp)
+    if angle is not None and not steep and not x.sign:
+        return _round_wide(env, y.sign, angle)
+    fixed = 0 if angle is None else _shr(angle.m, 1 - angle.e)
+    total = (PI_126 >> 1) + (fixed if x.sign else -fixed) if steep else PI_126 - fixed
+    return _round_wide(env, y.sign, _wide(total, 1))
+
+
+def _atan_ratio(n: int, d: int, e: int) -> Wide:
+    """atan(n/d * 2**e) for a ratio below 1, n and d with bit 63 set."""
+    u = _wide(_mul_hi(n << 64, _reciprocal(d << 64)), e + 1)
+    if u.e < TINY:
+        return _wide(u.m - 64, u.e)  # below the exact ratio, whatever the error of the reciprocal
+    fixed = u.m >> -1 - u.e
+    i = (fixed >> 123) + 1 >> 1
+    if i == 0:
+        return _wide(_mul_hi(u.m, _horner(ATAN_TERMS, _mul_hi(fixed, fixed), True)), u.e + 1)
+    # atan(u) = atan(c) + atan((u - c) / (1 + u c)), c = i/16
+    difference = fixed - (i << 124)
+    t = _mul_hi(abs(difference), _reciprocal(TOP128 + (fixed >> 5) * i)) << 1
+    part = _mul_hi(t, _horner(ATAN_TERMS, _mul_hi(t, t), True))
+    return _wide(ATAN_TABLE[i] + (part if difference >= 0 else -part), 0)
+
+
+def _reduce(x: Number) -> tuple[Wide, int, int]:
+    """|x| = quadrant * pi/2 + (-1)**sign * rest: (rest, sign, quadrant), with the pi of the x87."""
+    sig, e = _norm(x)
+    if e < -1:
+        return Wide(sig << 64, e), 0, 0
+    quadrant, rest = divmod(sig << (e + 4), HALF_PI_X87)
+    if rest > HALF_PI_X87 >> 1:
+        return _wide(HALF_PI_X87 - rest, 60), 1, quadrant + 1 & 3
+    return _wide(rest, 60), 0, quadrant & 3
+
+
+def _sin_cos(r: Wide) -> tuple[Wide, Wide]:
+    fixed = _shr(r.m, -1 - r.e)
+    square = _mul_hi(fixed, fixed)
+    cos = _wide(_horner(COS_TERMS, square, True), 0)
+    if r.e < TINY:
+        return _wide(r.m - 1, r.e), cos
+    return _wide(_mul_hi(r.m, _horner(SIN_TERMS, square, True)), r.e + 1), cos
+
+
+def _trigonometric(env: Env, fmt: Format, a: int) -> tuple[int | None, Number]:
+    """The result when no angle has to be reduced, else None; C2 for an operand out of range."""
+    x = env.unpack(fmt, a)
+    nan = env.nan_result(fmt, x, x)
+    if nan is not None:
+        return nan, x
+    if x.kind is Kind.INFINITE:
+        return env.invalid_result(fmt, x), x
+    env.denormals(x)
+    if env.stopped:
+        return a, x
+    if x.kind is Kind.FINITE and x.top >= 63:
+        env.flags |= C2
+        return a, x
+    return None, x
+
+
+def _signed_sin_cos(x: Number) -> tuple[tuple[int, Wide], tuple[int, Wide]]:
+    rest, sign, quadrant = _reduce(x)
+    s, c = _sin_cos(rest)
+    values = ((sign, s), (0, c), (1 - sign, s), (1, c))
+    sine, cosine = values[quadrant], values[quadrant + 1 & 3]
+    return (sine[0] ^ x.sign, sine[1]), cosine
+
+
+def sine(env: Env, fmt: Format, a: int) -> int:
+    """FSIN. An operand of 2**63 or more sets C2 and is returned."""
+    done, x = _trigonometric(env, fmt, a)
+    if done is not None or x.kind is Kind.ZERO:
+        return a if done is None else done
+    return _round_wide(env, *_signed_sin_cos(x)[0])
+
+
+def cosine(env: Env, fmt: Format, a: int) -> int:
+    """FCOS."""
+    done, x = _trigonometric(env, fmt, a)
+    if done is not None or x.kind is Kind.ZERO:
+        return fmt.finite(0, 1, 0) if done is None else done
+    return _round_wide(env, *_signed_sin_cos(x)[1])
+
+
+def sine_cosine(env: Env, fmt: Format, a: int) -> tuple[int, int]:
+    """FSINCOS: (sine, cosine). The exceptions are those of both; C1 is that of the cosine."""
+    done, x = _trigonometric(env, fmt, a)
+    if done is not None:
+        return done, done
+    if x.kind is Kind.ZERO:
+        return a, fmt.finite(0, 1, 0)
+    s, c = _signed_sin_cos(x)
+    first = _round_wide(env, *s)
+    env.flags &= ~C1
+    return first, _round_wide(env, *c)
+
+
+def tangent(env: Env, fmt: Format, a: int) -> tuple[int, int]:
+    """FPTAN: (tangent, the 1 that is pushed after it)."""
+    done, x = _trigonometric(env, fmt, a)
+    if done is not None:
+        return done, done
+    one = fmt.finite(0, 1, 0)
+    if x.kind is Kind.ZERO:
+        return a, one
+    rest, sign, quadrant = _reduce(x)
+    s, c = _sin_cos(rest)
+    odd = quadrant & 1
+    if rest.e < TINY and not odd:
+        return _round_wide(env, sign ^ x.sign, rest), one
+    n, d = (c, s) if odd else (s, c)
+    ratio = _wide(_mul_hi(n.m, _reciprocal(d.m)), n.e - d.e + 1)
+    return _round_wide(env, sign ^ x.sign ^ odd, ratio), one
+
+
 Widths = tuple[int, ...]
 Flat = Callable[..., tuple[int, ...]]
 
@@ -769,9 +1121,20 @@ def _register_all() -> None:
                 _register_conversion(s, source, n, fmt)
         for s in ("i16", "i32", "i64") if fmt is F80 else ("i32", "i64", "u32"):
             _register_from_int(s, n, fmt)
-    for name, operation in (("prem", prem), ("prem1", prem1), ("scale", scale)):
+    two: tuple[tuple[str, Callable[..., int]], ...] = (
+        ("prem", prem),
+        ("prem1", prem1),
+        ("scale", scale),
+        ("yl2x", y_log2_x),
+        ("yl2xp1", y_log2_x_plus_1),
+        ("patan", arctangent),
+    )
+    for name, operation in two:
         _register_x87(name, "f80 f80", "f80", operation)
-    _register_x87("xtract", "f80", "f80 f80", xtract)
+    for name, operation in (("2xm1", two_to_x_minus_1), ("sin", sine), ("cos", cosine)):
+        _register_x87(name, "f80", "f80", operation)
+    for name, pair in (("sincos", sine_cosine), ("ptan", tangent), ("xtract", xtract)):
+        _register_x87(name, "f80", "f80 f80", pair)
     _register_x87("to_bcd", "f80", "bcd", to_bcd)
     _flat("bcd_to_f80", "bcd", "f80", lambda env, a: from_bcd(env, F80, a))
 
