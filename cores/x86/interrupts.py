@@ -1,4 +1,4 @@
-"""Interrupt and exception delivery, and the instructions around it (SDM vol. 3, chapters 6 and 20; vol. 2, INT n, IRET).
+"""Interrupt and exception delivery, and the instructions around it (SDM vol. 3, chapters 6 and 20; vol. 2, INT, IRET).
 
 The engine's run loop calls `deliver` for exceptions and for interrupts from outside; INT n, INT3 and INTO call it too.
 A fault during delivery simply raises; whether that makes a double fault is for the run loop to say.
