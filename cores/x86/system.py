@@ -674,7 +674,7 @@ POPF_BITS32 = flag_mask(S.FLAG_AC, S.FLAG_ID)
 
 @insn("popf|popfd", "9D", see="vol. 2, POPF POPFD", ends="block")
 def popf(*, osz: int) -> None:
-    """Pop the flags. IOPL changes at level 0 only, IF where CPL is at most IOPL, VM, VIF and VIP never; RF is cleared."""
+    """Pop the flags. IOPL changes at level 0 only, IF where CPL is at most IOPL, VM, VIF, VIP never; RF is cleared."""
     image = peek(osz).zext(32)
     base = POPF_BITS | (POPF_BITS32 if osz == 32 else 0)
     may = var(32, base, "may")
@@ -708,7 +708,7 @@ def lahf() -> None:
 @insn("sahf", "9E", see="vol. 2, SAHF")
 def sahf() -> None:
     """Set SF, ZF, AF, PF and CF from AH."""
-    write_arith(gpr(4, 8).zext(32) | (OF.zext(32) << S.FLAG_OF))
+    write_arith(gpr(4, 8).read().zext(32) | (OF.read().zext(32) << S.FLAG_OF))
 
 
 # --- the rest ------------------------------------------------------------------------------------------------------

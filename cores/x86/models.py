@@ -1,0 +1,130 @@
+"""CPU models: what CPUID says and which features exist (SDM vol. 2, CPUID; vol. 3, 9.1 for the state after reset).
+
+The decoder and `feature_word` ask `CpuModel.features`; the board asks `cpuid` and `reset_values`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from . import state as S
+
+_MASK32 = 0xFFFFFFFF
+
+_I486 = "fpu vme pse"
+_PENTIUM = f"{_I486} de tsc msr mce cx8 apic mmx"
+_PENTIUM3 = f"{_PENTIUM} pae sep mtrr pge mca cmov pat pse36 fxsr sse"
+
+
+@dataclass(frozen=True)
+class CpuModel:
+    """One CPU model as data. `features` are names of `state.FEATURES`; `properties` those of its word 2."""
+
+    name: str
+    title: str
+    family: int
+    model: int
+    stepping: int
+    flags: str
+    properties: str
+    level: int = 1  # highest basic leaf
+    vendor: str = "GenuineIntel"
+    brand: str = ""  # up to 47 characters, in leaves 80000002-80000004
+    brand_index: int = 0
+    cache: tuple[int, int, int, int] = (0, 0, 0, 0)  # leaf 2
+
+    @property
+    def signature(self) -> int:
+        """Type, family, model and stepping, as in CPUID.1:EAX and in EDX after reset."""
+        return self.family << 8 | self.model << 4 | self.stepping
+
+    @cached_property
+    def features(self) -> tuple[int, int, int]:
+        """The words of `state.FEATURES`: CPUID.1:EDX, CPUID.1:ECX, properties."""
+        words = [0, 0, 0]
+        for name in f"{self.flags} {self.properties}".split():
+            word, bit = S.FEATURES[name]
+            words[word] |= 1 << bit
+        return words[0], words[1], words[2]
+
+    def has(self, name: str) -> bool:
+        """Whether the model has a feature of `state.FEATURES`."""
+        word, bit = S.FEATURES[name]
+        return bool(self.features[word] >> bit & 1)
+
+
+# Leaf 2 bytes: 01, 02, 03, 04 4-KiB and 4-MiB TLBs; 08, 0C 16-KiB L1 caches; 06, 0A 8-KiB ones; 40 no L2; 43 512-KiB L2.
+_CACHES = {"pentium3": (0x03020101, 0, 0, 0x0C040843), "qemu32": (0x00000001, 0, 0, 0x002C307D)}
+
+MODELS = {
+    m.name: m
+    for m in (
+        CpuModel("486", "Intel 486 DX4 with CPUID", 4, 8, 0, _I486, "486 cpuid"),
+        CpuModel("pentium", "Intel Pentium with MMX", 5, 4, 3, _PENTIUM, "486 cpuid"),
+        CpuModel(
+            "pentium3", "Intel Pentium III", 6, 8, 3, _PENTIUM3, "486 cpuid p6 nopl pmc",
+            level=3, brand_index=2, cache=_CACHES["pentium3"],
+        ),
+        CpuModel(
+            "qemu32", "32-bit virtual CPU with SSE2 (default)", 6, 6, 3, f"{_PENTIUM3} sse2 sse3", "486 cpuid p6 nopl pmc",
+            level=2, brand="Emu Virtual CPU", cache=_CACHES["qemu32"],
+        ),
+    )
+}  # fmt: skip
+DEFAULT = "qemu32"
+
+
+def cpu_model(name: str) -> CpuModel:
+    """A model by name; raises KeyError with the known names."""
+    try:
+        return MODELS[name]
+    except KeyError:
+        raise KeyError(f"no CPU model {name!r}; known are {', '.join(MODELS)}") from None
+
+
+def _word(text: str, at: int) -> int:
+    return int.from_bytes(text.encode("ascii")[at : at + 4].ljust(4, b"\0"), "little")
+
+
+def cpuid(model: CpuModel, leaf: int, subleaf: int = 0) -> tuple[int, int, int, int]:
+    """EAX, EBX, ECX and EDX of a leaf. A basic leaf that is too high gives the highest one, as Intel's processors do."""
+    extended = 0x80000004 if model.brand else 0
+    if leaf & 0x80000000 and extended and leaf <= extended:
+        if leaf == 0x80000000:
+            return extended, 0, 0, 0
+        if leaf == 0x80000001:
+            return 0, 0, 0, 0
+        at = (leaf - 0x80000002) * 16
+        brand = model.brand.ljust(48, "\0")
+        return _word(brand, at), _word(brand, at + 4), _word(brand, at + 8), _word(brand, at + 12)
+    if leaf > model.level:
+        leaf = model.level
+    if leaf == 0:
+        return model.level, _word(model.vendor, 0), _word(model.vendor, 8), _word(model.vendor, 4)
+    if leaf == 1:
+        clflush = 8 << 8 if model.has("sse2") else 0  # the line size in units of 8 bytes
+        edx, ecx, _ = model.features
+        edx |= 1 << 19 if clflush else 0
+        return model.signature, clflush | model.brand_index, ecx, edx
+    if leaf == 2:
+        return model.cache
+    # Leaf 3 is the processor serial number, which is switched off.
+    return 0, 0, 0, 0
+
+
+def reset_values(model: CpuModel) -> dict[str, int | dict[int, int]]:
+    """State registers that are not 0 or their declared default after reset; elements of files by index."""
+    return {
+        "eip": 0xFFF0,
+        "eflags": 2,
+        "cr0": 1 << S.CR0_CD | 1 << S.CR0_NW | 1 << S.CR0_ET,
+        "gpr": {S.EDX: model.signature},
+        "seg_sel": {S.CS: 0xF000},
+        "seg_base": {S.CS: 0xFFFF0000},
+        "seg_limit": {n: 0xFFFF for n in range(8)},
+        "seg_attr": {**{n: 0x93 for n in range(6)}, S.CS: 0x9B, S.LDTR: 0x82, S.TR: 0x8B},
+        "gdtr_limit": 0xFFFF,
+        "idtr_limit": 0xFFFF,
+        "dr": {6: 0xFFFF0FF0, 7: 0x400},
+    }
