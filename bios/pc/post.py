@@ -24,7 +24,7 @@ JUMP_WITH_EOI, RETURN_BY_IRET, JUMP = 0x05, 0x09, 0x0A
 
 HD_TABLES = 0x3D  # offset in the EBDA of the hard disk parameter tables
 COM_CANDIDATES = (0x3F8, 0x2F8, 0x3E8, 0x2E8)
-LPT_CANDIDATES = (0x3BC, 0x378, 0x278)
+LPT_CANDIDATES = (0x378, 0x278)
 USER_VECTORS = range(0x60, 0x68)  # left zero: programs test them for emptiness
 
 TICKS_PER_SECOND = (1193182, 65536)
