@@ -112,6 +112,8 @@ class Bus:
         self._busy: str | None = None
         self.acknowledge: Callable[[], int] | None = None
         """Who gives the vector when the processor takes INTR."""
+        self.apic_base: Callable[[int], None] | None = None
+        """Told each value the processor's APIC base register (MSR 1Bh) takes."""
 
     # -- mapping
 
@@ -137,6 +139,10 @@ class Bus:
     def ignore_mmio(self, base: int, size: int, why: str) -> Mapping:
         """The same for physical memory."""
         return self.map_mmio(base, size, _ones, _drop, max_width=4, name=why)
+
+    def has_port(self, port: int) -> bool:
+        """Whether somebody answers at a port."""
+        return self._ports.find(port) is not None
 
     def map_lines(self) -> list[str]:
         """The maps as text, one line a range, sorted."""

@@ -65,12 +65,11 @@ def read_file(path: str, expected: str, limit: int) -> bytes:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
         raise wrong(path, expected, found(error)) from None
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(fd)
+        raise wrong(path, expected, "a directory" if stat.S_ISDIR(mode) else "a device or pipe")
     with os.fdopen(fd, "rb") as file:
-        mode = os.fstat(file.fileno()).st_mode
-        if stat.S_ISDIR(mode):
-            raise wrong(path, expected, "a directory")
-        if not stat.S_ISREG(mode):
-            raise wrong(path, expected, "a device or pipe")
         try:
             data = file.read(limit + 1)
         except OSError as error:

@@ -129,10 +129,10 @@ class Config:
             self.warnings.append(text)
 
 
-def shown(text: str) -> str:
-    """A name from outside on one printable line, at most 200 characters."""
-    out = "".join(c if c.isprintable() and not "\ud800" <= c <= "\udfff" else _escape(c) for c in text[:400])
-    return out if len(out) <= 200 else out[:197] + "..."
+def shown(text: str, limit: int = 200) -> str:
+    """A name from outside on one printable line, at most `limit` characters."""
+    out = "".join(c if c.isprintable() and not "\ud800" <= c <= "\udfff" else _escape(c) for c in text[: limit + 1])
+    return out if len(out) <= limit else out[: limit - 3] + "..."
 
 
 def _escape(char: str) -> str:

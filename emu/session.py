@@ -16,10 +16,12 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import BinaryIO
 
-from emu.clock import Pacer, wall
+from emu.boards import Setup, board
+from emu.clock import Pacer, calendar, wall
 from emu.expect import Script, last_lines
 from emu.machine import Cause, Machine
-from emu.options import Chardev, Config, UsageError, shown
+from emu.media import open_drive, sort_positional
+from emu.options import Chardev, Config, UsageError, rtc_base, shown
 from emu.terminal import OutputClosed, Terminal
 
 POLL_SECONDS = 0.002
@@ -104,7 +106,7 @@ class Session:
         self.terminal: Terminal | None = None
         self.script: Script | None = None
         self.serial: list[Port | None] = []
-        self.debugcon: Port | None = None
+        self._warned = 0
         self._input: str | None = None
         self._last_poll = 0.0
         self._deadline: float | None = None
@@ -117,16 +119,10 @@ class Session:
         """Do all of it; returns the exit status. Raises UsageError before the guest runs, MachineError during it."""
         config = self.config
         set_up_logging(config)
-        for warning in config.warnings:
-            say(f"warning: {warning}")
-        ports: dict[int, Port] = {}
-        for index, device in enumerate(config.serial):
-            self.serial.append(self._port(f"serial{index}", device, ports))
-        if config.debugcon is not None:
-            self.debugcon = self._port("debugcon", config.debugcon, ports)
-        from emu.boards import board
-
-        machine = board(config.machine)(self)
+        if not self.compat:
+            sort_positional(config)
+        machine = board(config.machine)(self._setup())
+        self._say_warnings()
         machine.no_reboot = config.no_reboot
         machine.no_shutdown = config.no_shutdown
         machine.shutdown_is_failure = not self.compat
@@ -135,9 +131,42 @@ class Session:
         machine.power_on()
         return self._drive(machine)
 
-    def port(self, device: Chardev, name: str) -> Port | None:
-        """A further port, for a board's -device with a chardev."""
-        return self._port(name, device, {})
+    def _setup(self) -> Setup:
+        """Open everything the command line names."""
+        config = self.config
+        ports: dict[int, Port] = {}
+        for index, device in enumerate(config.serial):
+            self.serial.append(self._port(f"serial{index}", device, ports))
+        setup = Setup(config, serial=list(self.serial))
+        if config.debugcon is not None:
+            setup.debugcon = self._port("debugcon", config.debugcon, ports)
+        for name, device in config.chardevs.items():
+            if any(props.get("chardev") == name for _, props in config.devices):
+                setup.consoles[name] = self._port(f"debugcon-{name}", device, ports)
+        self._say_warnings()
+        for drive in config.drives:
+            if drive.interface != "none":
+                setup.media.append(open_drive(drive, config))
+        for medium in setup.media:
+            if medium.line and medium.drive.positional:
+                sys.stderr.write(f"{medium.line}\n")
+        self._say_warnings()
+        if config.rtc is None:
+            if self.interactive:
+                setup.date = calendar()
+        elif config.rtc in ("utc", "localtime"):
+            setup.date = calendar(config.rtc == "utc")
+        else:
+            setup.date = rtc_base(config.rtc)
+        return setup
+
+    def _say_warnings(self) -> None:
+        """Print each warning once; with --strict the first one is an error."""
+        for warning in self.config.warnings[self._warned :]:
+            if self.config.strict:
+                raise UsageError(f"{warning} (an error because of --strict)")
+            say(f"warning: {warning}")
+        self._warned = len(self.config.warnings)
 
     def _port(self, name: str, device: Chardev, ports: dict[int, Port]) -> Port | None:
         """The port behind a character device; one device that several guests' ends share is one port."""

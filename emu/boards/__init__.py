@@ -1,0 +1,70 @@
+"""Boards: one function each, which builds a `Machine` and reads like the memory map in its manual.
+
+A board gets a `Setup`: the command line's wishes with their files already opened and their consoles made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from emu.options import UsageError
+
+if TYPE_CHECKING:
+    from devices.contracts import Console
+    from emu.bus import Bus
+    from emu.cpu import Cpu
+    from emu.machine import Machine
+    from emu.media import Medium
+    from emu.memory import GuestRam
+    from emu.options import Config
+
+BOARDS = {"pc": ("emu.boards.pc", "pc")}
+
+Date = tuple[int, int, int, int, int, int]
+
+
+@dataclass
+class Setup:
+    """What a board is built from.
+
+    `serial[i]` is the host half of serial port i, None for a port that is not there; `debugcon` that of port 0xE9;
+    `consoles` those of -device isa-debugcon by chardev id; `date` what the clock chip shows at power-on.
+    """
+
+    config: Config
+    serial: list[Console | None] = field(default_factory=list)
+    debugcon: Console | None = None
+    consoles: dict[str, Console | None] = field(default_factory=dict)
+    media: list[Medium] = field(default_factory=list)
+    date: Date = (2025, 1, 1, 0, 0, 0)
+    make_cpu: Callable[[str, Bus, GuestRam, str], Cpu] | None = None
+    """Replaces `make_cpu`, for tests."""
+
+
+def board(name: str) -> Callable[[Setup], Machine]:
+    """The function that builds a board. Raises KeyError for an unknown name."""
+    module, function = BOARDS[name]
+    built: Callable[[Setup], Machine] = getattr(import_module(module), function)
+    return built
+
+
+def make_cpu(accel: str, bus: Bus, ram: GuestRam, model: str) -> Cpu:
+    """A processor of the tier that `--accel` names; auto takes the fastest that is there. Raises UsageError."""
+    if accel in ("interp", "auto"):
+        try:
+            from emu.engine import X86Cpu
+        except ImportError as error:
+            if accel == "interp":
+                raise UsageError(f"--accel interp: the engine is not built ({error}); run `make build`") from None
+        else:
+            compiled: Cpu = X86Cpu(bus, ram, model=model)
+            return compiled
+    try:
+        module = import_module("cores.x86.reference")
+    except ModuleNotFoundError as error:
+        raise UsageError(f"--accel {accel}: no processor is available ({error}); run `make build`") from None
+    interpreted: Cpu = module.X86Cpu(bus, ram, model=model)
+    return interpreted

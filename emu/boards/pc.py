@@ -1,0 +1,406 @@
+"""The PC: i440FX and PIIX3, one processor.
+
+Memory                                          Ports
+  00000000  RAM, 640 KiB                          0000  DMA controller 1        0170  IDE channel 2
+  000a0000  VGA memory, 128 KiB                   0020  interrupt controller 1  01f0  IDE channel 1
+  000c0000  option ROMs                           0040  timer                   02f8  serial port 2
+  000e0000  firmware, 128 KiB                     0060  keyboard controller     0376  IDE channel 2, control
+  00100000  RAM up to -m                          0061  speaker, timer gate     03b0  VGA registers
+  fec00000  I/O APIC                              0070  clock chip, CMOS        03f6  IDE channel 1, control
+  fee00000  local APIC                            0080  DMA pages (POST code)   03f8  serial port 1
+  fffe0000  firmware again (-bios: all of it)     0092  A20, fast reset         04d0  edge/level control
+                                                  00a0  interrupt controller 2  0510  firmware configuration
+                                                  00c0  DMA controller 2        0cf8  PCI configuration
+                                                  00e4  hook of our firmware    b000  ACPI power management
+Interrupts
+  0 timer  1 keyboard  2 cascade (I/O APIC: timer)  3 serial 2  4 serial 1  8 clock  9 ACPI  12 mouse  14, 15 IDE
+
+Intel 82441FX and 82371SB data sheets.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from devices.acpi_pm import AcpiPm
+from devices.ata import AtaChannel, AtaDisk, BusMaster
+from devices.ata import Drive as AtaDrive
+from devices.atapi import AtapiCdrom
+from devices.contracts import Line, NullConsole, Wire
+from devices.debug_exit import DebugExit
+from devices.debugcon import Debugcon, ShutdownPort
+from devices.dma8237 import Dma8237
+from devices.fw_cfg import FwCfg
+from devices.i8042 import I8042
+from devices.ioapic import IoApic
+from devices.irq import IrqRouter
+from devices.keymap import type_text
+from devices.lapic import Lapic
+from devices.pci import I440fx, PciHost, Piix3Ide, Piix3Isa, Piix4Pm
+from devices.pic8259 import Pic8259
+from devices.pit8254 import Pit8254
+from devices.port92 import Port92
+from devices.rtc_mc146818 import RtcMc146818, days_from_civil
+from devices.uart16550 import Uart16550
+from devices.vga import Vga
+from emu.boards import make_cpu
+from emu.bus import Bus
+from emu.clock import Clock
+from emu.firmware import BiosHost
+from emu.machine import Cause, Machine
+from emu.media import Medium, read_file
+from emu.memory import FOUR_GIB, Dma, GuestRam, Kind
+from emu.options import UsageError, number, shown, split_commas
+
+if TYPE_CHECKING:
+    from bios.pc.host import Drive as BiosDrive
+    from bios.plan import LoadPlan
+    from devices.contracts import Console
+    from emu.boards import Date, Setup
+    from emu.bus import Mapping, Read, Write
+
+ROM_LIMIT = 16 << 20
+KERNEL_LIMIT = 3584 << 20
+LOW_ROM = 0x20000
+SERIAL_PORTS = ((0x3F8, 4), (0x2F8, 3))
+SERIAL_RETRY = 100_000  # ns: about one character at 115200 baud
+KEY_INTERVAL = 20_000_000  # ns between two keys that are typed for a person
+
+
+def pc(setup: Setup) -> Machine:
+    """Build a PC. Raises UsageError for files that do not fit it."""
+    config = setup.config
+    rom = None if config.bios is None else read_file(config.bios, "a BIOS image", ROM_LIMIT)
+    ram = GuestRam(config.memory, LOW_ROM // 2 if rom is None else len(rom))
+    bus = Bus(ram)
+    cpu = (setup.make_cpu or make_cpu)(config.accel, bus, ram, config.cpu)
+    clock = Clock(cpu)
+    m = Machine(cpu=cpu, bus=bus, ram=ram, clock=clock, name="pc")
+    dma_view = Dma(ram)
+    restart = Wire(lambda level: m.request_reset() if level else None)
+    a20 = Wire(cpu.set_a20)
+
+    # Interrupts: the 8259A pair and the I/O APIC see the same lines; the local APIC passes the pair's INTR on.
+    lapic: Lapic | None = None
+    ioapic: IoApic | None = None
+    intr: Line = Wire(cpu.set_intr)
+    if config.cpu != "486":
+        lapic = Lapic(clock=clock, intr=intr, nmi=cpu.nmi)
+        ioapic = IoApic(deliver=lapic.deliver, identity=0)
+        lapic.end_of_interrupt = ioapic.end_of_interrupt
+        intr = Wire(lapic.set_extint)
+        bus.map_mmio(0xFEC00000, 0x1000, ioapic.read, ioapic.write, name="ioapic")
+        bus.map_mmio(0xFEE00000, 0x1000, lapic.read, lapic.write, name="lapic")
+        bus.apic_base = lambda value: lapic.set_enabled(bool(value & 0x800))
+    pic = Pic8259(intr=intr)
+    bus.acknowledge = pic.acknowledge
+    if lapic is not None:
+        lapic.extint_vector = pic.acknowledge
+        bus.acknowledge = lapic.acknowledge
+    bus.map_ports(0x20, 2, pic.read_master, pic.write_master, name="pic master")
+    bus.map_ports(0xA0, 2, pic.read_slave, pic.write_slave, name="pic slave")
+    bus.map_ports(0x4D0, 2, pic.read_elcr, pic.write_elcr, name="edge/level control")
+    irqs = IrqRouter([_inputs(pic, ioapic, irq) for irq in range(16)])
+
+    # Time.
+    pit = Pit8254(clock=clock, irq=irqs.source(0))
+    bus.map_ports(0x40, 4, pit.read, pit.write, name="pit")
+    bus.map_ports(0x61, 1, pit.read_port61, pit.write_port61, name="port 61")
+    rtc = RtcMc146818(clock=clock, irq=irqs.source(8), base=_unix_seconds(setup.date))
+    bus.map_ports(0x70, 2, rtc.read, rtc.write, name="rtc")
+    rtc.set_memory(ram.size)
+
+    # Keyboard, mouse, A20, reset.
+    kbd = I8042(clock=clock, irq_kbd=irqs.source(1), irq_aux=irqs.source(12), a20=a20, reset_line=restart)
+    bus.map_ports(0x60, 1, kbd.read_data, kbd.write_data, name="i8042 data")
+    bus.map_ports(0x64, 1, kbd.read_status, kbd.write_command, name="i8042 command")
+    port92 = Port92(a20=a20, reset_line=restart)
+    bus.map_ports(0x92, 1, port92.read, port92.write, name="port 92")
+
+    # DMA; 0x80 takes the POST codes.
+    dma = Dma8237(memory=dma_view)
+    bus.map_ports(0x00, 16, dma.read_low, dma.write_low, name="dma low")
+    bus.map_ports(0x80, 16, dma.read_page, dma.write_page, name="dma pages")
+    bus.map_ports(0xC0, 32, dma.read_high, dma.write_high, name="dma high")
+
+    # Serial ports and debug ports.
+    for index, (base, irq) in enumerate(SERIAL_PORTS):
+        console = setup.serial[index] if index < len(setup.serial) else None
+        if console is not None:
+            _serial(m, irqs, index, base, irq, console)
+    if setup.debugcon is not None:
+        _debugcon(m, "debugcon", 0xE9, setup.debugcon)
+    for order, (name, props) in enumerate(config.devices):
+        if name == "isa-debugcon":
+            console = setup.consoles.get(props.get("chardev", ""))
+            port = number(props.get("iobase", "0xe9"), "isa-debugcon iobase", 0, 0xFFFF)
+            _debugcon(m, f"isa-debugcon{order}", port, console or NullConsole())
+        elif name == "isa-debug-exit":
+            _debug_exit(m, f"isa-debug-exit{order}", props)
+    shutdown = ShutdownPort(shutdown=m.power_off)
+    bus.map_ports(0x8900, 1, shutdown.read, shutdown.write, name="shutdown port")
+
+    # PCI: the chip set's functions say where the rest is.
+    host = PciHost(reset_line=restart)
+    bus.map_ports(0xCF8, 4, host.read_address, host.write_address, max_width=4, name="pci address")
+    bus.map_ports(0xCFC, 4, host.read_data, host.write_data, max_width=4, name="pci data")
+    bridge = I440fx(shadow=lambda at, size, readable, writable: ram.set_kind(at, size, _shadow(readable, writable)))
+    isa = Piix3Isa(irq_source=irqs.source)
+    master = BusMaster(primary=irqs.source(14), secondary=irqs.source(15))
+    ide = Piix3Ide(bus_master=_movable(bus, 16, master.read, master.write, 4, "ide bus master"))
+    acpi = AcpiPm(clock=clock, sci=irqs.source(9), power_off=m.power_off)
+    power = Piix4Pm(moved=_movable(bus, 64, acpi.read, acpi.write, 4, "acpi"))
+    bus.map_ports(0xB2, 2, acpi.read_smi, acpi.write_smi, name="smi")
+    bus.map_ports(0xAFE0, 4, acpi.read_gpe, acpi.write_gpe, max_width=4, name="acpi gpe")
+    for slot, function, made in ((0, 0, bridge), (1, 0, isa), (1, 1, ide), (1, 3, power)):
+        host.add(slot, function, made)
+
+    # Disks.
+    slots: list[AtaDrive | None] = [None] * 4
+    for medium in setup.media:
+        if medium.drive.interface == "ide" and medium.drive.index is not None:
+            slots[medium.drive.index] = _ide_drive(medium)
+    channels = []
+    for index, (base, control) in enumerate(((0x1F0, 0x3F6), (0x170, 0x376))):
+        channel = AtaChannel(intr=master.lines[index], clock=clock, drives=slots[2 * index : 2 * index + 2])
+        bus.map_ports(base, 8, channel.read, channel.write, max_width=4, name=f"ide{index}")
+        bus.map_ports(control, 1, channel.read_control, channel.write_control, name=f"ide{index} control")
+        channels.append(channel)
+    m.disks += [medium.disk for medium in setup.media if medium.disk is not None]
+
+    # Display: text at B8000 and chain-4 graphics at A0000 are plain memory while the VGA says so.
+    vga = Vga(
+        clock=clock,
+        text_window=ram.view[0xB8000:0xC0000],
+        set_direct=ram.set_direct,
+        graphics_window=ram.view[0xA0000:0xB0000],
+        set_direct_a000=lambda on: ram.set_kind(0xA0000, 0x10000, Kind.DIRECT if on else Kind.MMIO),
+    )
+    bus.map_ports(0x3B0, 0x30, vga.read, vga.write, name="vga")
+    bus.map_mmio(0xA0000, 0x20000, vga.read_memory, vga.write_memory, name="vga memory")
+    m.screen = vga.text_screen
+
+    m.devices.update({"pic": pic, "irqs": irqs, "pit": pit, "rtc": rtc, "kbd": kbd, "port92": port92, "dma": dma})
+    m.devices.update({"ide0": channels[0], "ide1": channels[1], "vga": vga, "shutdown": shutdown})
+    m.devices.update({"pci": host, "i440fx": bridge, "piix3": isa, "ide-pci": ide, "ide-dma": master})
+    m.devices.update({"pm": power, "acpi": acpi})
+    if lapic is not None and ioapic is not None:
+        m.devices.update({"lapic": lapic, "ioapic": ioapic})
+    for ports, why in NOT_THERE:
+        for port in ports:
+            if not bus.has_port(port):
+                bus.ignore(range(port, port + 1), why)
+
+    # Firmware configuration, and the firmware itself.
+    configuration = FwCfg(memory=dma_view, ram_size=ram.size)
+    bus.map_ports(0x510, 2, configuration.read, configuration.write, max_width=2, name="fw_cfg")
+    bus.map_ports(0x514, 8, configuration.read_dma, configuration.write_dma, max_width=4, name="fw_cfg dma")
+    m.devices["fw_cfg"] = configuration
+    for name, text, path in config.fw_cfg:
+        data = text.encode() if text is not None else read_file(path or "", "a file for -fw_cfg", ROM_LIMIT)
+        try:
+            configuration.add_file(name, data)
+        except ValueError as error:
+            raise UsageError(f"-fw_cfg: {shown(str(error))}") from None
+    _keyboard_input(m, kbd, own_bios=rom is None)
+    _boot(m, setup, rom, apic=lapic is not None)
+    return m
+
+
+# CPUID leaf 1: EAX and EDX.
+CPU_SIGNATURES = {
+    "486": (0x0000_0480, 0x0000_0001),
+    "pentium": (0x0000_0543, 0x0000_01BF),
+    "pentium3": (0x0000_0673, 0x0383_FBFF),
+    "qemu32": (0x0000_0633, 0x0783_FBFD),
+}
+
+NOT_THERE = (
+    (range(0xF0, 0x100), "coprocessor of a 286"),
+    (range(0x278, 0x27B), "parallel port 2"),
+    (range(0x2E8, 0x2F0), "serial port 4"),
+    (range(0x378, 0x37B), "parallel port 1"),
+    (range(0x3E8, 0x3F0), "serial port 3"),
+    (range(0x3F0, 0x3F6), "floppy controller: the firmware serves floppies"),
+    (range(0x3F7, 0x3F8), "floppy controller"),
+)
+
+
+def _shadow(readable: bool, writable: bool) -> Kind:
+    """PAM bits. What is not readable as RAM shows the ROM, which is in the same bytes."""
+    return Kind.RAM if writable else Kind.ROM
+
+
+def _movable(bus: Bus, size: int, read: Read, write: Write, max_width: int, name: str) -> Callable[[int | None], None]:
+    """Ports whose place a PCI function decides."""
+    now: Mapping | None = None
+
+    def move(base: int | None) -> None:
+        nonlocal now
+        if now is not None:
+            now.remove()
+            now = None
+        if base is not None:
+            now = bus.map_ports(base, size, read, write, max_width=max_width, name=name)
+
+    return move
+
+
+def _inputs(pic: Pic8259, ioapic: IoApic | None, irq: int) -> list[Line]:
+    """Where ISA interrupt `irq` goes. The timer is pin 2 of the I/O APIC."""
+    lines = [pic.input(irq)] if irq != 2 else []
+    if ioapic is not None and irq != 2:
+        lines.append(ioapic.input(2 if irq == 0 else irq))
+    return lines
+
+
+def _unix_seconds(date: Date) -> int:
+    year, month, day, hour, minute, second = date
+    return ((days_from_civil(year, month, day) * 24 + hour) * 60 + minute) * 60 + second
+
+
+def _serial(m: Machine, irqs: IrqRouter, index: int, base: int, irq: int, console: Console) -> None:
+    uart = Uart16550(clock=m.clock, irq=irqs.source(irq), console=console)
+    m.bus.map_ports(base, 8, uart.read, uart.write, name=f"serial{index}")
+    m.devices[f"serial{index}"] = uart
+    m.inputs.channel(f"serial{index}", uart.receive, retry=SERIAL_RETRY)
+    if index == 0:
+        m.send_break = uart.receive_break
+
+
+def _debugcon(m: Machine, name: str, port: int, console: Console) -> None:
+    device = m.devices[name] = Debugcon(console=console)
+    _map(m, port, 1, device.read, device.write, 1, name)
+
+
+def _debug_exit(m: Machine, name: str, props: dict[str, str]) -> None:
+    base = number(props.get("iobase", "0x501"), "isa-debug-exit iobase", 0, 0xFFFF)
+    size = number(props.get("iosize", "2"), "isa-debug-exit iosize", 1, 4)
+    if base + size > 0x10000:
+        raise UsageError(f"isa-debug-exit: expected ports up to 0xffff, found {base:#x}+{size}")
+    device = DebugExit(leave=lambda status: m.end(Cause.DEBUG_EXIT, status), iobase=base, iosize=size)
+    m.devices[name] = device
+    _map(m, base, size, device.read, device.write, 4, name)
+
+
+def _map(m: Machine, base: int, count: int, read: Read, write: Write, max_width: int, name: str) -> None:
+    """Map ports that the person chose. Raises UsageError if something is there."""
+    try:
+        m.bus.map_ports(base, count, read, write, max_width=max_width, name=name)
+    except ValueError as error:
+        raise UsageError(f"-device {error}") from None
+
+
+def _ide_drive(medium: Medium) -> AtaDrive:
+    if medium.cdrom or medium.disk is None:
+        return AtapiCdrom(medium.disk)
+    return AtaDisk(medium.disk, serial=f"EMU{(medium.drive.index or 0) + 1:05}")
+
+
+def _keyboard_input(m: Machine, kbd: I8042, *, own_bios: bool) -> None:
+    """Let text be typed: a key at a time, and not faster than a BIOS guest takes them."""
+    refusals = 0
+
+    def accept(data: bytes) -> int:
+        nonlocal refusals
+        try:
+            (codes,) = type_text(chr(data[0]))
+        except ValueError:
+            return 1  # no key types this
+        if own_bios and refusals < 500 and _type_ahead(m) >= 8:
+            refusals += 1
+            return 0
+        refusals = 0
+        return int(kbd.key_scancode(codes))
+
+    channel = m.inputs.channel("keyboard", accept, retry=KEY_INTERVAL, at_once=1)
+    m.type_keys = lambda text: channel.put(text.encode("latin-1", "replace"))
+
+
+def _type_ahead(m: Machine) -> int:
+    """Keys in the BIOS's buffer (0040:001A head, 0040:001C tail); 0 if the guest is not one that uses it."""
+    if m.cpu.reg("cr0") & 1 and not m.cpu.reg("eflags") & 0x20000:
+        return 0
+    head, tail = (int.from_bytes(m.ram.view[at : at + 2], "little") for at in (0x41A, 0x41C))
+    if not all(0x1E <= pointer < 0x3E and not pointer & 1 for pointer in (head, tail)):
+        return 0
+    return (tail - head) % 32 // 2
+
+
+def _boot(m: Machine, setup: Setup, rom: bytes | None, *, apic: bool) -> None:
+    """Put the firmware in place: at the top of 4 GiB and below 1 MiB, on every reset."""
+    config = setup.config
+    order = list(m.devices.values())
+    m.on_reset.append(lambda: m.cpu.set_a20(True))
+    m.on_reset += [device.reset for device in order]
+    if rom is not None:
+        if config.kernel is not None:
+            raise UsageError("-kernel needs Emu's own firmware; it cannot be used with -bios")
+        m.on_reset.append(lambda: place_rom(m.ram, rom))
+        return
+    from bios.pc.firmware import Bios
+    from bios.pc.rom import HOOK_PORT
+
+    m.bus.map_ports(HOOK_PORT, 1, lambda offset, width: 0xFF, lambda o, w, value: m.cpu.hook(value), name="firmware")
+    host = BiosHost(
+        m,
+        disks=_bios_drives(setup),
+        boot_order=config.boot or "cad",
+        direct_boot=_kernel(setup),
+        apic=apic,
+        cpu_signature=CPU_SIGNATURES[config.cpu][0],
+        cpu_features=CPU_SIGNATURES[config.cpu][1],
+    )
+    bios = Bios(host)
+    image = bios.rom()
+    m.on_reset.append(lambda: place_rom(m.ram, image))
+
+    def serve(value: int) -> None:
+        bios.dispatch()
+
+    m.on_hook = serve
+
+
+def _bios_drives(setup: Setup) -> list[BiosDrive]:
+    """The drives in BIOS order: floppies, hard disks, CDs, each by place."""
+    from bios.pc.host import Drive as BiosDrive
+    from bios.pc.host import DriveKind
+
+    def kind(medium: Medium) -> DriveKind:
+        if medium.drive.interface == "floppy":
+            return DriveKind.FLOPPY
+        return DriveKind.CD if medium.cdrom else DriveKind.HD
+
+    order = (DriveKind.FLOPPY, DriveKind.HD, DriveKind.CD)
+    attached = [medium for medium in setup.media if medium.drive.interface in ("floppy", "ide")]
+    attached.sort(key=lambda medium: (order.index(kind(medium)), medium.drive.index or 0))
+    return [BiosDrive(kind(medium), medium.disk) for medium in attached]
+
+
+def _kernel(setup: Setup) -> LoadPlan | None:
+    """The load plan of -kernel."""
+    config = setup.config
+    if config.kernel is None:
+        return None
+    from bios.image import ImageError, Module, load_kernel
+    from bios.pc.memory_map import memory_map
+
+    data = read_file(config.kernel, "a kernel", KERNEL_LIMIT)
+    modules = []
+    for part in split_commas(config.initrd) if config.initrd is not None else []:
+        path = part if os.path.exists(part) else part.split(" ")[0]
+        modules.append(Module(read_file(path, "an initial RAM disk", KERNEL_LIMIT), part))
+    try:
+        return load_kernel(config.kernel, data, memory_map(config.memory), command_line=config.append, modules=modules)
+    except ImageError as error:
+        raise UsageError(shown(str(error), 500)) from None
+
+
+def place_rom(ram: GuestRam, rom: bytes) -> None:
+    """A ROM image so that it ends at 4 GiB, and its last 128 KiB so that they end at 1 MiB."""
+    ram.load(FOUR_GIB - len(rom), rom)
+    low = rom[-LOW_ROM:]
+    ram.set_kind(0xC0000, 0x40000, Kind.ROM)
+    ram.load(0x100000 - len(low), low)

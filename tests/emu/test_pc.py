@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from emu.boards import Setup, board
+from emu.bus import Bus
+from emu.cpu import Cpu
+from emu.machine import Cause, Machine
+from emu.memory import FOUR_GIB, GuestRam, Kind
+from emu.options import CPUS, UsageError, parse
+from tests.emu.fake_cpu import FakeCpu, hlt
+
+
+def fake(accel: str, bus: Bus, ram: GuestRam, model: str) -> Cpu:
+    cpu = FakeCpu()
+    cpu.regs["cr0"] = 0
+    return cpu
+
+
+class Sink:
+    def __init__(self) -> None:
+        self.data = b""
+
+    def send(self, data: bytes) -> None:
+        self.data += data
+
+
+def build(*words: str, serial: Sink | None = None, debugcon: Sink | None = None) -> Machine:
+    setup = Setup(parse(words), serial=[serial], debugcon=debugcon, make_cpu=fake)
+    machine = board("pc")(setup)
+    machine.power_on()
+    machine.max_insns = 10_000_000
+    return machine
+
+
+def test_the_firmware_is_below_one_mebibyte_and_at_the_top() -> None:
+    m = build("-m", "16")
+    low = m.bus.phys_read(0xF0000, 0x10000)
+    assert m.bus.phys_read(FOUR_GIB - 0x10000, 0x10000) == low
+    assert low[0xFFF0] == 0xEA
+
+
+def test_a_rom_of_any_size_ends_at_both_tops(tmp_path: Path) -> None:
+    for size in (1, 512, 0x10000, 0x20000, 0x40001):
+        image = bytes((i * 7 + 1) & 0xFF for i in range(size))
+        (tmp_path / "rom").write_bytes(image)
+        m = build("-m", "16", "-bios", str(tmp_path / "rom"))
+        assert m.bus.phys_read(FOUR_GIB - size, size) == image
+        tail = image[-0x20000:]
+        assert m.bus.phys_read(0x100000 - len(tail), len(tail)) == tail
+        assert m.ram.find(0xFFFFF).kind == Kind.ROM  # type: ignore[union-attr]
+
+
+def test_a_rom_that_is_missing_or_empty_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected a BIOS image, found no such file"):
+        build("-bios", str(tmp_path / "none"))
+    (tmp_path / "empty").touch()
+    with pytest.raises(UsageError, match="expected a BIOS image, found an empty file"):
+        build("-bios", str(tmp_path / "empty"))
+    with pytest.raises(UsageError, match="expected a BIOS image, found a directory"):
+        build("-bios", str(tmp_path))
+
+
+def test_a_byte_for_the_serial_port_reaches_its_console_and_back() -> None:
+    sink = Sink()
+    m = build(serial=sink)
+    m.bus.port_write(0x3F8, 1, ord("A"))
+    assert sink.data == b"A"
+    m.inputs.channels["serial0"].put(b"x")
+    m.clock.fire()
+    assert m.bus.port_read(0x3F8, 1) == ord("x")
+    assert m.bus.port_read(0x2FD, 1) == 0xFF
+
+
+def test_the_debug_ports_do_what_the_command_line_says() -> None:
+    sink = Sink()
+    m = build("-device", "isa-debug-exit,iobase=0xf4,iosize=4", debugcon=sink)
+    m.bus.port_write(0xE9, 1, ord("!"))
+    assert sink.data == b"!"
+    m.bus.port_write(0xF4, 4, 0x10)
+    assert m.run().status == 33
+
+
+def test_a_debug_port_on_top_of_a_device_is_refused() -> None:
+    with pytest.raises(UsageError, match="overlaps"):
+        build("-device", "isa-debug-exit,iobase=0x60")
+    with pytest.raises(UsageError, match="expected ports up to 0xffff"):
+        build("-device", "isa-debug-exit,iobase=0xffff,iosize=4")
+
+
+def test_the_timer_interrupts_a_halted_processor() -> None:
+    m = build()
+    assert isinstance(m.cpu, FakeCpu)
+    m.cpu.program = [hlt]
+    for port, value in ((0x20, 0x11), (0x21, 0x08), (0x21, 0x04), (0x21, 0x01), (0x21, 0xFE), (0x43, 0x34)):
+        m.bus.port_write(port, 1, value)
+    m.bus.port_write(0x40, 1, 0xA9)
+    m.bus.port_write(0x40, 1, 0x04)
+    m.step(1)
+    assert m.cpu.halted
+    wake = m.clock.next_wakeup()
+    assert wake is not None
+    m.clock.skip_to(wake)
+    m.clock.fire()
+    assert m.cpu.intr
+    assert m.bus.interrupt_acknowledge() == 0x08
+
+
+@pytest.mark.parametrize(("port", "value"), [(0x64, 0xFE), (0x92, 0x03), (0xCF9, 0x06)])
+def test_the_guest_can_reset_the_machine(port: int, value: int) -> None:
+    m = build()
+    m.no_reboot = True
+    m.bus.port_write(0xCF9, 1, 0x02)
+    m.bus.port_write(port, 1, value)
+    assert m.run().cause == Cause.RESET
+
+
+def test_both_a20_gates_reach_the_processor() -> None:
+    m = build()
+    assert isinstance(m.cpu, FakeCpu)
+    m.bus.port_write(0x92, 1, 0)
+    assert not m.cpu.a20
+    m.bus.port_write(0x64, 1, 0xD1)
+    m.bus.port_write(0x60, 1, 0xDF)
+    assert m.cpu.a20
+
+
+def test_text_at_b8000_is_on_the_screen() -> None:
+    m = build()
+    region = m.ram.find(0xB8000)
+    assert region is not None
+    assert region.kind == Kind.DIRECT
+    m.bus.phys_write(0xB8000, b"H\x07i\x07")
+    assert m.screen()[0].startswith("Hi")
+
+
+def test_typed_keys_arrive_one_by_one_as_scan_codes() -> None:
+    m = build()
+    m.type_keys("aB\u00e9\n")
+    codes = []
+    for _ in range(400):
+        m.clock.skip_to(m.clock.now() + 1_000_000)
+        m.clock.fire()
+        if m.bus.port_read(0x64, 1) & 1:
+            codes.append(m.bus.port_read(0x60, 1))
+    assert codes == [0x1E, 0x9E, 0x2A, 0x30, 0xB0, 0xAA, 0x1C, 0x9C]
+
+
+def test_keys_wait_while_the_guests_type_ahead_buffer_is_half_full() -> None:
+    m = build()
+    m.bus.phys_write(0x41A, bytes.fromhex("1e002e00"))
+    m.type_keys("a")
+    for _ in range(100):
+        m.clock.skip_to(m.clock.now() + 1_000_000)
+        m.clock.fire()
+    assert m.inputs.waiting == 1
+    m.bus.phys_write(0x41A, bytes.fromhex("2e002e00"))
+    for _ in range(100):
+        m.clock.skip_to(m.clock.now() + 1_000_000)
+        m.clock.fire()
+    assert m.inputs.waiting == 0
+
+
+@pytest.mark.parametrize("model", CPUS)
+def test_every_model_starts_and_only_a_486_has_no_local_apic(model: str) -> None:
+    m = build("-cpu", model)
+    assert ("lapic" in m.devices) == (model != "486")
+    assert m.step(1000) == 0
+
+
+def test_every_device_saves_and_takes_back_its_state() -> None:
+    m = build(serial=Sink())
+    m.step(100_000)
+    for device in m.devices.values():
+        state = device.save()
+        device.load(state)
+        assert device.save() == state
