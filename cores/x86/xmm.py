@@ -100,10 +100,23 @@ def set_mmx(dst: NumberOperand, value_: Operand) -> None:
 # --- 128-bit operands ----------------------------------------------------------------------------------------------
 
 
+def _linear(m: MemOperand) -> Val:
+    return RegisterLocation(S.SEG_BASE, m.seg).read() + m.offset
+
+
 def aligned(m: MemOperand) -> None:
     """#GP(0) unless the linear address is a multiple of 16."""
-    address = RegisterLocation(S.SEG_BASE, m.seg).read() + m.offset
-    trap_if((address & 15) != 0, S.GP)
+    trap_if((_linear(m) & 15) != 0, S.GP)
+
+
+def _whole(m: MemOperand, align: bool) -> None:
+    """See that a store of two halves cannot fault between them: by page, by limit or in an expand-down segment."""
+    room = RegisterLocation(S.SEG_LIMIT, m.seg).read() - m.offset
+    risky = (room < 15) | RegisterLocation(S.SEG_ATTR, m.seg).read().bit(2)
+    if not align:
+        risky = risky | ((_linear(m) & 0xFFF) > 0xFF0)
+    with unlikely(risky):
+        mem_probe_w(m.seg, m.offset, 16)
 
 
 def load(src: Vector, *, align: bool = True) -> Pair:
@@ -118,7 +131,7 @@ def store(dst: Vector, halves: tuple[Operand, Operand], *, align: bool = True) -
     if isinstance(dst, VectorMem):
         if align:
             aligned(dst)
-        mem_probe_w(dst.seg, dst.offset, 16)
+        _whole(dst, align)
     dst.lo.set(halves[0])
     dst.hi.set(halves[1])
 

@@ -31,12 +31,14 @@ class Fault(Exception):
 
 
 class Machine:
-    """State and `SIZE` bytes of memory; an access beyond them is a page fault."""
+    """State and `SIZE` bytes of memory; an access beyond them is a page fault, beyond the limit #GP."""
 
     def __init__(self) -> None:
         self.state: Any = State()
         self.state.cr4 = 1 << S.CR4_OSFXSR | 1 << S.CR4_OSXMMEXCPT
         self.state.cr0 = 1 << S.CR0_NE
+        for seg in range(6):
+            self.state.seg_limit[seg] = 0xFFFFFFFF
         self.memory = bytearray(SIZE)
         for width in (8, 16, 32, 64):
             for name in ("mem_r", "mem_rw"):
@@ -44,6 +46,8 @@ class Machine:
             setattr(self, f"mem_w{width}", partial(self._write, width // 8))
 
     def _at(self, seg: int, offset: int, size: int) -> int:
+        if offset + size - 1 > self.state.seg_limit[seg]:
+            raise Fault(S.GP, 0)
         at = (self.state.seg_base[seg] + offset) & 0xFFFFFFFF
         if at + size > SIZE:
             raise Fault(S.PF_, 0)
@@ -132,3 +136,11 @@ def compiled(form: Form) -> Callable[[Any, Any, Any], None]:
         compile_text(body_text(form.ident, form.block), f"<{form.ident}>", _space)
         _functions[form.ident] = _space[form.ident]
     return _functions[form.ident]
+
+
+def eflags(state: Any) -> int:
+    """The six arithmetic flags of a state, in their EFLAGS positions."""
+    overflow, sign = state.cc_aux >> 31 ^ state.cf, state.cc_s >> 31
+    parity = 1 - bin(state.cc_s & 0xFF).count("1") % 2
+    adjust = state.cc_aux >> 4 & 1
+    return int(state.cf | parity << 2 | adjust << 4 | int(state.cc_z == 0) << 6 | sign << 7 | overflow << 11)
