@@ -48,6 +48,7 @@ virtual_ns = E("virtual_ns", (), (64,))
 cpuid_leaf = E("cpuid_leaf", (32, 32), (32, 32, 32, 32))
 feature_word = E("feature_word", (8,), (32,))  # word as in state.FEATURES
 unimplemented = E("unimplemented", (32, 32))  # (kind 1: MSR, number): named once in the log
+ferr = E("ferr")  # CR0.NE is 0 and an unmasked x87 exception is pending: FERR# is driven (IRQ 13 on a PC)
 interrupt_taken = E("interrupt_taken", (8, 8, 32, 32))  # (vector, kind, error, return EIP): for the log and the story
 
 # IEEE arithmetic, one extern for each operation of cores/lang/softfloat.
