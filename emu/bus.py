@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from emu.errors import DeviceError
 from emu.memory import FOUR_GIB, Kind
@@ -24,6 +24,7 @@ from emu.memory import FOUR_GIB, Kind
 if TYPE_CHECKING:
     from emu.memory import GuestRam
 
+T = TypeVar("T")
 Read = Callable[[int, int], int]
 Write = Callable[[int, int, int], None]
 
@@ -36,7 +37,7 @@ MASK = {1: 0xFF, 2: 0xFFFF, 4: 0xFFFFFFFF, 8: 0xFFFFFFFFFFFFFFFF}
 class Mapping:
     """One mapped range. `remove` takes it off the bus (a moved PCI base address)."""
 
-    __slots__ = ("_drop", "base", "max_width", "name", "read", "size", "write")
+    __slots__ = ("_drop", "base", "max_width", "name", "read", "read_block", "size", "write", "write_block")
 
     def __init__(
         self, base: int, size: int, read: Read, write: Write, max_width: int, name: str, drop: Callable[[Mapping], None]
@@ -48,6 +49,8 @@ class Mapping:
         self.max_width = max_width
         self.name = name
         self._drop = drop
+        self.read_block: Callable[[int], bytes] | None = None
+        self.write_block: Callable[[bytes], None] | None = None
 
     def remove(self) -> None:
         """Take the range off the bus. Removing it twice is harmless."""
@@ -122,7 +125,8 @@ class Bus:
     ) -> Mapping:
         """Let `read(offset, width)` and `write(offset, width, value)` answer for `count` ports at `base`.
 
-        Raises ValueError for an overlap or a range outside the 64 Ki ports.
+        Raises ValueError for an overlap or a range outside the 64 Ki ports. For a data port at `base` the mapping's
+        `read_block(nbytes)` and `write_block(data)` may be set: string I/O then moves whole buffers.
         """
         return self._ports.add(base, count, read, write, max_width, name)
 
@@ -162,6 +166,22 @@ class Bus:
     def port_write(self, port: int, width: int, value: int) -> None:
         """OUT: bits of `value` above the width are ignored."""
         self._write(self._ports, port, width, value)
+
+    def port_read_block(self, port: int, width: int, count: int) -> bytes:
+        """What `count` reads of a data port would give (REP INS); empty if the port has to be read one by one."""
+        mapping = self._ports.find(port)
+        if mapping is None or mapping.read_block is None or port != mapping.base or width > mapping.max_width:
+            return b""
+        data = self._guarded(mapping, "block read", lambda: mapping.read_block and mapping.read_block(count * width))
+        return data or b""
+
+    def port_write_block(self, port: int, width: int, data: bytes) -> int:
+        """Write a buffer to a data port (REP OUTS). Returns how many writes that was, 0 if it has to be one by one."""
+        mapping = self._ports.find(port)
+        if mapping is None or mapping.write_block is None or port != mapping.base or width > mapping.max_width:
+            return 0
+        self._guarded(mapping, "block write", lambda: mapping.write_block and mapping.write_block(data))
+        return len(data) // width
 
     def mmio_read(self, paddr: int, width: int) -> int:
         """A load from a physical address that no RAM or ROM region holds."""
@@ -232,6 +252,19 @@ class Bus:
         if key not in self._named and len(self._named) < 4096:
             self._named.add(key)
             UNIMP.info("%s %#x: nobody answers (first %s)", space.what, address, how)
+
+    def _guarded(self, mapping: Mapping, what: str, call: Callable[[], T]) -> T:
+        if self._busy is not None:
+            raise DeviceError(f"{mapping.name}: {what} from inside {self._busy}")
+        self._busy = mapping.name
+        try:
+            return call()
+        except DeviceError:
+            raise
+        except Exception as error:
+            raise DeviceError(f"{mapping.name}: {what}: {type(error).__name__}: {error}") from error
+        finally:
+            self._busy = None
 
     def _call_read(self, mapping: Mapping, offset: int, width: int) -> int:
         if self._busy is not None:

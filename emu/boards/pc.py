@@ -24,6 +24,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from cores.x86.models import cpu_model, cpuid
 from devices.acpi_pm import AcpiPm
 from devices.ata import AtaChannel, AtaDisk, BusMaster
 from devices.ata import Drive as AtaDrive
@@ -86,7 +87,7 @@ def pc(setup: Setup) -> Machine:
     lapic: Lapic | None = None
     ioapic: IoApic | None = None
     intr: Line = Wire(cpu.set_intr)
-    if config.cpu != "486":
+    if cpu_model(config.cpu).has("apic"):
         lapic = Lapic(clock=clock, intr=intr, nmi=cpu.nmi)
         ioapic = IoApic(deliver=lapic.deliver, identity=0)
         lapic.end_of_interrupt = ioapic.end_of_interrupt
@@ -165,7 +166,8 @@ def pc(setup: Setup) -> Machine:
     channels = []
     for index, (base, control) in enumerate(((0x1F0, 0x3F6), (0x170, 0x376))):
         channel = AtaChannel(intr=master.lines[index], clock=clock, drives=slots[2 * index : 2 * index + 2])
-        bus.map_ports(base, 8, channel.read, channel.write, max_width=4, name=f"ide{index}")
+        data = bus.map_ports(base, 8, channel.read, channel.write, max_width=4, name=f"ide{index}")
+        data.read_block, data.write_block = channel.read_data_block, channel.write_data_block
         bus.map_ports(control, 1, channel.read_control, channel.write_control, name=f"ide{index} control")
         channels.append(channel)
     m.disks += [medium.disk for medium in setup.media if medium.disk is not None]
@@ -199,23 +201,15 @@ def pc(setup: Setup) -> Machine:
     bus.map_ports(0x514, 8, configuration.read_dma, configuration.write_dma, max_width=4, name="fw_cfg dma")
     m.devices["fw_cfg"] = configuration
     for name, text, path in config.fw_cfg:
-        data = text.encode() if text is not None else read_file(path or "", "a file for -fw_cfg", ROM_LIMIT)
+        content = text.encode() if text is not None else read_file(path or "", "a file for -fw_cfg", ROM_LIMIT)
         try:
-            configuration.add_file(name, data)
+            configuration.add_file(name, content)
         except ValueError as error:
             raise UsageError(f"-fw_cfg: {shown(str(error))}") from None
     _keyboard_input(m, kbd, own_bios=rom is None)
     _boot(m, setup, rom, apic=lapic is not None)
     return m
 
-
-# CPUID leaf 1: EAX and EDX.
-CPU_SIGNATURES = {
-    "486": (0x0000_0480, 0x0000_0001),
-    "pentium": (0x0000_0543, 0x0000_01BF),
-    "pentium3": (0x0000_0673, 0x0383_FBFF),
-    "qemu32": (0x0000_0633, 0x0783_FBFD),
-}
 
 NOT_THERE = (
     (range(0xF0, 0x100), "coprocessor of a 286"),
@@ -344,14 +338,15 @@ def _boot(m: Machine, setup: Setup, rom: bytes | None, *, apic: bool) -> None:
     from bios.pc.rom import HOOK_PORT
 
     m.bus.map_ports(HOOK_PORT, 1, lambda offset, width: 0xFF, lambda o, w, value: m.cpu.hook(value), name="firmware")
+    signature, _, _, features = cpuid(cpu_model(config.cpu), 1)
     host = BiosHost(
         m,
         disks=_bios_drives(setup),
         boot_order=config.boot or "cad",
         direct_boot=_kernel(setup),
         apic=apic,
-        cpu_signature=CPU_SIGNATURES[config.cpu][0],
-        cpu_features=CPU_SIGNATURES[config.cpu][1],
+        cpu_signature=signature,
+        cpu_features=features,
     )
     bios = Bios(host)
     image = bios.rom()

@@ -160,3 +160,17 @@ def test_physical_reads_and_writes_cross_from_ram_to_devices() -> None:
     assert device.writes == [(0, 1, 0x42)]
     bus.phys_write(0xF0000, b"no")
     assert bus.phys_read(0xF0000, 2) == b"\0\0"
+
+
+def test_string_io_moves_whole_buffers_at_a_data_port_only() -> None:
+    bus, device = Bus(), Recorder()
+    mapping = bus.map_ports(0x1F0, 8, device.read, device.write, max_width=4, name="ata")
+    assert bus.port_read_block(0x1F0, 2, 4) == b""
+    assert bus.port_write_block(0x1F0, 2, b"abcd") == 0
+    written: list[bytes] = []
+    mapping.read_block, mapping.write_block = lambda n: bytes(range(n)), written.append
+    assert bus.port_read_block(0x1F0, 2, 4) == bytes(range(8))
+    assert bus.port_write_block(0x1F0, 2, b"abcd") == 2
+    assert written == [b"abcd"]
+    assert bus.port_read_block(0x1F2, 2, 4) == b""
+    assert bus.port_read_block(0x1234, 2, 4) == b""
