@@ -881,19 +881,23 @@ COLD sf_f80 round80_edges(uint32_t sign, int32_t e, uint64_t hi, uint64_t lo, in
 
 /* Value: (hi:lo) * 2^(e - BIAS80 - 127), leading bit at the top of hi. */
 INLINE sf_f80 round80(uint32_t sign, int32_t e, uint64_t hi, uint64_t lo, int precision, uint32_t ctl, uint32_t *f) {
-    if (LIKELY(precision == 64 && (uint32_t)(e - 1) < MAX80 - 2)) {
-        if (lo) {
-            uint32_t up = rounds_up(ctl, sign, hi, lo, TOP64);
-            raise_inexact(f, up);
-            hi += up;
-            if (UNLIKELY(up && hi == 0)) {
-                hi = TOP64;
-                e += 1;
-            }
-        }
-        return make80(sign, e, hi);
+    if (UNLIKELY((uint32_t)(e - 1) >= MAX80 - 2)) return round80_edges(sign, e, hi, lo, precision, ctl, f);
+    uint64_t unit = 1, half = TOP64;
+    if (UNLIKELY(precision != 64)) {
+        unit = ONE64 << (64 - precision);
+        half = unit >> 1;
+        lo = (hi & (unit - 1)) | (lo != 0);
+        hi &= ~(unit - 1);
     }
-    return round80_edges(sign, e, hi, lo, precision, ctl, f);
+    if (lo) {
+        uint32_t up = rounds_up(ctl, sign, (hi & unit) != 0, lo, half);
+        raise_inexact(f, up);
+        if (up && (hi += unit) == 0) {
+            hi = TOP64;
+            e += 1;
+        }
+    }
+    return make80(sign, e, hi);
 }
 
 INLINE uint64_t unpack80(sf_f80 x, int32_t *e) {
