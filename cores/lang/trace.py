@@ -332,6 +332,15 @@ def _simplify(op: str, width: int, vals: tuple[Val, ...], known: list[int | None
         return vals[0]
     if op == "select" and known[0] is not None:
         return vals[1] if known[0] else vals[2]
+    if len(vals) == 2 and vals[0] is vals[1]:
+        if op in ("sub", "xor"):
+            return const(0, width)
+        if op in ("and", "or"):
+            return vals[0]
+        if op in ("eq", "ule", "sle"):
+            return const(1, 1)
+        if op in ("ne", "ult", "slt"):
+            return const(0, 1)
     if op == "not" and vals[0].op == "not":
         return vals[0].args[0]  # type: ignore[return-value]
     if op == "low" and vals[0].op in ("zext", "sext"):

@@ -16,7 +16,7 @@ static int page_fault(Cpu *cpu, uint32_t lin, uint32_t error)
 
 static void tlb_clear(Cpu *cpu)
 {
-    for (uint32_t k = 0; k < 2 * TLB_SIZE; k++) cpu->tlb[k].rtag = cpu->tlb[k].wtag = NO_TAG;
+    for (uint32_t k = 0; k < 2 * TLB_SIZE; k++) cpu->tlb[k].rtag = cpu->tlb[k].wtag = cpu->tlb[k].ctag = NO_TAG;
     for (uint32_t k = 0; k < FETCH_SIZE; k++) cpu->fetch[k].tag = 2;
     cpu->generation++;
     cpu->stats.tlb_flushes++;
@@ -33,7 +33,7 @@ static void tlb_flush_page(Cpu *cpu, uint32_t lin)
 {
     for (uint32_t k = 0; k < 2; k++) {
         struct TlbEntry *e = &cpu->tlb[k * TLB_SIZE + ((lin >> 12) & (TLB_SIZE - 1))];
-        e->rtag = e->wtag = NO_TAG;
+        e->rtag = e->wtag = e->ctag = NO_TAG;
     }
     cpu->fetch[(lin >> 12) & (FETCH_SIZE - 1)].tag = 2;
     cpu->generation++;
@@ -45,7 +45,10 @@ static void protect_page(Cpu *cpu, uint64_t offset)
     const uint64_t host = (uint64_t)(uintptr_t)cpu->ram + (offset & ~(uint64_t)(PAGE_SIZE - 1));
     for (uint32_t k = 0; k < 2 * TLB_SIZE; k++) {
         struct TlbEntry *e = &cpu->tlb[k];
-        if (e->wtag != NO_TAG && e->addend + e->wtag == host) e->wtag = NO_TAG;
+        if (e->wtag != NO_TAG && e->addend + e->wtag == host) {
+            e->ctag = e->wtag;
+            e->wtag = NO_TAG;
+        }
     }
 }
 
@@ -140,7 +143,9 @@ static int translate(Cpu *cpu, uint32_t lin, uint32_t access, uint64_t *physical
     struct TlbEntry *e = &cpu->tlb[(access & 2 ? TLB_SIZE : 0) + ((lin >> 12) & (TLB_SIZE - 1))];
     const uint32_t tag = lin & PAGE_MASK;
     e->rtag = tag;
-    e->wtag = (rights & 1) && r->kind == KIND_RAM && !cpu->page_code[offset >> 12] ? tag : NO_TAG;
+    const int writable = (rights & 1) && r->kind == KIND_RAM;
+    e->wtag = writable && !cpu->page_code[offset >> 12] ? tag : NO_TAG;
+    e->ctag = writable ? tag : NO_TAG;
     e->addend = (uint64_t)(uintptr_t)(cpu->ram + offset) - tag;
     return 0;
 }
@@ -152,11 +157,7 @@ static int must_be_alone(Cpu *cpu, uint64_t physical, uint32_t size, int write)
     const struct Region *r = find_region(cpu, physical);
     if (!r) return 1;
     if (!write) return 0;
-    const uint64_t offset = r->offset + (physical - r->base);
-    const uint32_t index = cpu->page_code[offset >> 12];
-    if (!index) return 0;
-    const uint32_t first = (uint32_t)(offset >> 6) & 63, last = (uint32_t)((offset + size - 1) >> 6) & 63;
-    return (cpu->code_pages[index - 1].granules >> first & 1) || (cpu->code_pages[index - 1].granules >> last & 1);
+    return holds_code(cpu, r->offset + (physical - r->base), size);
 }
 
 static int alone(Cpu *cpu)
@@ -189,6 +190,17 @@ static int lin_write(Cpu *cpu, uint32_t lin, uint32_t size, uint32_t access, uin
     uint64_t at;
     const uint32_t room = PAGE_SIZE - (lin & ~PAGE_MASK);
     if (likely(size <= room)) {
+        /* A page known to be writable that also holds code needs no walk. */
+        const struct TlbEntry *e = &cpu->tlb[(access & 2 ? TLB_SIZE : 0) + ((lin >> 12) & (TLB_SIZE - 1))];
+        if (e->ctag == (lin & PAGE_MASK)) {
+            const uint64_t offset = e->addend + lin - (uint64_t)(uintptr_t)cpu->ram;
+            if (holds_code(cpu, offset, size)) {
+                if (!cpu->single) return alone(cpu);
+                page_forget(cpu, cpu->page_code[offset >> 12]);
+            }
+            memcpy(cpu->ram + offset, &v, size);
+            return 0;
+        }
         if (translate(cpu, lin, access | 1, &at)) return 1;
         if (must_be_alone(cpu, at, size, 1)) return alone(cpu);
         phys_write(cpu, at, size, v);

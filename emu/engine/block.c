@@ -54,15 +54,25 @@ static void page_forget(Cpu *cpu, uint32_t index)
     cpu->stats.page_invalidations++;
 }
 
+/* Whether bytes of RAM within one page belong to a decoded block. */
+static int holds_code(const Cpu *cpu, uint64_t offset, uint32_t size)
+{
+    const uint32_t index = cpu->page_code[offset >> 12];
+    if (likely(!index)) return 0;
+    const struct CodePage *p = &cpu->code_pages[index - 1];
+    const uint32_t first = (uint32_t)(offset >> 6) & 63, last = (uint32_t)((offset + size - 1) >> 6) & 63;
+    const uint64_t hit = (last == 63 ? ~0ull : (1ull << (last + 1)) - 1) & ~((1ull << first) - 1);
+    if (!(p->granules & hit)) return 0;
+    /* Variables often lie beside code: look at the bytes of each block before anything is forgotten. */
+    for (const struct Block *b = p->blocks; b; b = b->page_next)
+        if (offset < b->offset + b->bytes && b->offset < offset + size) return 1;
+    return 0;
+}
+
 /* RAM changed at an offset of the buffer; `size` bytes lie within one page. */
 static void code_written(Cpu *cpu, uint64_t offset, uint32_t size)
 {
-    const uint32_t index = cpu->page_code[offset >> 12];
-    if (likely(!index)) return;
-    const uint64_t granules = cpu->code_pages[index - 1].granules;
-    const uint32_t first = (uint32_t)(offset >> 6) & 63, last = (uint32_t)((offset + size - 1) >> 6) & 63;
-    const uint64_t hit = (last == 63 ? ~0ull : (1ull << (last + 1)) - 1) & ~((1ull << first) - 1);
-    if (granules & hit) page_forget(cpu, index);
+    if (unlikely(holds_code(cpu, offset, size))) page_forget(cpu, cpu->page_code[offset >> 12]);
 }
 
 /* Make the page known as one with code, so that writes to it take the slow path. */

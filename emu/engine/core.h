@@ -28,9 +28,10 @@ enum { RUN_BUDGET = 0, RUN_HALT, RUN_SHUTDOWN, RUN_HOOK, RUN_STOP, RUN_ERROR };
 #define EXIT_BUDGET ((const struct Insn *)5)
 #define IS_EXIT(p) ((uintptr_t)(p) < 16)
 
+/* Overlays an Insn but for its `fn`, `start` and `next`: the slot behind a lone instruction holds both. */
 struct Links {
     const void *fn;
-    struct Block *next[2];
+    struct Block *next[3]; /* slot 0 and, beyond start and next, slot 1 */
 };
 
 struct Block {
@@ -84,6 +85,7 @@ static uint64_t virtual_ns(Cpu *cpu);
 static void cpuid_leaf(Cpu *cpu, uint32_t leaf, uint32_t sub, uint32_t *a, uint32_t *b, uint32_t *c, uint32_t *d);
 static uint32_t feature_word(Cpu *cpu, uint32_t word);
 static void unimplemented(Cpu *cpu, uint32_t kind, uint32_t number);
+static void ferr(Cpu *cpu);
 static void interrupt_taken(Cpu *cpu, uint32_t vector, uint32_t kind, uint32_t error, uint32_t eip);
 static uint32_t bulk_movs(Cpu *cpu, uint32_t seg, uint32_t src, uint32_t dst, uint32_t count, uint32_t size, uint32_t asz);
 static uint32_t bulk_stos(Cpu *cpu, uint32_t dst, uint32_t v, uint32_t count, uint32_t size, uint32_t asz);
@@ -161,13 +163,13 @@ static inline const struct Insn *enter_block(Cpu *cpu, struct Block *b)
 static inline const struct Insn *branch_link(Cpu *cpu, const struct Insn *at, uint32_t start, int slot, uint32_t target)
 {
     struct Links *links = (struct Links *)(uintptr_t)at;
-    struct Block *b = links->next[slot];
+    struct Block *b = links->next[2 * slot];
     cpu->eip = target;
     if (likely(b != NULL)) {
         if (unlikely(cpu->left < b->n)) return EXIT_BUDGET;
         return enter_block(cpu, b);
     }
-    cpu->link = &links->next[slot];
+    cpu->link = &links->next[2 * slot];
     cpu->link_start = start;
     return EXIT_LINK;
 }

@@ -40,6 +40,8 @@ struct TlbEntry {
     uint32_t rtag;
     uint32_t wtag;
     uint64_t addend; /* host address minus linear address */
+    uint32_t ctag; /* writable RAM, though it may hold code */
+    uint32_t pad;
 };
 
 struct FetchEntry {

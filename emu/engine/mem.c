@@ -52,6 +52,8 @@ static uint64_t phys_read(Cpu *cpu, uint64_t address, uint32_t size)
 }
 
 static void code_written(Cpu *cpu, uint64_t offset, uint32_t size);
+static int holds_code(const Cpu *cpu, uint64_t offset, uint32_t size);
+static void page_forget(Cpu *cpu, uint32_t index);
 
 static void phys_write(Cpu *cpu, uint64_t address, uint32_t size, uint64_t v)
 {
@@ -121,6 +123,9 @@ static void cpuid_leaf(Cpu *cpu, uint32_t leaf, uint32_t sub, uint32_t *a, uint3
 static uint32_t feature_word(Cpu *cpu, uint32_t word) { return cpu->features[word & 3]; }
 
 static void unimplemented(Cpu *cpu, uint32_t kind, uint32_t number) { cpu->event(cpu->handle, 1, kind, number); }
+
+/* FERR#: a PC routes it to IRQ 13. */
+static void ferr(Cpu *cpu) { cpu->event(cpu->handle, 3, 0, 0); }
 
 /* How many elements fit from `off` to the end of its page, of the segment and of the address size; 0 where the fast path
  * does not reach. */

@@ -98,7 +98,7 @@ class X86Cpu:
     """A 32-bit x86 processor. `bus` answers ports, MMIO and interrupt acknowledge; `ram` is a `GuestRam`."""
 
     def __init__(self, bus: Any, ram: Any, model: str = "qemu32") -> None:
-        self.model = models.get(model)
+        self.model = models.cpu_model(model)
         self.ram = ram
         c = lib.emu_new(ARENA)
         if c == ffi.NULL:
@@ -118,12 +118,12 @@ class X86Cpu:
             setattr(c, name, getattr(lib, "py_" + name))
         for k, word in enumerate(self.model.features):
             c.features[k] = word
-        leaves = self.model.leaves()
+        leaves = [*range(self.model.level + 1), *(0x80000000 + k for k in range(5) if self.model.brand)]
         c.cpuid_count = len(leaves)
-        for k, (leaf, sub, values) in enumerate(leaves):
+        for k, leaf in enumerate(leaves):
             entry = c.cpuid[k]
-            entry.leaf, entry.subleaf = leaf, sub
-            entry.eax, entry.ebx, entry.ecx, entry.edx = values
+            entry.leaf, entry.subleaf = leaf, 0xFFFFFFFF
+            entry.eax, entry.ebx, entry.ecx, entry.edx = models.cpuid(self.model, leaf)
         self._regions()
         self.reset()
 
