@@ -10,11 +10,11 @@ from functools import cached_property
 
 from . import state as S
 
-_MASK32 = 0xFFFFFFFF
-
 _I486 = "fpu vme pse"
 _PENTIUM = f"{_I486} de tsc msr mce cx8 apic mmx"
 _PENTIUM3 = f"{_PENTIUM} pae sep mtrr pge mca cmov pat pse36 fxsr sse"
+# No MTRRs and no machine-check banks: guests then have nothing to ask of the firmware or to save.
+_QEMU32 = f"{_PENTIUM} pae sep pge cmov pat pse36 fxsr sse sse2 sse3"
 
 
 @dataclass(frozen=True)
@@ -54,21 +54,21 @@ class CpuModel:
         return bool(self.features[word] >> bit & 1)
 
 
-# Leaf 2 bytes: 01, 02, 03, 04 4-KiB and 4-MiB TLBs; 08, 0C 16-KiB L1 caches; 06, 0A 8-KiB ones; 40 no L2; 43 512-KiB L2.
-_CACHES = {"pentium3": (0x03020101, 0, 0, 0x0C040843), "qemu32": (0x00000001, 0, 0, 0x002C307D)}
+# Leaf 2 bytes: 01 to 04 TLBs for 4-KiB and 4-MiB pages; 08, 0C 16-KiB L1 caches; 43 512-KiB L2 cache.
+_CACHE = (0x03020101, 0, 0, 0x0C040843)
 
 MODELS = {
     m.name: m
     for m in (
         CpuModel("486", "Intel 486 DX4 with CPUID", 4, 8, 0, _I486, "486 cpuid"),
-        CpuModel("pentium", "Intel Pentium with MMX", 5, 4, 3, _PENTIUM, "486 cpuid"),
+        CpuModel("pentium", "Intel Pentium with MMX", 5, 4, 3, _PENTIUM, "486 cpuid pmc"),
         CpuModel(
             "pentium3", "Intel Pentium III", 6, 8, 3, _PENTIUM3, "486 cpuid p6 nopl pmc",
-            level=3, brand_index=2, cache=_CACHES["pentium3"],
+            level=3, brand_index=2, cache=_CACHE,
         ),
         CpuModel(
-            "qemu32", "32-bit virtual CPU with SSE2 (default)", 6, 6, 3, f"{_PENTIUM3} sse2 sse3", "486 cpuid p6 nopl pmc",
-            level=2, brand="Emu Virtual CPU", cache=_CACHES["qemu32"],
+            "qemu32", "32-bit virtual CPU with SSE2 (default)", 6, 6, 3, _QEMU32, "486 cpuid p6 nopl pmc",
+            level=2, brand="Emu Virtual CPU", cache=_CACHE,
         ),
     )
 }  # fmt: skip
@@ -88,7 +88,7 @@ def _word(text: str, at: int) -> int:
 
 
 def cpuid(model: CpuModel, leaf: int, subleaf: int = 0) -> tuple[int, int, int, int]:
-    """EAX, EBX, ECX and EDX of a leaf. A basic leaf that is too high gives the highest one, as Intel's processors do."""
+    """EAX, EBX, ECX and EDX of a leaf. One that is too high gives the highest basic leaf, as on Intel's processors."""
     extended = 0x80000004 if model.brand else 0
     if leaf & 0x80000000 and extended and leaf <= extended:
         if leaf == 0x80000000:
@@ -122,8 +122,8 @@ def reset_values(model: CpuModel) -> dict[str, int | dict[int, int]]:
         "gpr": {S.EDX: model.signature},
         "seg_sel": {S.CS: 0xF000},
         "seg_base": {S.CS: 0xFFFF0000},
-        "seg_limit": {n: 0xFFFF for n in range(8)},
-        "seg_attr": {**{n: 0x93 for n in range(6)}, S.CS: 0x9B, S.LDTR: 0x82, S.TR: 0x8B},
+        "seg_limit": dict.fromkeys(range(8), 0xFFFF),
+        "seg_attr": {**dict.fromkeys(range(6), 0x93), S.CS: 0x9B, S.LDTR: 0x82, S.TR: 0x8B},
         "gdtr_limit": 0xFFFF,
         "idtr_limit": 0xFFFF,
         "dr": {6: 0xFFFF0FF0, 7: 0x400},
