@@ -187,7 +187,7 @@ class Machine:
             raise Fault(S.UD, 0)
         before = self.s.eip
         COMPILED.form(insn.form)(self.s, self, insn)
-        if not insn.form.entry.ends == "far" and self.s.eip == before:
+        if insn.form.entry.ends != "far" and self.s.eip == before:
             self.s.eip = insn.next
 
     # tables and registers
@@ -200,7 +200,7 @@ class Machine:
         return got[0] if len(got) == 1 else got
 
     def describe(self, table: int, selector: int, base: int, limit: int, access: int, flags: int = 0x4) -> None:
-        """Write a segment descriptor: `access` is byte 5, `flags` the four bits G D/B L AVL (G makes the limit pages)."""
+        """Write a segment descriptor: `access` is byte 5, `flags` the four bits G D/B L AVL (G: limit in pages)."""
         high = (base & 0xFF000000) | flags << 20 | (limit & 0xF0000) | access << 8 | (base >> 16 & 0xFF)
         self.poke(table + (selector & ~7), "II", (base & 0xFFFF) << 16 | (limit & 0xFFFF), high)
 

@@ -1,4 +1,4 @@
-"""Segment registers, limits, far transfers and system instructions, against the rules of SDM vol. 3, chapters 3 and 5."""
+"""Segment registers, limits, far transfers and system instructions, against SDM vol. 3, chapters 2, 3 and 5."""
 
 from __future__ import annotations
 
