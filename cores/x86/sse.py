@@ -25,6 +25,7 @@ from .externs import FLOAT, mem_probe_r, mem_probe_w, trap_if
 from .flags import write_arith
 from .forms import family, insn
 from .lanes import join
+from .x87 import set_control
 from .xmm import (
     COMPARE,
     CR0,
@@ -435,13 +436,7 @@ def fxrstor(src: Op) -> None:
             with when(k.read() == 8):
                 break_()
     head = src.at(0, 64).read()
-    fctrl = (head.low(16) & 0x1F7F) | 0x40
-    # The summary bits follow from the flags and masks just loaded.
-    fstat = head.bits(16, 16) & 0x7F7F
-    pending = (fstat & ~fctrl & 0x3F) != 0
-    fstat = select(pending, fstat | 0x8080, fstat)
-    RegisterLocation(S.FCTRL).set(fctrl)
-    RegisterLocation(S.FSTAT).set(fstat)
+    set_control(head.low(16), head.bits(16, 16))
     RegisterLocation(S.FTAG).set(head.bits(32, 8))
     RegisterLocation(S.FOP).set(head.bits(48, 16) & 0x7FF)
     at = src.at(8, 64).read()
@@ -450,7 +445,7 @@ def fxrstor(src: Op) -> None:
     operand = src.at(16, 64).read()
     RegisterLocation(S.FDP).set(operand.low(32))
     RegisterLocation(S.FDS).set(operand.bits(32, 16))
-    top = fstat.bits(11, 3).zext(8)
+    top = head.bits(16 + 11, 3).zext(8)
     n = var(8, 0, "n")
     with loop():
         place = n.read().zext(32) << 4

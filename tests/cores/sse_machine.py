@@ -7,6 +7,7 @@ from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any
 
+import cores.x86.mmx
 import cores.x86.sse
 import cores.x86.sse2
 import cores.x86.sse3  # noqa: F401
@@ -18,7 +19,7 @@ from cores.x86.forms import ENTRIES, Form, expand
 
 State = state_class(S.STATE, "State")
 SIZE = 0x1000
-CHAPTERS = ("sse", "sse2", "sse3")
+CHAPTERS = ("sse", "sse2", "sse3", "mmx")
 
 
 class Fault(Exception):
