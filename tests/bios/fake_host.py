@@ -75,7 +75,7 @@ class FakeHost:
         self.apic = apic
         self.cpu_signature = 0x673
         self.cpu_features = 0x383FBFF
-        self.regs: dict[str, int] = {name: 0 for name in (*WIDE, "eip", "eflags", "cr0")}
+        self.regs: dict[str, int] = dict.fromkeys((*WIDE, "eip", "eflags", "cr0"), 0)
         for name in ("cs", "ds", "es", "fs", "gs", "ss"):
             self.regs[name] = self.regs[f"{name}.base"] = 0
         self.ports: dict[int, int] = {}
