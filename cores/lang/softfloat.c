@@ -1,12 +1,13 @@
 /* IEEE 754 arithmetic on integers; softfloat.h says what each layer offers.
  *
- * A finite nonzero operand is a sign, a biased exponent and a significand. Inside an operation the significand is moved up
- * until its leading bit is bit 63 (or 127 of a pair), bits that do not fit are ORed into the lowest bit kept, and the result
- * is rounded once. The x86 rules for NaNs, denormals and unmasked exceptions stand in the functions named *_special.
+ * A finite nonzero operand is a sign, a biased exponent and a significand. Inside an operation the significand is moved
+ * up until its leading bit is bit 63 (or 127 of a pair), bits that do not fit are ORed into the lowest bit kept, and the
+ * result is rounded once. The x86 rules for NaNs, denormals and unmasked exceptions stand in the functions *_special.
  */
 #include "softfloat.h"
 
-typedef unsigned __int128 u128;
+__extension__ typedef unsigned __int128 u128;
+__extension__ typedef __int128 i128;
 
 #define INLINE static inline __attribute__((always_inline))
 #define COLD static __attribute__((noinline, cold, unused))
@@ -475,10 +476,10 @@ INLINE uint64_t root128(u128 n, u128 *rem) {
     if (q >> 32) q = 0xffffffffu;
     u128 u = ((u128)r1 << 32 | lo >> 32) - (u128)q * 2 * s1;
     uint64_t s = (s1 << 32) + q;
-    __int128 r = (__int128)(u << 32 | (lo & 0xffffffffu)) - (__int128)((u128)q * q);
+    i128 r = (i128)(u << 32 | (lo & 0xffffffffu)) - (i128)((u128)q * q);
     if (r < 0) {
         s -= 1;
-        r += 2 * (__int128)s + 1;
+        r += 2 * (i128)s + 1;
     }
     *rem = (u128)r;
     return s;
@@ -530,7 +531,8 @@ INLINE uint64_t remainder_bits(uint64_t x, uint64_t y, uint32_t d, uint64_t *quo
 
 /* Remainder of the nearest quotient (ties to even) for exponents ea, eb. Result: *sig * 2^(*e - bias - 63), sign flipped
  * where 1 is returned; *sig 0 when the division is exact. *quotient gets the low bits of the quotient's magnitude. */
-INLINE uint32_t remainder_nearest(uint64_t x, int32_t ea, uint64_t y, int32_t eb, uint64_t *sig, int32_t *e, uint64_t *quotient) {
+INLINE uint32_t remainder_nearest(uint64_t x, int32_t ea, uint64_t y, int32_t eb, uint64_t *sig, int32_t *e,
+                                  uint64_t *quotient) {
     *quotient = 0;
     *e = ea;
     *sig = x;
@@ -992,7 +994,8 @@ INLINE sf_f80 mul80(sf_f80 a, sf_f80 b, uint32_t ctl, uint32_t *f) {
     u128 p = (u128)unpack80(a, &ea) * unpack80(b, &eb);
     int lz = !(p >> 127);
     p <<= lz;
-    return round80(SIGN80(a) ^ SIGN80(b), ea + eb - BIAS80 + 1 - lz, (uint64_t)(p >> 64), (uint64_t)p, ctl_precision(ctl), ctl, f);
+    int32_t e = ea + eb - BIAS80 + 1 - lz;
+    return round80(SIGN80(a) ^ SIGN80(b), e, (uint64_t)(p >> 64), (uint64_t)p, ctl_precision(ctl), ctl, f);
 }
 
 COLD int div_special80(sf_f80 a, sf_f80 b, uint32_t ctl, uint32_t *f, sf_f80 *r) {
@@ -1815,8 +1818,10 @@ SF_API sf_f80 sf_bcd_to_f80(sf_f80 a) {
         *r_se = r.se;           \
         *r_flags = f;           \
     }
-#define FX_1(R, name, T, expression) SF_API void fx_##name(T a, uint32_t ctl, R *r, uint32_t *r_flags) FX_BODY(R, expression)
-#define FX_2(R, name, T, expression) SF_API void fx_##name(T a, T b, uint32_t ctl, R *r, uint32_t *r_flags) FX_BODY(R, expression)
+#define FX_1(R, name, T, expression) \
+    SF_API void fx_##name(T a, uint32_t ctl, R *r, uint32_t *r_flags) FX_BODY(R, expression)
+#define FX_2(R, name, T, expression) \
+    SF_API void fx_##name(T a, T b, uint32_t ctl, R *r, uint32_t *r_flags) FX_BODY(R, expression)
 #define FX_3(R, name, T, expression) \
     SF_API void fx_##name(T a, T b, T c, uint32_t ctl, R *r, uint32_t *r_flags) FX_BODY(R, expression)
 #define FX_FROM_80(R, name, expression)                                                          \

@@ -1,11 +1,12 @@
 /* IEEE 754 arithmetic on integers, for every core: binary32, binary64 and the 80-bit format of the x87.
  *
  * Two layers. The sf_ functions take values and a control structure and OR their exceptions into *flags. The fx_ functions
- * are the same operations as generated instruction handlers call them: plain integers of at most 64 bits, one packed control
- * word, results through pointers; *r_flags is written, not ORed. cores/lang/softfloat.py holds a twin of each fx_ function
- * and the table OPERATIONS of their operand widths. All functions are pure.
+ * are the same operations as generated instruction handlers call them: plain integers of at most 64 bits, one packed
+ * control word, results through pointers; *r_flags is written, not ORed. cores/lang/softfloat.py holds a twin of each fx_
+ * function and the table OPERATIONS of their operand widths. All functions are pure.
  *
- * To take the functions into another translation unit as inlines, define SF_API as `static inline` and include softfloat.c.
+ * To take the functions into another translation unit as inlines, define SF_API as `static inline` and include
+ * softfloat.c.
  *
  * Sources: IEEE 754-2008; Intel SDM volume 1 chapters 4, 8 and 11; Power ISA Book I chapter 4.
  */
@@ -58,10 +59,10 @@
 #define SF_CTL_DAZ 0x00000020u
 #define SF_CTL_FTZ 0x00000040u
 #define SF_CTL_NAN_SHIFT 7
-#define SF_CTL_SINGLE 0x00000200u /* binary64 results rounded to binary32 range and precision (PowerPC fadds and the like) */
+#define SF_CTL_SINGLE 0x00000200u /* binary64 results rounded to binary32 (PowerPC fadds and the like) */
 #define SF_CTL_UNMASKED_SHIFT 16
 
-/* Results of a comparison: CF, PF and ZF of EFLAGS as COMISS sets them; shifted left by 8, C0, C2 and C3 as FCOM sets them. */
+/* Results of a comparison: CF, PF and ZF of EFLAGS as COMISS sets them; shifted left by 8, C0, C2 and C3 as FCOM does. */
 #define SF_GREATER 0x00u
 #define SF_LESS 0x01u
 #define SF_EQUAL 0x40u
@@ -84,7 +85,8 @@ typedef struct {
 } sf_ctl;
 
 /* The structured layer. Flags are ORed into *flags. An operation whose invalid, divide-by-zero or denormal exception is
- * unmasked returns its first operand (or the integer indefinite, or zero) and no further flags: the caller writes nothing. */
+ * unmasked returns its first operand (or the integer indefinite, or zero) and no further flags: the caller writes
+ * nothing. */
 #define SF_DECLARE_IEEE(T, N)                                                                  \
     SF_API T sf_##N##_add(T a, T b, const sf_ctl *c, uint32_t *flags);                         \
     SF_API T sf_##N##_sub(T a, T b, const sf_ctl *c, uint32_t *flags);                         \
@@ -144,7 +146,8 @@ SF_API sf_f80 sf_bcd_to_f80(sf_f80 a);
 #define FX_3_1(R, name, T) SF_API void fx_##name(T a, T b, T c, uint32_t ctl, R *r, uint32_t *r_flags);
 #define FX_80_1(R, name) SF_API void fx_##name(uint64_t a_sig, uint32_t a_se, uint32_t ctl, R *r, uint32_t *r_flags);
 #define FX_80_2(R, name) \
-    SF_API void fx_##name(uint64_t a_sig, uint32_t a_se, uint64_t b_sig, uint32_t b_se, uint32_t ctl, R *r, uint32_t *r_flags);
+    SF_API void fx_##name(uint64_t a_sig, uint32_t a_se, uint64_t b_sig, uint32_t b_se, uint32_t ctl, R *r, \
+                          uint32_t *r_flags);
 #define FX_TO_80(T, name) SF_API void fx_##name(T a, uint32_t ctl, uint64_t *r_sig, uint32_t *r_se, uint32_t *r_flags);
 #define FX_80_80(name) \
     SF_API void fx_##name(uint64_t a_sig, uint32_t a_se, uint32_t ctl, uint64_t *r_sig, uint32_t *r_se, uint32_t *r_flags);
