@@ -203,7 +203,10 @@ class Machine:
         return self.hook(f"int{vector:02x}", resumed=resumed)
 
     def __getattr__(self, name: str) -> int:
-        return self.host.reg(name)
+        """A register of 8 or 16 bits, or EIP."""
+        if len(name) == 2 or name == "eip":
+            return self.host.reg(name)
+        raise AttributeError(name)
 
     @property
     def flags(self) -> int:
