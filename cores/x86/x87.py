@@ -153,19 +153,19 @@ class Unit:
         FTAG.set(self.tags | (const(1, 8) << new))
         return new, (value(status, 16) & 0xC7FF) | (new.zext(16) << 11)
 
-    def raise_(self, flags: Operand, ctl: Val, keep: int = 0xFFFF & ~C1, before: int = BEFORE) -> Variable:
+    def raise_(self, flags: Operand, ctl: Val, base: Val | None = None, before: int = BEFORE) -> Variable:
         """The status word with the exceptions and C1 of an operation; leaves where an unmasked one withholds it.
 
-        `keep` are the bits of the old status word that stay, `before` the exceptions that withhold."""
+        `base` is the status word to add them to (the old one without C1), `before` the exceptions that withhold."""
         f = value(flags, 32)
-        status = var(16, (self.status & keep) | (f.low(16) & (0x3F | SF | C1)), "status")
+        base = self.clear_c1() if base is None else base
+        status = var(16, base | (f.low(16) & (0x3F | SF | C1)), "status")
         bad = f & (ctl >> 16) & 0x3F
         with unlikely(bad != 0):
             status.set(status.read() | ERROR)
             x87_error()
             with when((bad & before) != 0):
-                # A withheld comparison keeps its old condition codes.
-                FSTAT.set((self.status & (0xFFFF & ~C1)) | status.read())
+                FSTAT.set(status)
                 finish_()
         return status
 
@@ -212,13 +212,13 @@ def x87_overflow() -> None:
 
 @procedure(8, 16)
 def x87_compare_underflow(pops: Val, codes: Val) -> None:
-    """Stack underflow of a comparison: where masked, the condition codes are set and the stack is popped."""
-    status = (FSTAT.read() & (0xFFFF & ~C1)) | (IE | SF)
+    """Stack underflow of a comparison: the condition codes are set, and the stack is popped where masked."""
+    status = (FSTAT.read() & (0xFFFF & ~C1)) | codes | (IE | SF)
     with when(invalid_masked()):
         top = status.bits(11, 3).zext(16)
         gone = ((const(1, 16) << pops.zext(16)) - 1) << top
         FTAG.set(FTAG.read() & ~(gone | (gone >> 8)).low(8))
-        FSTAT.set((status & 0xC7FF) | ((status + (pops.zext(16) << 11)) & 0x3800) | codes)
+        FSTAT.set((status & 0xC7FF) | ((status + (pops.zext(16) << 11)) & 0x3800))
     with otherwise():
         FSTAT.set(status | ERROR)
         x87_error()
@@ -349,12 +349,12 @@ def compare(
             flags.set(x87_denormal_operand(f, *a, ctl))
         f = flags.read()
     if eflags:
-        status = u.raise_(f, ctl)
         write_arith(order)
-        u.finish(status, pops)
+        base = u.clear_c1()
     else:
-        status = u.raise_(f, ctl, 0xFFFF & ~(C0 | C1 | C2 | C3))
-        u.finish(status.read() | (order.low(16) << 8), pops)
+        base = (u.status & (0xFFFF & ~(C0 | C1 | C2 | C3))) | (order.low(16) << 8)
+    # The result stands even where an unmasked exception keeps the stack from being popped.
+    u.finish(u.raise_(f, ctl, base), pops)
 
 
 def binary(name: str, dst: Operand, other: Operand, *, pops: int = 0) -> None:
@@ -376,8 +376,7 @@ def compare_registers(other: Operand, *, quiet: bool = False, pops: int = 0, efl
     with unlikely(~u.used(u.top, o)):
         x87_compare_underflow(pops, 0 if eflags else UNORDERED)
         if eflags:
-            with when(invalid_masked()):
-                write_arith(UNORDERED >> 8)
+            write_arith(UNORDERED >> 8)
         finish_()
     compare(u, read_real(u.top), read_real(o), quiet=quiet, pops=pops, eflags=eflags)
 
@@ -637,7 +636,6 @@ def fld_register(src: Op) -> None:
     """Push a copy of ST(i)."""
     u = Unit()
     pointers()
-    room(u)
     p = u.phys(src.number)
     with unlikely(~u.used(p)):
         with when(invalid_masked()):
@@ -645,6 +643,7 @@ def fld_register(src: Op) -> None:
         with otherwise():
             x87_withheld(IE | SF)
         finish_()
+    room(u)
     sig, se = read_real(p)
     push(u, sig, se, u.clear_c1())
 
@@ -743,7 +742,7 @@ def store(u: Unit, dst: MemOperand, convert: str, indefinite: int, pops: int) ->
     bad = flags.read() & (ctl >> 16) & 0x3F
     with unlikely((bad & ~PE) != 0):
         pointers(dst)
-        x87_withheld(flags.read().low(16) & (0x3F | SF))
+        x87_withheld(flags.read().low(16) & (SF | (0x3F & ~PE)))
         finish_()
     dst.set(out)
     pointers(dst)
@@ -841,10 +840,23 @@ def fst_register(dst: Op) -> None:
     store_register(dst.number, 0)
 
 
-@insn("fstp {dst}", ["DD /3 reg STi", "D9 /3 reg STi", "DF /2 reg STi", "DF /3 reg STi"], see="vol. 2, FSTP")
+@insn("fstp {dst}", ["DD /3 reg STi", "DF /2 reg STi", "DF /3 reg STi"], see="vol. 2, FSTP")
 def fstp_register(dst: Op) -> None:
-    """Copy ST(0) to ST(i), and pop; D9 and DF are aliases."""
+    """Copy ST(0) to ST(i), and pop; DF is an alias."""
     store_register(dst.number, 1)
+
+
+@insn("fstpnce {dst}", "D9 /3 reg STi", see="vol. 3, opcode aliases of the x87")
+def fstpnce(dst: Op) -> None:
+    """FSTP that lets an empty ST(0) pass: then it only pops."""
+    u = Unit()
+    pointers()
+    with when(u.used(u.top)):
+        d = u.phys(dst.number)
+        sig, se = read_real(u.top)
+        write_real(d, sig, se)
+        FTAG.set((u.tags | (const(1, 8) << d)) & ~(const(1, 8) << u.top))
+    FSTAT.set(turn(u.clear_c1(), 1))
 
 
 @insn("fbstp {dst}", "DF /6 M80", see="vol. 2, FBSTP")
@@ -864,7 +876,7 @@ def fbstp(dst: Op) -> None:
     bad = flags.read() & (ctl >> 16) & 0x3F
     with unlikely((bad & ~PE) != 0):
         pointers(dst)
-        x87_withheld(flags.read().low(16) & (0x3F | SF))
+        x87_withheld(flags.read().low(16) & (SF | (0x3F & ~PE)))
         finish_()
     mem_probe_w(dst.seg, dst.offset, 10)
     dst.at(0, 64).set(low)
@@ -937,6 +949,7 @@ def ffree(dst: Op) -> None:
     u = Unit()
     pointers()
     FTAG.set(u.tags & ~(const(1, 8) << u.phys(dst.number)))
+    FSTAT.set(u.clear_c1())
 
 
 @insn("ffreep {dst}", "DF /0 reg STi", see="vol. 2, FFREE")
@@ -945,7 +958,7 @@ def ffreep(dst: Op) -> None:
     u = Unit()
     pointers()
     u.tags = u.tags & ~(const(1, 8) << u.phys(dst.number))
-    u.finish(u.status, 1)
+    u.finish(u.clear_c1(), 1)
 
 
 @insn("fincstp", "D9 /6 rm=7", see="vol. 2, FINCSTP")
@@ -1012,8 +1025,8 @@ def unary(callee: Any) -> None:
     u.finish(status)
 
 
-def binary_function(callee: Any, *, pop: bool = False, codes: int = 0) -> None:
-    """ST(0) = f(ST(0), ST(1)), or ST(1) = f(ST(0), ST(1)) and pop; `codes` are condition codes among its flags."""
+def binary_function(callee: Any, *, pop: bool = False) -> None:
+    """ST(0) = f(ST(0), ST(1)), or ST(1) = f(ST(0), ST(1)) and pop."""
     u = Unit()
     pointers()
     other = u.phys(1)
@@ -1023,9 +1036,7 @@ def binary_function(callee: Any, *, pop: bool = False, codes: int = 0) -> None:
         finish_()
     ctl = control()
     sig, se, f = callee(*read_real(u.top), *read_real(other), ctl)
-    status = u.raise_(f, ctl, 0xFFFF & ~(C1 | codes))
-    if codes:
-        status.set(status.read() | (f.low(16) & codes))
+    status = u.raise_(f, ctl)
     write_real(dst, sig, se)
     u.finish(status, int(pop))
 
@@ -1072,16 +1083,35 @@ def fscale() -> None:
     binary_function(FLOAT["fx_f80_scale"])
 
 
+def remainder(callee: Any) -> None:
+    """FPREM and FPREM1. The quotient stands in C0, C3 and C1; a NaN and a withheld result leave C0 and C3 alone."""
+    u = Unit()
+    pointers()
+    other = u.phys(1)
+    with unlikely(~u.used(u.top, other)):
+        x87_underflow(u.top, 0)
+        FSTAT.set(FSTAT.read() & (0xFFFF & ~C2))
+        finish_()
+    ctl = control()
+    sig, se, f = callee(*read_real(u.top), *read_real(other), ctl)
+    nan = ((se & 0x7FFF) == 0x7FFF) & ((sig << 1) != 0)
+    withheld = (f & (ctl >> 16) & BEFORE) != 0
+    keep = select(nan | withheld, const(0xFFFF & ~(C1 | C2), 16), const(0xFFFF & ~(C0 | C1 | C2 | C3), 16))
+    status = u.raise_(f, ctl, (u.status & keep) | (f.low(16) & (C0 | C2 | C3)))
+    write_real(u.top, sig, se)
+    u.finish(status)
+
+
 @insn("fprem", "D9 /7 rm=0", see="vol. 2, FPREM")
 def fprem() -> None:
     """Partial remainder of ST(0) / ST(1), quotient truncated; C2 says that more rounds are needed."""
-    binary_function(FLOAT["fx_f80_prem"], codes=C0 | C1 | C2 | C3)
+    remainder(FLOAT["fx_f80_prem"])
 
 
 @insn("fprem1", "D9 /6 rm=5", see="vol. 2, FPREM1")
 def fprem1() -> None:
     """Partial remainder of ST(0) / ST(1), quotient rounded to nearest, as IEEE 754 has it."""
-    binary_function(FLOAT["fx_f80_prem1"], codes=C0 | C1 | C2 | C3)
+    remainder(FLOAT["fx_f80_prem1"])
 
 
 def angle(which: str) -> None:
@@ -1090,11 +1120,11 @@ def angle(which: str) -> None:
     pointers()
     with unlikely(~u.used(u.top)):
         x87_underflow(u.top, 0)
+        FSTAT.set(FSTAT.read() & (0xFFFF & ~C2))
         finish_()
     ctl = control()
     sig, se, f = FLOAT[f"fx_f80_{which}"](*read_real(u.top), ctl)
-    status = u.raise_(f, ctl, 0xFFFF & ~(C1 | C2))
-    status.set(status.read() | (f.low(16) & C2))
+    status = u.raise_(f, ctl, (u.status & (0xFFFF & ~(C1 | C2))) | (f.low(16) & C2))
     write_real(u.top, sig, se)
     u.finish(status)
 
@@ -1111,8 +1141,10 @@ def fcos() -> None:
     angle("cos")
 
 
-def two_results(u: Unit) -> None:
-    """The stack check of an instruction that changes ST(0) and pushes; both become the indefinite where masked."""
+def two_results(u: Unit, clear: int = 0) -> None:
+    """The stack check of an instruction that changes ST(0) and pushes; both become the indefinite where masked.
+
+    `clear`: condition codes that a stack fault clears."""
     above = (u.top - 1) & 7
     with unlikely(~u.used(u.top) | u.used(above)):
         flags = select(u.used(u.top), const(IE | SF | C1, 16), const(IE | SF, 16))
@@ -1120,9 +1152,11 @@ def two_results(u: Unit) -> None:
             write_real(u.top, NAN_SIG, NAN_SE)
             write_real(above, NAN_SIG, NAN_SE)
             FTAG.set(u.tags | (const(1, 8) << u.top) | (const(1, 8) << above))
-            FSTAT.set(turn(u.clear_c1() | flags, -1))
+            FSTAT.set(turn(u.clear_c1() | flags, -1) & (0xFFFF & ~clear))
         with otherwise():
             x87_withheld(flags)
+            if clear:
+                FSTAT.set(FSTAT.read() & (0xFFFF & ~clear))
         finish_()
 
 
@@ -1130,12 +1164,12 @@ def angle_pair(callee: Any) -> None:
     """FSINCOS, FPTAN: a function of ST(0) into ST(0) and one pushed; C2 set and nothing done from 2**63 on."""
     u = Unit()
     pointers()
-    two_results(u)
+    two_results(u, C2)
     ctl = control()
     sig, se, sig2, se2, f = callee(*read_real(u.top), ctl)
-    status = u.raise_(f, ctl, 0xFFFF & ~(C1 | C2))
+    status = u.raise_(f, ctl, (u.status & (0xFFFF & ~(C1 | C2))) | (f.low(16) & C2))
     with when((f & C2) != 0):
-        FSTAT.set(status.read() | C2)
+        FSTAT.set(status)
         finish_()
     write_real(u.top, sig, se)
     push(u, sig2, se2, status)
