@@ -6,30 +6,11 @@ The machine loop drives it, the board wires its pins, the firmware reads and wri
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import Any, Protocol
 
-NS_PER_INSN = 10
-"""Virtual nanoseconds that one retired instruction takes."""
+from cores.lang.tier import NS_PER_INSN, Exit, GuestFault
 
-
-class Exit(IntEnum):
-    """Why `Cpu.run` came back."""
-
-    BUDGET = 0
-    HALT = 1
-    SHUTDOWN = 2
-    HOOK = 3
-    STOP = 4
-    ERROR = 5
-
-
-class GuestFault(Exception):
-    """A linear address that the guest's page tables do not map was read or written from outside."""
-
-    def __init__(self, address: int) -> None:
-        super().__init__(f"linear address {address:#010x} is not mapped")
-        self.address = address
+__all__ = ["NS_PER_INSN", "Cpu", "CpuPins", "Exit", "GuestFault"]
 
 
 class CpuPins(Protocol):

@@ -97,7 +97,7 @@ static void debug_changed(Cpu *cpu)
         else data = 1;
     }
     cpu->code_breaks = code;
-    if (code) cpu->attention |= ATT_STEP;
+    if (code || data) cpu->attention |= ATT_STEP;
     if (data != cpu->data_breaks) {
         cpu->data_breaks = data;
         for (uint32_t s = 0; s < 6; s++) seg_changed(cpu, s);
@@ -125,6 +125,14 @@ static int translate(Cpu *cpu, uint32_t lin, uint32_t access, uint64_t *physical
 {
     uint32_t ok, rights, error;
     uint64_t at;
+    const uint32_t tag = lin & PAGE_MASK;
+    struct FetchEntry *f = &cpu->fetch[(lin >> 12) & (FETCH_SIZE - 1)];
+    struct TlbEntry *e = &cpu->tlb[(access & 2 ? TLB_SIZE : 0) + ((lin >> 12) & (TLB_SIZE - 1))];
+    /* A translation that is known holds until it is flushed, whichever path asks for it: the reference does the same. */
+    if (access & 4 ? f->tag == (tag | (access >> 1 & 1)) : (access & 1 ? e->ctag : e->rtag) == tag) {
+        *physical = (uint64_t)(access & 4 ? f->frame : e->frame) << 12 | (lin & ~PAGE_MASK);
+        return 0;
+    }
     proc_walk(cpu, lin, access, &ok, &at, &rights, &error);
     if (!ok) return page_fault(cpu, lin, error);
     at = a20(cpu, at);
@@ -135,14 +143,13 @@ static int translate(Cpu *cpu, uint32_t lin, uint32_t access, uint64_t *physical
     const uint64_t offset = r->offset + (page - r->base);
     cpu->stats.tlb_fills++;
     if (access & 4) {
-        struct FetchEntry *f = &cpu->fetch[(lin >> 12) & (FETCH_SIZE - 1)];
-        f->tag = (lin & PAGE_MASK) | (access >> 1 & 1);
+        f->tag = tag | (access >> 1 & 1);
+        f->frame = (uint32_t)(at >> 12);
         f->offset = offset;
         return 0;
     }
-    struct TlbEntry *e = &cpu->tlb[(access & 2 ? TLB_SIZE : 0) + ((lin >> 12) & (TLB_SIZE - 1))];
-    const uint32_t tag = lin & PAGE_MASK;
     e->rtag = tag;
+    e->frame = (uint32_t)(at >> 12);
     const int writable = (rights & 1) && r->kind == KIND_RAM;
     e->wtag = writable && !cpu->page_code[offset >> 12] ? tag : NO_TAG;
     e->ctag = writable ? tag : NO_TAG;

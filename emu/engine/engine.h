@@ -41,12 +41,12 @@ struct TlbEntry {
     uint32_t wtag;
     uint64_t addend; /* host address minus linear address */
     uint32_t ctag; /* writable RAM, though it may hold code */
-    uint32_t pad;
+    uint32_t frame; /* physical page number */
 };
 
 struct FetchEntry {
     uint32_t tag; /* linear page | 1 for user */
-    uint32_t pad;
+    uint32_t frame; /* physical page number */
     uint64_t offset; /* of the page in the RAM buffer */
 };
 

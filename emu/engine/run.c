@@ -132,14 +132,17 @@ static int attend(Cpu *cpu)
         }
         if (cpu->intr && (cpu->eflags & 0x200)) {
             cpu->halted = 0;
-            deliver_event(cpu, cpu->acknowledge(cpu->handle) & 0xff, 0, 2);
+            cpu->left--; /* as in any callback, what is under way is already subtracted */
+            const uint32_t vector = cpu->acknowledge(cpu->handle) & 0xff;
+            cpu->left++;
+            deliver_event(cpu, vector, 0, 2);
             return 0;
         }
     }
     if (cpu->halted) return RUN_HALT + 1;
     const uint32_t breaks = cpu->code_breaks;
-    /* TF steps; RF must be cleared by the next instruction. */
-    if (cpu->shadow || (cpu->eflags & 0x10100) || breaks || cpu->debug_pending) {
+    /* TF steps; RF must be cleared by the next instruction; a data breakpoint traps right behind its instruction. */
+    if (cpu->shadow || (cpu->eflags & 0x10100) || breaks || cpu->data_breaks || cpu->debug_pending) {
         if (breaks && !(cpu->eflags & 0x10000)) {
             uint32_t hit = 0;
             const uint32_t lin = cpu->seg_base[1] + cpu->eip;
