@@ -77,7 +77,10 @@ static int decode(Cpu *cpu, struct Fetcher *f, uint32_t eip, uint32_t big, struc
         break;
     }
     if (opsize) osz = !big;
-    if (op == 0x0f) op = 256 + next_byte(f, eip);
+    if (op == 0x0f) {
+        op = next_byte(f, eip);
+        op = op == 0x38 ? 512 + next_byte(f, eip) : op == 0x3a ? 768 + next_byte(f, eip) : 256 + op;
+    }
     const struct SlotInfo *slot = &slot_table[op];
     uint32_t number = 0, mem = 0, digit = 0, rm = 0;
     i->eamask = asz ? 0xffffffffu : 0xffffu;

@@ -13,10 +13,10 @@ from functools import lru_cache
 
 from ..lang.ir import SpecError
 from . import state as S
-from .forms import ENTRIES, Form, expand, keeps_going
+from .forms import ENTRIES, OPCODE_MAPS, Form, expand, keeps_going
 
 CHAPTERS = (
-    "alu", "move", "string", "control", "system", "transfer", "interrupts", "x87", "mmx", "sse", "sse2", "sse3",
+    "alu", "move", "string", "control", "system", "transfer", "interrupts", "x87", "mmx", "sse", "sse2", "sse3", "ssse3",
 )  # fmt: skip
 
 # Properties that choose a form, most significant first, with the number of their values.
@@ -90,7 +90,7 @@ def tables() -> Tables:
             by_opcode.setdefault(form.map * 256 + form.opcode + r, []).append(form)
     slots: list[Slot] = []
     lookup: list[int] = [0]
-    for op in range(512):
+    for op in range(256 * len(OPCODE_MAPS)):
         here = by_opcode.get(op, [])
         if not here:
             slots.append(Slot(False, 0, (0,) * 6, False, False))
@@ -192,7 +192,8 @@ def decode(fetch: Callable[[], int], start: int, big: bool, features: tuple[int,
         osz = not big
     prefix = rep or int(opsize)
     if op == 0x0F:
-        op = 256 + byte()
+        op = byte()
+        op = 512 + byte() if op == 0x38 else 768 + byte() if op == 0x3A else 256 + op
     t = tables()
     slot = t.slots[op]
     if not slot.any_form:
@@ -244,14 +245,18 @@ def decode(fetch: Callable[[], int], start: int, big: bool, features: tuple[int,
             insn.imm2 = number(2)
         elif kind == "o":
             insn.disp = number(4 if asz else 2)
+    found: Form | None = form
     if form.entry.needs:
         word, bit = S.FEATURES[form.entry.needs]
         if not features[word] >> bit & 1:
-            form = None
-    if lock and form is not None and not form.lock_ok:
-        form = None
+            found = None
+    if lock and found is not None:
+        if not form.block:
+            form.trace()  # whether it reads and writes memory shows only then
+        if not form.lock_ok:
+            found = None
     insn.lock = lock
-    return _finish(insn, raw, form)
+    return _finish(insn, raw, found)
 
 
 def _finish(insn: Insn, raw: bytearray, form: Form | None) -> Insn:

@@ -332,7 +332,7 @@ class Form:
 
     entry: Entry
     ident: str
-    map: int  # 0: one byte, 1: 0F
+    map: int  # index in OPCODE_MAPS
     opcode: int
     prefix: int  # -1 any, 0 none, 1: 66, 2: F3, 3: F2
     digit: int  # -1: any
@@ -428,6 +428,8 @@ class FixedSegment(NumberOperand):
         return const(self.fixed, 8)
 
 
+# Escape bytes before the opcode.
+OPCODE_MAPS = ("", "0F", "0F38", "0F3A")
 _PREFIX = {"NP": 0, "66": 1, "F3": 2, "F2": 3}
 
 
@@ -463,6 +465,9 @@ def parse_encoding(entry: Entry, text: str, n: int) -> dict[str, Any]:
     if opcodes[0] == 0x0F and len(opcodes) > 1:
         out["map"] = 1
         opcodes.pop(0)
+        if opcodes[0] in (0x38, 0x3A) and len(opcodes) > 1:
+            out["map"] = 2 if opcodes[0] == 0x38 else 3
+            opcodes.pop(0)
     if len(opcodes) != 1:
         raise SpecError(f"{entry.src}: {text!r} has {len(opcodes)} opcode bytes")
     out["opcode"] = opcodes[0]
@@ -531,7 +536,7 @@ def expand(entry: Entry) -> list[Form]:
                     syntax = syntax.split("|")[osz == 32]
                 word = re.sub(r"\W", "_", syntax.split()[0])
                 parts = [word, *(c.replace("1", "one") for c in codes)]
-                parts += [f"{enc['map'] and '0F' or ''}{enc['opcode']:02X}"]
+                parts += [f"{OPCODE_MAPS[enc['map']]}{enc['opcode']:02X}"]
                 if enc["prefix"] >= 0:
                     parts.append(("np", "66", "f3", "f2")[enc["prefix"]])
                 if enc["digit"] >= 0:

@@ -14,7 +14,7 @@ from ..lang.trace import Proc, Val, procedure, return_
 from . import state as S
 from .decoder import keeps_going, load_entries, tables
 from .flags import read_eflags, write_eflags
-from .forms import Form
+from .forms import OPCODE_MAPS, Form
 
 FORM_OPREG, FORM_REG8, FORM_RM8, FORM_LOCK, FORM_LAST = 1, 2, 4, 8, 16
 IMM = ("none", "ib", "ibs", "iw", "id", "iz", "jz", "ib2", "ap", "o")
@@ -83,7 +83,7 @@ def style(form: Form) -> Style:
 
 def handler_text(form: Form, *, line_directives: bool = True) -> str:
     """The C function of one form."""
-    encoding = f"{'0F ' if form.map else ''}{form.opcode:02X}"
+    encoding = f"{OPCODE_MAPS[form.map]} {form.opcode:02X}"
     head = [f"/* {form.syntax} | {encoding} {' '.join(form.codes)} | {form.entry.see} */"]
     if line_directives:
         head.append(f'#line {form.entry.src.line} "{form.entry.src.file}"')
@@ -123,7 +123,7 @@ def table_text(forms: list[Form]) -> str:
         word, bit = S.FEATURES[f.entry.needs] if f.entry.needs else (3, 0)
         out.append(f"    {{op_{f.ident}, {{{imms[0]}, {imms[1]}}}, {flags}, {word}, {bit}}},")
     out.append("};")
-    out.append("static const struct SlotInfo slot_table[512] = {")
+    out.append(f"static const struct SlotInfo slot_table[{len(t.slots)}] = {{")
     for s in t.slots:
         strides = ", ".join(map(str, s.strides))
         out.append(f"    {{{s.base}, {{{strides}}}, {int(s.modrm)}, {int(s.any_form)}, {int(s.register_only)}}},")

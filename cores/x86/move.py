@@ -166,7 +166,12 @@ def leave(*, osz: int) -> None:
     gpr(S.EBP, osz).set(v)
 
 
-@insn("nop {src}", ["0F 1F /r Ev", "0F 18 /4 Ev", "0F 18 /5 Ev", "0F 18 /6 Ev", "0F 18 /7 Ev"], see="vol. 2, NOP", needs="nopl")
+@insn(
+    "nop {src}",
+    [*(f"0F {op:02X} /r Ev" for op in range(0x19, 0x20)), *(f"0F 18 /{k} Ev" for k in range(4, 8))],
+    see="vol. 2, NOP; appendix A.3 (hint NOPs, among them ENDBR32)",
+    needs="nopl",
+)
 def nop_rm(src: Op) -> None:
     """No operation; the operand is not accessed."""
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from . import moo
-from .flat import FlatRam, make_cpu
+from tests.cores import moo
+from tests.cores.flat import FlatRam, make_cpu
 
 SUITE = Path(os.environ.get("EMU_SHARED", "../shared")) / "suites" / "sst-80286"
 FILES = sorted((SUITE / "v1_real_mode").glob("*.MOO.gz"))
