@@ -612,7 +612,7 @@ _IMMEDIATE: dict[str, Callable[[int, int, int], bytes]] = {
 
 
 def shortest(plans: list[Plan], lookup: Lookup, here: int, at_least: int = 0) -> bytes:
-    """The shortest encoding of `at_least` bytes (the longest if all are shorter), the first in the spec among equals."""
+    """The shortest encoding of `at_least` bytes (the longest if all are shorter), the first of equals."""
     best: bytes | None = None
     longest = b""
     refusal: TextError | None = None
