@@ -1243,6 +1243,8 @@ typedef struct {
 #define HALF_PI_X87 U128(0xc, 0x90fdaa22168c234c) /* pi/2 * 2^67 as the x87 has it: 66 significant bits of pi */
 #define SQRT2 U128(0xb504f333f9de6484, 0)
 #define TINY (-34) /* below this exponent x - x^3/6 and the like differ from x by less than the rounding can see */
+/* Below this exponent u^3/3 is less than the error of the reciprocal, and atan u is taken to be a little below u. */
+#define TINY_RATIO (-58)
 #define COUNT(a) ((int)(sizeof(a) / sizeof(a)[0]))
 
 /* The leading terms for sine, cosine and arctangent are one unit low: what is truncated always leaves the result below its
@@ -1529,7 +1531,7 @@ static sf_f80 yl2xp1_80(sf_f80 a, sf_f80 b, uint32_t ctl, uint32_t *f) {
 /* atan(n/d * 2^e) for a ratio below 1, n and d with bit 63 set. */
 static wide atan_ratio(uint64_t n, uint64_t d, int32_t e) {
     wide u = wide_of(mul_hi((u128)n << 64, reciprocal((u128)d << 64)), e + 1);
-    if (u.e < TINY) return wide_of(u.m - 64, u.e); /* below the exact ratio, whatever the error of the reciprocal */
+    if (u.e < TINY_RATIO) return wide_of(u.m - 64, u.e);
     u128 fixed = u.m >> (-1 - u.e);
     uint32_t i = ((uint32_t)(fixed >> 123) + 1) >> 1;
     if (i == 0) return wide_of(mul_hi(u.m, horner(ATAN_TERMS, COUNT(ATAN_TERMS), mul_hi(fixed, fixed), 1)), u.e + 1);
@@ -1715,89 +1717,6 @@ INLINE uint64_t ieee_from_80(int F, int E, sf_f80 a, uint32_t ctl, uint32_t *f) 
     return round_pack(F, E, sign, e - BIAS80 + (1 << (E - 1)) - 1, sig, ctl, f);
 }
 
-INLINE uint64_t magnitude_of(int64_t a) {
-    return a < 0 ? 0 - (uint64_t)a : (uint64_t)a;
-}
-
-/* ---- the structured layer ---- */
-
-#define SF_OP(R, name, params, expression)                              \
-    SF_API R sf_##name(params, const sf_ctl *c, uint32_t *flags) {      \
-        uint32_t ctl = ctl_pack(c), f = 0;                              \
-        R r = (R)(expression);                                          \
-        *flags |= f;                                                    \
-        return r;                                                       \
-    }
-#define SF_OP80(name, params, expression)                               \
-    SF_API sf_f80 sf_##name(params, const sf_ctl *c, uint32_t *flags) { \
-        uint32_t ctl = ctl_pack(c), f = 0;                              \
-        sf_f80 r = expression;                                          \
-        *flags |= f;                                                    \
-        return r;                                                       \
-    }
-#define COMMA ,
-#define SF_IEEE(T, N, FE)                                                                \
-    SF_OP(T, N##_add, T a COMMA T b, add_ieee(FE, a, b, 0, ctl, &f))                     \
-    SF_OP(T, N##_sub, T a COMMA T b, add_ieee(FE, a, b, 1, ctl, &f))                     \
-    SF_OP(T, N##_mul, T a COMMA T b, mul_ieee(FE, a, b, ctl, &f))                        \
-    SF_OP(T, N##_div, T a COMMA T b, div_ieee(FE, a, b, ctl, &f))                        \
-    SF_OP(T, N##_rem, T a COMMA T b, rem_ieee(FE, a, b, ctl, &f))                        \
-    SF_OP(T, N##_min, T a COMMA T b, minmax_ieee(FE, a, b, SF_LESS, ctl, &f))            \
-    SF_OP(T, N##_max, T a COMMA T b, minmax_ieee(FE, a, b, SF_GREATER, ctl, &f))         \
-    SF_OP(T, N##_muladd, T a COMMA T b COMMA T addend, muladd_ieee(FE, a, b, addend, ctl, &f)) \
-    SF_OP(T, N##_sqrt, T a, sqrt_ieee(FE, a, ctl, &f))                                   \
-    SF_OP(T, N##_round_int, T a, round_int_ieee(FE, a, ctl, &f))                         \
-    SF_OP(uint32_t, N##_compare, T a COMMA T b, compare_ieee(FE, a, b, 0, ctl, &f))      \
-    SF_OP(uint32_t, N##_compare_quiet, T a COMMA T b, compare_ieee(FE, a, b, 1, ctl, &f)) \
-    SF_OP(uint32_t, N##_to_i16, T a, ieee_to_int(FE, a, 16, 1, ctl, &f))                 \
-    SF_OP(uint32_t, N##_to_i32, T a, ieee_to_int(FE, a, 32, 1, ctl, &f))                 \
-    SF_OP(uint64_t, N##_to_i64, T a, ieee_to_int(FE, a, 64, 1, ctl, &f))                 \
-    SF_OP(uint32_t, N##_to_u32, T a, ieee_to_int(FE, a, 32, 0, ctl, &f))
-SF_IEEE(uint32_t, f32, F32)
-SF_IEEE(uint64_t, f64, F64)
-SF_OP(uint64_t, f32_to_f64, uint32_t a, f32_to_f64(a, ctl, &f))
-SF_OP(uint32_t, f64_to_f32, uint64_t a, f64_to_f32(a, ctl, &f))
-SF_OP80(f32_to_f80, uint32_t a, ieee_to_80(F32, a, ctl, &f))
-SF_OP80(f64_to_f80, uint64_t a, ieee_to_80(F64, a, ctl, &f))
-SF_OP(uint32_t, f80_to_f32, sf_f80 a, ieee_from_80(F32, a, ctl, &f))
-SF_OP(uint64_t, f80_to_f64, sf_f80 a, ieee_from_80(F64, a, ctl, &f))
-SF_OP(uint32_t, i64_to_f32, int64_t a, int_to_ieee(F32, a < 0, magnitude_of(a), ctl, &f))
-SF_OP(uint64_t, i64_to_f64, int64_t a, int_to_ieee(F64, a < 0, magnitude_of(a), ctl, &f))
-SF_OP80(f80_add, sf_f80 a COMMA sf_f80 b, add80(a, b, 0, ctl, &f))
-SF_OP80(f80_sub, sf_f80 a COMMA sf_f80 b, add80(a, b, 1, ctl, &f))
-SF_OP80(f80_mul, sf_f80 a COMMA sf_f80 b, mul80(a, b, ctl, &f))
-SF_OP80(f80_div, sf_f80 a COMMA sf_f80 b, div80(a, b, ctl, &f))
-SF_OP80(f80_rem, sf_f80 a COMMA sf_f80 b, rem80(a, b, ctl, &f))
-SF_OP80(f80_sqrt, sf_f80 a, sqrt80(a, ctl, &f))
-SF_OP80(f80_round_int, sf_f80 a, round_int80(a, ctl, &f))
-SF_OP80(f80_prem, sf_f80 a COMMA sf_f80 b, prem80(a, b, 0, ctl, &f))
-SF_OP80(f80_prem1, sf_f80 a COMMA sf_f80 b, prem80(a, b, 1, ctl, &f))
-SF_OP80(f80_scale, sf_f80 a COMMA sf_f80 b, scale80(a, b, ctl, &f))
-SF_OP80(f80_2xm1, sf_f80 a, exp2m1_80(a, ctl, &f))
-SF_OP80(f80_yl2x, sf_f80 a COMMA sf_f80 b, yl2x80(a, b, ctl, &f))
-SF_OP80(f80_yl2xp1, sf_f80 a COMMA sf_f80 b, yl2xp1_80(a, b, ctl, &f))
-SF_OP80(f80_patan, sf_f80 a COMMA sf_f80 b, patan80(a, b, ctl, &f))
-SF_OP80(f80_sincos, sf_f80 a COMMA sf_f80 *cosine, sin_cos80(a, 3, cosine, ctl, &f))
-SF_OP80(f80_cos, sf_f80 a, cos80(a, ctl, &f))
-SF_OP80(f80_ptan, sf_f80 a COMMA sf_f80 *one, ptan80(a, one, ctl, &f))
-SF_OP80(f80_sin, sf_f80 a, sin80(a, ctl, &f))
-SF_OP80(f80_xtract, sf_f80 a COMMA sf_f80 *power, xtract80(a, power, ctl, &f))
-SF_OP80(f80_to_bcd, sf_f80 a, bcd_from_80(a, ctl, &f))
-SF_OP(uint32_t, f80_compare, sf_f80 a COMMA sf_f80 b, compare80(a, b, 0, ctl, &f))
-SF_OP(uint32_t, f80_compare_quiet, sf_f80 a COMMA sf_f80 b, compare80(a, b, 1, ctl, &f))
-SF_OP(uint32_t, f80_to_i16, sf_f80 a, int_from_80(a, 16, 1, ctl, &f))
-SF_OP(uint32_t, f80_to_i32, sf_f80 a, int_from_80(a, 32, 1, ctl, &f))
-SF_OP(uint64_t, f80_to_i64, sf_f80 a, int_from_80(a, 64, 1, ctl, &f))
-SF_OP(uint32_t, f80_to_u32, sf_f80 a, int_from_80(a, 32, 0, ctl, &f))
-
-SF_API sf_f80 sf_i64_to_f80(int64_t a) {
-    return int_to_80(a < 0, magnitude_of(a));
-}
-
-SF_API sf_f80 sf_bcd_to_f80(sf_f80 a) {
-    return bcd_to_80(a);
-}
-
 /* ---- the flat layer ---- */
 
 #define OPERAND_A {a_sig, (uint16_t)a_se}
@@ -1860,6 +1779,15 @@ SF_API sf_f80 sf_bcd_to_f80(sf_f80 a) {
         *s_se = s.se;                                                                                                \
     }
 
+#define FX_TRUNC(T, R, N, op)                                                       \
+    SF_API void fx_##N##_##op##_trunc(T a, uint32_t ctl, R *r, uint32_t *r_flags) { \
+        fx_##N##_##op(a, TRUNCATED, r, r_flags);                                    \
+    }
+#define FX_TRUNC_80(R, op)                                                                                 \
+    SF_API void fx_f80_##op##_trunc(uint64_t a_sig, uint32_t a_se, uint32_t ctl, R *r, uint32_t *r_flags) { \
+        fx_f80_##op(a_sig, a_se, TRUNCATED, r, r_flags);                                                    \
+    }
+
 #define FX_BINARY(T, N, FE)                                                            \
     FX_2(T, N##_add, T, add_ieee(FE, a, b, 0, ctl, &f))                                \
     FX_2(T, N##_sub, T, add_ieee(FE, a, b, 1, ctl, &f))                                \
@@ -1877,10 +1805,10 @@ SF_API sf_f80 sf_bcd_to_f80(sf_f80 a) {
     FX_1(uint32_t, N##_to_i32, T, ieee_to_int(FE, a, 32, 1, ctl, &f))                  \
     FX_1(uint64_t, N##_to_i64, T, ieee_to_int(FE, a, 64, 1, ctl, &f))                  \
     FX_1(uint32_t, N##_to_u32, T, ieee_to_int(FE, a, 32, 0, ctl, &f))                  \
-    FX_1(uint32_t, N##_to_i16_trunc, T, ieee_to_int(FE, a, 16, 1, TRUNCATED, &f))      \
-    FX_1(uint32_t, N##_to_i32_trunc, T, ieee_to_int(FE, a, 32, 1, TRUNCATED, &f))      \
-    FX_1(uint64_t, N##_to_i64_trunc, T, ieee_to_int(FE, a, 64, 1, TRUNCATED, &f))      \
-    FX_1(uint32_t, N##_to_u32_trunc, T, ieee_to_int(FE, a, 32, 0, TRUNCATED, &f))
+    FX_TRUNC(T, uint32_t, N, to_i16) \
+    FX_TRUNC(T, uint32_t, N, to_i32) \
+    FX_TRUNC(T, uint64_t, N, to_i64) \
+    FX_TRUNC(T, uint32_t, N, to_u32) 
 FX_BINARY(uint32_t, f32, F32)
 FX_BINARY(uint64_t, f64, F64)
 FX_1(uint64_t, f32_to_f64, uint32_t, f32_to_f64(a, ctl, &f))
@@ -1893,10 +1821,10 @@ FX_FROM_80(uint32_t, f80_to_i16, int_from_80(a, 16, 1, ctl, &f))
 FX_FROM_80(uint32_t, f80_to_i32, int_from_80(a, 32, 1, ctl, &f))
 FX_FROM_80(uint64_t, f80_to_i64, int_from_80(a, 64, 1, ctl, &f))
 FX_FROM_80(uint32_t, f80_to_u32, int_from_80(a, 32, 0, ctl, &f))
-FX_FROM_80(uint32_t, f80_to_i16_trunc, int_from_80(a, 16, 1, TRUNCATED, &f))
-FX_FROM_80(uint32_t, f80_to_i32_trunc, int_from_80(a, 32, 1, TRUNCATED, &f))
-FX_FROM_80(uint64_t, f80_to_i64_trunc, int_from_80(a, 64, 1, TRUNCATED, &f))
-FX_FROM_80(uint32_t, f80_to_u32_trunc, int_from_80(a, 32, 0, TRUNCATED, &f))
+FX_TRUNC_80(uint32_t, to_i16)
+FX_TRUNC_80(uint32_t, to_i32)
+FX_TRUNC_80(uint64_t, to_i64)
+FX_TRUNC_80(uint32_t, to_u32)
 FX_1(uint32_t, i32_to_f32, uint32_t, int_to_ieee(F32, a >> 31, a >> 31 ? 0u - a : a, ctl, &f))
 FX_1(uint32_t, u32_to_f32, uint32_t, int_to_ieee(F32, 0, a, ctl, &f))
 FX_1(uint32_t, i64_to_f32, uint64_t, int_to_ieee(F32, (uint32_t)(a >> 63), a >> 63 ? 0 - a : a, ctl, &f))
@@ -1929,3 +1857,107 @@ FX_1_80x2(f80_ptan, ptan80(a, &s, ctl, &f))
 FX_1_80x2(f80_xtract, xtract80(a, &s, ctl, &f))
 FX_1_80(f80_to_bcd, bcd_from_80(a, ctl, &f))
 FX_1_80(bcd_to_f80, ((void)ctl, bcd_to_80(a)))
+
+/* ---- the structured layer ---- */
+
+#define SF_CALL(R, name, ...)                         \
+    {                                                 \
+        R r;                                          \
+        uint32_t f;                                   \
+        fx_##name(__VA_ARGS__, ctl_pack(c), &r, &f);  \
+        *flags |= f;                                  \
+        return r;                                     \
+    }
+#define SF_CALL_80(name, ...)                                \
+    {                                                        \
+        uint64_t sig;                                        \
+        uint32_t se, f;                                      \
+        fx_##name(__VA_ARGS__, ctl_pack(c), &sig, &se, &f);  \
+        *flags |= f;                                         \
+        return make80(0, (int32_t)se, sig);                  \
+    }
+#define SF_CALL_80x2(name, second)                                              \
+    {                                                                           \
+        uint64_t sig, sig2;                                                     \
+        uint32_t se, se2, f;                                                    \
+        fx_##name(a.sig, a.se, ctl_pack(c), &sig, &se, &sig2, &se2, &f);        \
+        *flags |= f;                                                            \
+        *second = make80(0, (int32_t)se2, sig2);                                \
+        return make80(0, (int32_t)se, sig);                                     \
+    }
+#define SF_1(R, name, T) SF_API R sf_##name(T a, const sf_ctl *c, uint32_t *flags) SF_CALL(R, name, a)
+#define SF_2(R, name, T) SF_API R sf_##name(T a, T b, const sf_ctl *c, uint32_t *flags) SF_CALL(R, name, a, b)
+#define SF_3(R, name, T) \
+    SF_API R sf_##name(T a, T b, T addend, const sf_ctl *c, uint32_t *flags) SF_CALL(R, name, a, b, addend)
+#define SF_FROM_80(R, name) SF_API R sf_##name(sf_f80 a, const sf_ctl *c, uint32_t *flags) SF_CALL(R, name, a.sig, a.se)
+#define SF_FROM_80_80(R, name) \
+    SF_API R sf_##name(sf_f80 a, sf_f80 b, const sf_ctl *c, uint32_t *flags) SF_CALL(R, name, a.sig, a.se, b.sig, b.se)
+#define SF_INTO_80(T, name) SF_API sf_f80 sf_##name(T a, const sf_ctl *c, uint32_t *flags) SF_CALL_80(name, a)
+#define SF_1_80(name) SF_API sf_f80 sf_##name(sf_f80 a, const sf_ctl *c, uint32_t *flags) SF_CALL_80(name, a.sig, a.se)
+#define SF_2_80(name) \
+    SF_API sf_f80 sf_##name(sf_f80 a, sf_f80 b, const sf_ctl *c, uint32_t *flags) \
+    SF_CALL_80(name, a.sig, a.se, b.sig, b.se)
+#define SF_1_80x2(name, second) \
+    SF_API sf_f80 sf_##name(sf_f80 a, sf_f80 *second, const sf_ctl *c, uint32_t *flags) SF_CALL_80x2(name, second)
+
+#define SF_IEEE(T, N)                    \
+    SF_2(T, N##_add, T)                  \
+    SF_2(T, N##_sub, T)                  \
+    SF_2(T, N##_mul, T)                  \
+    SF_2(T, N##_div, T)                  \
+    SF_2(T, N##_rem, T)                  \
+    SF_2(T, N##_min, T)                  \
+    SF_2(T, N##_max, T)                  \
+    SF_3(T, N##_muladd, T)               \
+    SF_1(T, N##_sqrt, T)                 \
+    SF_1(T, N##_round_int, T)            \
+    SF_2(uint32_t, N##_compare, T)       \
+    SF_2(uint32_t, N##_compare_quiet, T) \
+    SF_1(uint32_t, N##_to_i16, T)        \
+    SF_1(uint32_t, N##_to_i32, T)        \
+    SF_1(uint64_t, N##_to_i64, T)        \
+    SF_1(uint32_t, N##_to_u32, T)
+SF_IEEE(uint32_t, f32)
+SF_IEEE(uint64_t, f64)
+SF_1(uint64_t, f32_to_f64, uint32_t)
+SF_1(uint32_t, f64_to_f32, uint64_t)
+SF_INTO_80(uint32_t, f32_to_f80)
+SF_INTO_80(uint64_t, f64_to_f80)
+SF_FROM_80(uint32_t, f80_to_f32)
+SF_FROM_80(uint64_t, f80_to_f64)
+SF_FROM_80(uint32_t, f80_to_i16)
+SF_FROM_80(uint32_t, f80_to_i32)
+SF_FROM_80(uint64_t, f80_to_i64)
+SF_FROM_80(uint32_t, f80_to_u32)
+SF_FROM_80_80(uint32_t, f80_compare)
+SF_FROM_80_80(uint32_t, f80_compare_quiet)
+SF_2_80(f80_add)
+SF_2_80(f80_sub)
+SF_2_80(f80_mul)
+SF_2_80(f80_div)
+SF_2_80(f80_rem)
+SF_2_80(f80_prem)
+SF_2_80(f80_prem1)
+SF_2_80(f80_scale)
+SF_2_80(f80_yl2x)
+SF_2_80(f80_yl2xp1)
+SF_2_80(f80_patan)
+SF_1_80(f80_sqrt)
+SF_1_80(f80_round_int)
+SF_1_80(f80_2xm1)
+SF_1_80(f80_sin)
+SF_1_80(f80_cos)
+SF_1_80(f80_to_bcd)
+SF_1_80x2(f80_sincos, cosine)
+SF_1_80x2(f80_ptan, one)
+SF_1_80x2(f80_xtract, power)
+SF_1(uint32_t, i64_to_f32, uint64_t)
+SF_1(uint64_t, i64_to_f64, uint64_t)
+
+SF_API sf_f80 sf_i64_to_f80(uint64_t a) {
+    return int_to_80((uint32_t)(a >> 63), a >> 63 ? 0 - a : a);
+}
+
+SF_API sf_f80 sf_bcd_to_f80(sf_f80 a) {
+    return bcd_to_80(a);
+}

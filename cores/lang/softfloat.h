@@ -86,7 +86,7 @@ typedef struct {
 
 /* The structured layer. Flags are ORed into *flags. An operation whose invalid, divide-by-zero or denormal exception is
  * unmasked returns its first operand (or the integer indefinite, or zero) and no further flags: the caller writes
- * nothing. */
+ * nothing. Integers are two's complement in unsigned words. */
 #define SF_DECLARE_IEEE(T, N)                                                                  \
     SF_API T sf_##N##_add(T a, T b, const sf_ctl *c, uint32_t *flags);                         \
     SF_API T sf_##N##_sub(T a, T b, const sf_ctl *c, uint32_t *flags);                         \
@@ -117,9 +117,9 @@ SF_API uint32_t sf_f64_to_f32(uint64_t a, const sf_ctl *c, uint32_t *flags);
 SF_API sf_f80 sf_f64_to_f80(uint64_t a, const sf_ctl *c, uint32_t *flags);
 SF_API uint32_t sf_f80_to_f32(sf_f80 a, const sf_ctl *c, uint32_t *flags);
 SF_API uint64_t sf_f80_to_f64(sf_f80 a, const sf_ctl *c, uint32_t *flags);
-SF_API uint32_t sf_i64_to_f32(int64_t a, const sf_ctl *c, uint32_t *flags);
-SF_API uint64_t sf_i64_to_f64(int64_t a, const sf_ctl *c, uint32_t *flags);
-SF_API sf_f80 sf_i64_to_f80(int64_t a);
+SF_API uint32_t sf_i64_to_f32(uint64_t a, const sf_ctl *c, uint32_t *flags);
+SF_API uint64_t sf_i64_to_f64(uint64_t a, const sf_ctl *c, uint32_t *flags);
+SF_API sf_f80 sf_i64_to_f80(uint64_t a);
 /* FPREM, FPREM1 (condition codes in *flags), FSCALE, FXTRACT (returns the significand). */
 SF_API sf_f80 sf_f80_prem(sf_f80 a, sf_f80 b, const sf_ctl *c, uint32_t *flags);
 SF_API sf_f80 sf_f80_prem1(sf_f80 a, sf_f80 b, const sf_ctl *c, uint32_t *flags);

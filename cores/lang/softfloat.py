@@ -764,6 +764,8 @@ HALF_PI_X87 = 0xC90FDAA22168C234C
 SQRT2 = 0xB504F333F9DE6484 << 64
 TINY = -34
 """Below this exponent x - x**3/6 and the like differ from x by less than the rounding can see."""
+TINY_RATIO = -58
+"""Below this exponent u**3/3 is less than the error of the reciprocal, and atan u is taken to be a little below u."""
 
 
 def _round_wide(env: Env, sign: int, value: Wide) -> int:
@@ -921,8 +923,8 @@ def arctangent(env: Env, fmt: Format, a: int, b: int) -> int:
 def _atan_ratio(n: int, d: int, e: int) -> Wide:
     """atan(n/d * 2**e) for a ratio below 1, n and d with bit 63 set."""
     u = _wide(_mul_hi(n << 64, _reciprocal(d << 64)), e + 1)
-    if u.e < TINY:
-        return _wide(u.m - 64, u.e)  # below the exact ratio, whatever the error of the reciprocal
+    if u.e < TINY_RATIO:
+        return _wide(u.m - 64, u.e)
     fixed = u.m >> -1 - u.e
     i = (fixed >> 123) + 1 >> 1
     if i == 0:
