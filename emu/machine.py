@@ -14,7 +14,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from emu.bus import Bus
-from emu.clock import Clock, Pacer
+from emu.clock import Clock, Pacer, wall
 from emu.cpu import Cpu, Exit
 from emu.errors import MachineError
 from emu.inputs import Inputs
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 SLICE = 2_000_000
 """Instructions after which the outside gets a look even if no timer is due."""
+FIRST_SLICE = 50_000
+SLICE_SECONDS = 0.01
+"""Wall time that a slice should take: slow guests (and tiers) get shorter slices, which no guest can notice."""
 
 INTERRUPT_FLAG = 0x200
 
@@ -117,6 +120,7 @@ class Machine:
         self._retired_before = 0
         self._reset_wanted = False
         self._parked = False
+        self._slice = FIRST_SLICE
         ram.on_remap.append(cpu.remap)
         ram.on_write.append(cpu.invalidate)
 
@@ -186,7 +190,10 @@ class Machine:
                 continue
             budget = self._budget()
             if budget:
-                self._leave(self.cpu.run(budget), world)
+                started = wall()
+                reason = self.cpu.run(budget)
+                self._adapt(budget, wall() - started)
+                self._leave(reason, world)
         return self.ending
 
     def step(self, count: int) -> Exit:
@@ -212,8 +219,14 @@ class Machine:
                     return reason
         return reason
 
+    def _adapt(self, budget: int, seconds: float) -> None:
+        if seconds > 2 * SLICE_SECONDS:
+            self._slice = max(1000, int(budget * SLICE_SECONDS / seconds))
+        elif seconds < SLICE_SECONDS and self._slice < SLICE:
+            self._slice = min(SLICE, 2 * self._slice)
+
     def _budget(self) -> int:
-        limit = SLICE
+        limit = self._slice
         if self.max_insns is not None:
             left = self.max_insns - self.retired
             if left <= 0:

@@ -351,15 +351,22 @@ class Session:
             status = 124
             say(f"--expect {shown(missed)}: not seen; {cause.value}")
         if status == 124:
-            tail = bytes(self.serial[0].tail) if self.serial and self.serial[0] is not None else b""
-            for line in last_lines(machine.screen(), tail):
-                say(f"| {line}")
+            self._show_last(machine)
         if self.config.dump_screen:
             rows = [row.rstrip() for row in machine.screen()]
             output("".join(f"{row}\n" for row in rows).encode())
         if self.config.stats:
             self._stats(machine)
         return status
+
+    def _show_last(self, machine: Machine) -> None:
+        """The last lines of the serial output, if there was any, and of the text screen, if anything is on it."""
+        serial = self.serial[0] if self.serial else None
+        views = [("serial", last_lines([], bytes(serial.tail)) if serial is not None else [])]
+        views.append(("screen", last_lines(machine.screen(), b"")))
+        for name, lines in views:
+            for line in lines:
+                say(f"{name}| {line}")
 
     def _stats(self, machine: Machine) -> None:
         seconds = wall() - self._started

@@ -189,9 +189,31 @@ def test_slices_end_where_the_outside_must_be_looked_at() -> None:
     cpu = Fast()
     ram = GuestRam(1 << 20)
     m = Machine(cpu=cpu, bus=Bus(ram), ram=ram, clock=Clock(cpu), name="test")
-    m.max_insns = 2 * SLICE + 5
+    m.max_insns = 5 * SLICE + 5
     m.run()
-    assert budgets == [SLICE, SLICE, 5]
+    assert max(budgets) == SLICE
+    assert sum(budgets) == m.max_insns
+
+
+def test_a_slow_processor_gets_short_slices() -> None:
+    budgets: list[int] = []
+
+    class Slow(FakeCpu):
+        def run(self, budget: int) -> Exit:
+            budgets.append(budget)
+            self.icount += budget
+            wall[0] += budget / 1_000_000
+            return Exit.BUDGET
+
+    wall = [0.0]
+    cpu = Slow()
+    ram = GuestRam(1 << 20)
+    m = Machine(cpu=cpu, bus=Bus(ram), ram=ram, clock=Clock(cpu), name="test")
+    m.max_insns = 1_000_000
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("emu.machine.wall", lambda: wall[0])
+        m.run()
+    assert max(budgets[1:]) <= 20_000
 
 
 def test_an_engine_error_is_ours_and_stops_the_machine() -> None:
