@@ -6,7 +6,8 @@ Source: PS/2 BIOS Interface Technical Reference, INT 1Ah; MC146818 data sheet; P
 from __future__ import annotations
 
 from bios.pc import bda, pci
-from bios.pc.service import Call, service
+from bios.pc.host import Action
+from bios.pc.service import Call, idle, service
 
 CENTURY = 0x32
 UPDATE_IN_PROGRESS = 0x80
@@ -33,13 +34,19 @@ def _clock_ready(call: Call) -> bool:
 
 
 @service(0x1A, ah=0x00)
-def read_ticks(call: Call) -> None:
+def read_ticks(call: Call) -> Action | None:
     """CX:DX = ticks since midnight, AL = days passed since the last call."""
     ticks = call.bda.dword(bda.TICKS)
+    if ticks != call.bios.last_ticks:
+        call.bios.last_ticks = ticks
+        call.bios.busy()
+    elif idle(call):
+        return Action.WAIT
     call.al = call.bda.byte(bda.MIDNIGHT)
     call.bda.set_byte(bda.MIDNIGHT, 0)
     call.cx, call.dx = ticks >> 16, ticks
     call.done()
+    return None
 
 
 @service(0x1A, ah=0x01)

@@ -43,8 +43,8 @@ class Bios(BiosState):
         handler: Handler | None
         if point.name.startswith("int"):
             handler = find(point.vector, call.ah, call.al)
-            if point.vector != 0x16:
-                self.idle_polls = 0
+            if point.vector not in (0x16, 0x1A):
+                self.busy()
         else:
             handler = HOOKS.get(point.name)
         if handler is None:

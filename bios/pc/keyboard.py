@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from bios.pc import bda, rom
 from bios.pc.host import Action
 from bios.pc.interrupts import end_of_interrupt, vector_is_ours
-from bios.pc.service import CARRY, INTERRUPTS, Call, hook, service
+from bios.pc.service import CARRY, Call, hook, idle, service
 
 # Bits of the two flag bytes and of the mode byte in the BDA.
 RIGHT_SHIFT, LEFT_SHIFT, CTRL, ALT, SCROLL_LOCK, NUM_LOCK, CAPS_LOCK, INSERT = (1 << n for n in range(8))
@@ -371,26 +371,15 @@ def _read(call: Call, enhanced: bool) -> Action | None:
     return None
 
 
-# A program that asks for a key this many times in a row, this close together, waits for one.
-IDLE_POLLS = 256
-IDLE_GAP_NS = 10_000
-
-
 def _poll(call: Call, enhanced: bool) -> Action | None:
     word = _next(call, enhanced)
-    bios = call.bios
     if word is not None:
-        bios.idle_polls = 0
+        call.bios.busy()
         call.ax = word
         call.zero = False
         return None
-    now = call.host.now()
-    bios.idle_polls = bios.idle_polls + 1 if now - bios.last_poll <= IDLE_GAP_NS else 0
-    bios.last_poll = now
-    if bios.idle_polls >= IDLE_POLLS and not call.resumed and call.flags & INTERRUPTS:
+    if idle(call):
         return Action.WAIT
-    if call.resumed:
-        bios.idle_polls = IDLE_POLLS
     call.zero = True
     return None
 

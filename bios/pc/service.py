@@ -57,6 +57,15 @@ def find(vector: int, ah: int, al: int) -> Handler | None:
     return SERVICES.get((vector, ah, al)) or SERVICES.get((vector, ah, None)) or SERVICES.get((vector, None, None))
 
 
+def idle(call: Call) -> bool:
+    """A question whose answer has no news. True if the guest only waits by asking and may as well halt.
+
+    Each call into the BIOS costs the host far more than the few instructions around it cost the guest, so loops that
+    ask for a key or for the time would make virtual time crawl. An answer that comes after an interrupt is as good.
+    """
+    return call.bios.no_news(resumed=call.resumed) and call.caller_interrupts
+
+
 class _Register:
     """A guest register as an attribute; values are cut to its width."""
 

@@ -6,7 +6,7 @@ from bios.pc.host import Host
 from bios.pc.rom import DATE
 
 VENDOR = "Emu"
-PRODUCT = "Emu PC"
+PRODUCT = "PC"
 VERSION = "1"
 ENTRY_SIZE = 0x1F
 

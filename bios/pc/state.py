@@ -20,6 +20,13 @@ class Geometry:
         return self.cylinders * self.heads * self.sectors
 
 
+# A guest that asks this many times in a row without news, this close together, waits for an interrupt. After each such
+# wait it has to ask some more times before the next.
+IDLE_POLLS = 256
+IDLE_GAP_NS = 100_000
+POLLS_BETWEEN_WAITS = 32
+
+
 class BiosState:
     """The machine and the little that outlives a service call.
 
@@ -27,8 +34,9 @@ class BiosState:
         host: the machine.
         geometries: cylinders, heads and sectors of the hard disks, fixed at POST.
         boot_rest: the boot devices still to be tried.
-        idle_polls: how many times in a row the guest has asked for a key that was not there.
+        idle_polls: how many times in a row the guest has asked for what it knew already.
         last_poll: when it last did, in virtual nanoseconds.
+        last_ticks: the tick count it was last told.
     """
 
     def __init__(self, host: Host) -> None:
@@ -37,6 +45,7 @@ class BiosState:
         self.boot_rest = ""
         self.idle_polls = 0
         self.last_poll = 0
+        self.last_ticks = 0
         self._logged: set[str] = set()
 
     def log_once(self, message: str) -> None:
@@ -45,6 +54,21 @@ class BiosState:
             self._logged.add(message)
             self.host.log(message)
 
+    def busy(self) -> None:
+        """The guest does something other than waiting."""
+        self.idle_polls = 0
+
+    def no_news(self, *, resumed: bool) -> bool:
+        """Count a question without news. True if there have been enough to call it waiting."""
+        now = self.host.now()
+        near = now - self.last_poll <= IDLE_GAP_NS
+        self.last_poll = now
+        if resumed:
+            self.idle_polls = IDLE_POLLS - POLLS_BETWEEN_WAITS
+            return False
+        self.idle_polls = self.idle_polls + 1 if near else 0
+        return self.idle_polls >= IDLE_POLLS
+
     def save(self) -> dict[str, object]:
         """What outlives a service call, as plain data."""
         return {
@@ -52,19 +76,24 @@ class BiosState:
             "boot_rest": self.boot_rest,
             "idle_polls": self.idle_polls,
             "last_poll": self.last_poll,
+            "last_ticks": self.last_ticks,
         }
 
     def load(self, state: dict[str, object]) -> None:
         """Restore what `save` gave. Raises ValueError for anything else."""
         rows, rest = state.get("geometries"), state.get("boot_rest")
-        polls, last = state.get("idle_polls"), state.get("last_poll")
         if not isinstance(rows, list) or not isinstance(rest, str):
             raise ValueError("BIOS state: geometries must be a list and boot_rest a string")
-        if not isinstance(polls, int) or not isinstance(last, int) or polls < 0 or last < 0:
-            raise ValueError("BIOS state: idle_polls and last_poll must be whole numbers")
+        numbers = []
+        for name in ("idle_polls", "last_poll", "last_ticks"):
+            value = state.get(name)
+            if not isinstance(value, int) or value < 0:
+                raise ValueError(f"BIOS state: {name} must be a whole number")
+            numbers.append(value)
         geometries = []
         for row in rows:
             if not isinstance(row, list) or len(row) != 3 or not all(isinstance(n, int) and n > 0 for n in row):
                 raise ValueError("BIOS state: a geometry is three positive numbers")
             geometries.append(Geometry(*row))
-        self.geometries, self.boot_rest, self.idle_polls, self.last_poll = geometries, rest, polls, last
+        self.geometries, self.boot_rest = geometries, rest
+        self.idle_polls, self.last_poll, self.last_ticks = numbers

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bios.pc import rom
+from bios.pc.host import Action
 from tests.bios.fake_host import FakeHost, Machine
 
 
@@ -21,6 +22,17 @@ def test_ticks_are_counted_and_read(pc: Machine) -> None:
     pc.hook("irq0")
     pc.interrupt(0x1A, ah=0x00)
     assert (pc.cx, pc.dx, pc.al) == (0x0012, 0x3457, 0)
+
+
+def test_asking_for_the_same_tick_over_and_over_halts_until_it_changes(pc: Machine) -> None:
+    actions = [pc.interrupt(0x1A, ah=0x00) for _ in range(300)]
+    assert actions[200] is Action.CONTINUE
+    assert actions[-1] is Action.WAIT
+    before = pc.dx
+    pc.hook("irq0")
+    assert pc.interrupt(0x1A, ah=0x00, resumed=True) is Action.CONTINUE
+    assert pc.dx == before + 1
+    assert pc.interrupt(0x1A, ah=0x00) is Action.CONTINUE
 
 
 def test_midnight_is_told_once(pc: Machine) -> None:

@@ -206,16 +206,27 @@ def test_shift_flags_are_reported_old_and_new(pc: Machine) -> None:
 
 
 def test_asking_in_a_tight_loop_ends_in_a_halt_if_interrupts_are_on(pc: Machine) -> None:
-    answers = []
-    for _ in range(300):
+    for _ in range(250):
         pc.host.time += 100
-        answers.append(pc.interrupt(0x16, ah=0x01))
-    assert answers[200] is Action.CONTINUE
-    assert answers[-1] is Action.WAIT
+        assert pc.interrupt(0x16, ah=0x01) is Action.CONTINUE
+    for _ in range(10):
+        pc.host.time += 100
+        last = pc.interrupt(0x16, ah=0x01)
+    assert last is Action.WAIT
     assert pc.interrupt(0x16, ah=0x01, flags=0x0002) is Action.CONTINUE
+    assert pc.interrupt(0x16, ah=0x01, resumed=True) is Action.CONTINUE
+    assert pc.zero
+    assert pc.interrupt(0x16, ah=0x01) is Action.CONTINUE
+
+
+def test_another_call_in_between_is_no_waiting(pc: Machine) -> None:
+    for _ in range(1000):
+        pc.host.time += 100
+        assert pc.interrupt(0x16, ah=0x01) is Action.CONTINUE
+        pc.interrupt(0x10, ah=0x0F)
 
 
 def test_asking_now_and_then_never_halts(pc: Machine) -> None:
     for _ in range(1000):
-        pc.host.time += 50_000
+        pc.host.time += 200_000
         assert pc.interrupt(0x16, ah=0x01) is Action.CONTINUE

@@ -132,6 +132,7 @@ def test_state_is_saved_and_restored() -> None:
         {"boot_rest": None},
         {"idle_polls": -1},
         {"last_poll": "x"},
+        {"last_ticks": None},
     ],
 )
 def test_a_damaged_state_is_refused(change: dict[str, object]) -> None:
