@@ -1,8 +1,8 @@
-"""Reader of valgrind's instruction rows (insn_*.def, GPL-2.0-or-later): one instruction a line with operands and results.
+"""Reader of valgrind's instruction rows (insn_*.def, GPL-2.0-or-later): one instruction a line.
 
 `insn [inputs :] operands => results`: what stands before the colon is only there, what follows it is written in the
-instruction, source first. An item is `kind.type[elements]`; in the results the kind may be the number of an operand. The
-rows are data of the shared suites, not of this repository: `rows` is empty without them.
+instruction, source first. An item is `kind.type[elements]`; in the results the kind may be the number of an operand.
+The rows are data of the shared suites, not of this repository: `rows` is empty without them.
 """
 
 from __future__ import annotations
