@@ -41,7 +41,8 @@ _CC = {"z": "e", "nz": "ne", "c": "b", "nae": "b", "nc": "ae", "nb": "ae", "na":
 # Other names of the same instruction: name -> words to read in its place.
 ALIASES: dict[str, tuple[str, ...]] = {
     **{f"{stem}{new}": (f"{stem}{old}",) for stem in ("j", "set", "cmov") for new, old in _CC.items()},
-    "loopz": ("loope",), "loopnz": ("loopne",), "jecxz": ("a32", "jcxz"), "xlatb": ("xlat",), "wait": ("fwait",),
+    "loopz": ("loope",), "loopnz": ("loopne",), "jecxz": ("a32", "jcxz"), "jcxz": ("a16", "jcxz"),
+    "xlatb": ("xlat",), "wait": ("fwait",),
     "sal": ("shl",), "retn": ("ret",), "icebp": ("int1",), "setalc": ("salc",), "ud2a": ("ud2",),
     "iretw": ("o16", "iret"), "iretd": ("o32", "iret"), "retw": ("o16", "ret"), "retd": ("o32", "ret"),
     "retfw": ("o16", "retf"), "retfd": ("o32", "retf"), "leavew": ("o16", "leave"), "leaved": ("o32", "leave"),
@@ -88,11 +89,14 @@ def by_mnemonic() -> dict[str, list[Form]]:
     out: dict[str, list[Form]] = {}
     for form in tables().forms:
         out.setdefault(form.mnemonic, []).append(form)
-        both = form.entry.syntax.split("|")
-        # PUSHF is both the 16-bit one and whatever the mode has.
-        if len(both) == 2 and both[1] == f"{both[0]}d" and form.osz == 32:
-            out.setdefault(both[0], []).append(form)
+        if form.osz == 32 and follows_mode(form, form.mnemonic[:-1]):
+            out.setdefault(form.mnemonic[:-1], []).append(form)
     return out
+
+
+def follows_mode(form: Form, word: str) -> bool:
+    """Whether `word` names both sizes of an instruction: PUSHF is the 16-bit one and whatever the mode has."""
+    return form.entry.syntax == f"{word}|{word}d"
 
 
 def is_mnemonic(word: str) -> bool:
@@ -353,7 +357,8 @@ def _fit(form: Form, operands: list[Parsed], insn: Instruction, big: bool) -> tu
         return None
     mode = 32 if big else 16
     named: dict[str, tuple[str, Parsed]] = {}
-    pinned = False
+    # MOVSD and CWDE say their size themselves; PUSHF follows the mode.
+    pinned = "|" in form.entry.syntax and not follows_mode(form, insn.mnemonic)
     for slot, op in zip(t.slots, operands, strict=True):
         if not slot.startswith("{"):
             if _literal(slot) != op:
@@ -417,7 +422,7 @@ def _takes(form: Form, code: str, op: Parsed) -> bool:
             return False
         width = memory_width(code, form.osz or 32)
         if code == "Mp":
-            return op.size in (0, form.osz, form.osz + 16)
+            return op.size in (0, form.osz) or (op.size == 48 and form.osz == 32)
         return not op.size or not width or op.size == width
     if isinstance(op, Far):
         return code == "Ap" and op.size in (0, form.osz)
