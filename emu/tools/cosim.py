@@ -1,0 +1,383 @@
+"""`emu cosim`: run one guest on two tiers in lockstep and stop at the first instruction after which they differ.
+
+The command line is that of `emu run`, with `--accel A,B` (default interp,reference) and `--every N`. Two complete
+machines are built with the same inputs; what they print is counted, not shown, and what they write to disks is not kept.
+They are compared after chunks that grow: registers, memory, virtual time, devices and output. A chunk with a difference
+is run again from the start with fresh machines and smaller chunks, down to one instruction.
+
+Exit status: 0 equal to the end or to --max-insns, 5 different, 124 --timeout.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from emu.boards import Date, Setup, board
+from emu.clock import calendar, wall
+from emu.errors import MachineError
+from emu.expect import Script
+from emu.machine import Cause, Machine
+from emu.media import open_drive, sort_positional
+from emu.options import Chardev, Config, UsageError, number, parse, rtc_base
+from emu.session import Port, say, set_up_logging
+
+DIFFERENT = 5
+FIRST_CHUNK = 1_000
+LARGEST_CHUNK = 2_000_000
+PARTS = 64
+SHOWN = 8
+TIERS = ("interp", "reference")
+
+Builder = Callable[[str], "Side"]
+
+
+@dataclass
+class Side:
+    """One of the two machines. It is also its machine's outside: nothing comes but what the script types."""
+
+    tier: str
+    machine: Machine
+    ports: list[Port] = field(default_factory=list)
+    script: Script | None = None
+    failure: str = ""
+
+    def poll(self, machine: Machine) -> None:
+        """See `emu.machine.Outside`."""
+
+    def wait(self, machine: Machine, seconds: float | None) -> bool:
+        """See `emu.machine.Outside`."""
+        return False
+
+    def at_rest(self, machine: Machine) -> None:
+        """See `emu.machine.Outside`."""
+        if self.script is not None:
+            self.script.look()
+
+    def run_to(self, count: int) -> None:
+        """Run until `count` instructions have retired since power-on, or to the end of the guest."""
+        m = self.machine
+        m.max_insns = count
+        if m.ending is not None or self.failure:
+            return
+        try:
+            ending = m.run(self)
+        except MachineError as error:
+            self.failure = str(error)
+            return
+        if ending.cause is Cause.LIMIT:
+            m.ending = None
+
+    @property
+    def over(self) -> str:
+        """Why this side does not go on; empty if it does."""
+        if self.failure:
+            return self.failure
+        ending = self.machine.ending
+        return "" if ending is None else f"{ending.cause.value} (status {ending.status})"
+
+    def facts(self) -> dict[str, Any]:
+        """What must be equal besides memory, by name."""
+        m = self.machine
+        cpu: Any = m.cpu
+        out: dict[str, Any] = {
+            "instructions": m.retired,
+            "virtual ns": m.clock.now(),
+            "end": self.over,
+            "resets": m.resets,
+        }
+        for name, value in cpu.state().items():
+            if isinstance(value, list):
+                out.update((f"{name}[{k}]", x) for k, x in enumerate(value))
+            else:
+                out[name] = value
+        out["eflags image"] = cpu.reg("eflags")
+        for name, device in m.devices.items():
+            out.update(_flat(f"device {name}", device.save()))
+        for port in self.ports:
+            out[f"{port.name} bytes"] = port.count
+            out[f"{port.name} sha256"] = port.hash.hexdigest()
+        return out
+
+
+def _flat(prefix: str, value: object) -> dict[str, Any]:
+    """Nested plain data as one level of names."""
+    if isinstance(value, dict):
+        return {k: v for key in value for k, v in _flat(f"{prefix}.{key}", value[key]).items()}
+    if isinstance(value, (list, tuple)):
+        return {k: v for n, item in enumerate(value) for k, v in _flat(f"{prefix}[{n}]", item).items()}
+    return {prefix: bytes(value) if isinstance(value, (bytearray, memoryview)) else value}
+
+
+def build(config: Config, date: Date, tier: str) -> Side:
+    """A complete machine on one tier, switched on."""
+    config.accel = tier
+    ports: dict[int, Port] = {}
+
+    def port(name: str, device: Chardev) -> Port | None:
+        if device.kind == "none":
+            return None
+        return ports.setdefault(id(device), Port(name, None))
+
+    setup = Setup(config, serial=[port(f"serial{k}", device) for k, device in enumerate(config.serial)], date=date)
+    if config.debugcon is not None:
+        setup.debugcon = port("debugcon", config.debugcon)
+    for name, device in config.chardevs.items():
+        if any(props.get("chardev") == name for _, props in config.devices):
+            setup.consoles[name] = port(f"debugcon-{name}", device)
+    setup.media += [open_drive(drive, config) for drive in config.drives if drive.interface != "none"]
+    machine = board(config.machine)(setup)
+    machine.no_reboot, machine.no_shutdown = config.no_reboot, config.no_shutdown
+    machine.shutdown_is_failure = True
+    side = Side(tier, machine, list(ports.values()))
+    if config.script:
+        side.script = _script(config, side, setup)
+    machine.power_on()
+    if side.script is not None:
+        side.script.start()
+    return side
+
+
+def _script(config: Config, side: Side, setup: Setup) -> Script:
+    m = side.machine
+
+    def type_serial(data: bytes) -> None:
+        channel = m.inputs.channels.get("serial0")
+        if channel is not None:
+            channel.put(data)
+
+    script = Script(
+        config.script,
+        m.clock,
+        screen=lambda: m.screen(),
+        type_serial=type_serial,
+        type_keys=m.type_keys,
+        typing=lambda: m.inputs.waiting,
+        finished=lambda: m.end(Cause.SCRIPT),
+    )
+    first = setup.serial[0] if setup.serial else None
+    if isinstance(first, Port):
+        first.script = script
+    return script
+
+
+def memory_differences(a: Machine, b: Machine) -> list[tuple[int, bytes, bytes]]:
+    """Where the RAM buffers differ: (offset, bytes of a, bytes of b), at most `SHOWN` runs."""
+    out: list[tuple[int, bytes, bytes]] = []
+    block = 1 << 20
+    for start in range(0, a.ram.view.nbytes, block):
+        x, y = bytes(a.ram.view[start : start + block]), bytes(b.ram.view[start : start + block])
+        if x == y:
+            continue
+        k = 0
+        while k < len(x) and len(out) < SHOWN:
+            if x[k] == y[k]:
+                k += 1
+                continue
+            end = k + 1
+            while end < len(x) and end - k < 16 and x[end] != y[end]:
+                end += 1
+            out.append((start + k, x[k:end], y[k:end]))
+            k = end
+        if len(out) >= SHOWN:
+            break
+    return out
+
+
+class Difference:
+    """What is not equal between two sides; false if nothing."""
+
+    def __init__(self, a: Side, b: Side) -> None:
+        x, y = a.facts(), b.facts()
+        names = [*x, *(name for name in y if name not in x)]
+        self.facts = [(name, x.get(name), y.get(name)) for name in names if x.get(name) != y.get(name)]
+        self.memory = memory_differences(a.machine, b.machine)
+
+    def __bool__(self) -> bool:
+        return bool(self.facts or self.memory)
+
+
+@dataclass
+class Outcome:
+    """How far both sides were equal, and what came after."""
+
+    equal: int
+    difference: Difference | None = None
+    sides: tuple[Side, Side] | None = None
+    where: list[str] = field(default_factory=list)
+    over: str = ""
+
+
+class Cosim:
+    """Two tiers of one guest. `make(tier)` gives a fresh machine each time."""
+
+    def __init__(
+        self, make: Builder, tiers: tuple[str, str], *, limit: int | None, every: int = 0, timeout: float | None = None
+    ):
+        self.make = make
+        self.tiers = tiers
+        self.limit = limit
+        self.every = every
+        self.deadline = None if timeout is None else wall() + timeout
+        self.progress: Callable[[int], None] = lambda count: None
+
+    def run(self) -> Outcome:
+        """Run to the end, the limit, or the first difference, which is then narrowed down."""
+        outcome = self._pass(0, self.every or FIRST_CHUNK, None)
+        while outcome.difference:
+            low, high = outcome.equal, self._high
+            if high - low <= 1:
+                return outcome
+            step = -(-(high - low) // PARTS)
+            self.progress(low)
+            again = self._pass(low, step, high)
+            if not again.difference:
+                # The difference came with the chunk's boundaries; report it as it was first seen.
+                outcome.where.append(f"found only when run in chunks of {high - low} instructions")
+                return outcome
+            outcome = again
+        return outcome
+
+    def _pass(self, start: int, step: int, stop: int | None) -> Outcome:
+        """Fresh machines, run to `start` at once and from there in chunks of `step` (which grow if `stop` is None)."""
+        a, b = self.make(self.tiers[0]), self.make(self.tiers[1])
+        equal, target = 0, start
+        limit = self.limit if stop is None else stop
+        while True:
+            where: list[str] = []
+            for side in (a, b):
+                side.run_to(target)
+            difference = Difference(a, b)
+            if difference:
+                self._high = target
+                if target - equal == 1:
+                    where = self._at(equal)
+                return Outcome(equal, difference, (a, b), where)
+            equal = a.machine.retired
+            if a.over or (limit is not None and equal >= limit):
+                return Outcome(equal, over=a.over)
+            if self.deadline is not None and wall() >= self.deadline:
+                return Outcome(equal, over="--timeout")
+            if stop is None:
+                self.progress(equal)
+            target = max(target, equal) + step
+            if limit is not None:
+                target = min(target, limit)
+            if stop is None and not self.every:
+                step = min(2 * step, LARGEST_CHUNK)
+
+    def _at(self, count: int) -> list[str]:
+        """The state before the instruction that makes the difference, from a third run."""
+        side = self.make(self.tiers[1])
+        side.run_to(count)
+        return describe(side)
+
+
+def describe(side: Side) -> list[str]:
+    """Registers and the next instruction of a machine at rest, for people."""
+    cpu: Any = side.machine.cpu
+    r = {name: cpu.reg(name) for name in ("eax", "ebx", "ecx", "edx", "esi", "edi", "ebp", "esp")}
+    lines = [" ".join(f"{name} {value:08x}" for name, value in r.items())]
+    segments = " ".join(f"{name} {cpu.reg(name):04x}" for name in ("cs", "ss", "ds", "es", "fs", "gs"))
+    lines.append(f"{segments} eflags {cpu.reg('eflags'):08x} cr0 {cpu.reg('cr0'):08x} cpl {cpu.reg('cpl')}")
+    try:
+        code = cpu.read_linear((cpu.reg("cs.base") + cpu.reg("eip")) & 0xFFFFFFFF, 16)
+    except Exception as error:
+        return [*lines, f"{cpu.reg('cs'):04x}:{cpu.reg('eip'):08x}  {error}"]
+    length, text = disassemble(code, cpu.reg("eip"), bool(cpu.reg("cs.attr") >> 14 & 1))
+    lines.append(f"{cpu.reg('cs'):04x}:{cpu.reg('eip'):08x}  {code[:length].hex(' ')}  {text}")
+    return lines
+
+
+def disassemble(code: bytes, eip: int, big: bool) -> tuple[int, str]:
+    """Length and text of one instruction."""
+    from cores.x86 import text
+
+    words, length = text.disassemble(code, eip, big)
+    return length, words
+
+
+def report(outcome: Outcome, tiers: tuple[str, str]) -> None:
+    """Say what was found on stdout."""
+    difference = outcome.difference
+    if difference is None:
+        print(
+            f"{tiers[0]} and {tiers[1]} are equal for {outcome.equal:,} instructions; {outcome.over or '--max-insns'}"
+        )
+        return
+    print(f"{tiers[0]} and {tiers[1]} are equal for {outcome.equal:,} instructions and differ after the next")
+    for line in outcome.where:
+        print(f"  {line}")
+    width = max([len(name) for name, _, _ in difference.facts], default=8)
+    print(f"  {'':{width}}  {tiers[0]:>20}  {tiers[1]:>20}")
+    for name, x, y in difference.facts[:40]:
+        print(f"  {name:{width}}  {_shown(x):>20}  {_shown(y):>20}")
+    if len(difference.facts) > 40:
+        print(f"  and {len(difference.facts) - 40} more")
+    for at, p, q in difference.memory:
+        print(f"  memory {at:#010x}  {p.hex(' ')}  {q.hex(' ')}")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:#x}"
+    return str(value)[:60]
+
+
+def main(words: Sequence[str]) -> int:
+    """`emu cosim`; returns the exit status. Raises UsageError."""
+    if any(word in ("-h", "-help", "--help") for word in words):
+        print(__doc__)
+        return 0
+    tiers, every, rest = _own_options(words)
+    config = parse(rest)
+    set_up_logging(config)
+    sort_positional(config)
+    date: Date = Setup(config).date
+    if config.rtc in ("utc", "localtime"):
+        date = calendar(config.rtc == "utc")
+    elif config.rtc is not None:
+        date = rtc_base(config.rtc)
+
+    def make(tier: str) -> Side:
+        fresh = parse(rest)
+        sort_positional(fresh)
+        fresh.snapshot = True
+        return build(fresh, date, tier)
+
+    cosim = Cosim(make, tiers, limit=config.max_insns, every=every, timeout=config.timeout)
+    cosim.progress = lambda count: say(f"cosim: equal for {count:,} instructions") if sys.stderr.isatty() else None
+    outcome = cosim.run()
+    report(outcome, tiers)
+    if outcome.difference:
+        return DIFFERENT
+    return 124 if outcome.over == "--timeout" else 0
+
+
+def _own_options(words: Sequence[str]) -> tuple[tuple[str, str], int, list[str]]:
+    """Take --accel A,B and --every N out of the command line."""
+    tiers: tuple[str, ...] = TIERS
+    every = 0
+    rest: list[str] = []
+    i = 0
+    while i < len(words):
+        word = words[i]
+        i += 1
+        name, has_value, value = word.lstrip("-").partition("=")
+        if not word.startswith("-") or name not in ("accel", "every"):
+            rest.append(word)
+            continue
+        if not has_value:
+            if i >= len(words):
+                raise UsageError(f"--{name}: expected a value after it")
+            value = words[i]
+            i += 1
+        if name == "every":
+            every = number(value.replace("_", ""), "--every", 1)
+        else:
+            tiers = tuple(value.split(","))
+            if len(tiers) != 2 or not set(tiers) <= set(TIERS):
+                raise UsageError(f"--accel {value}: expected two of {', '.join(TIERS)}, as in --accel interp,reference")
+    return (tiers[0], tiers[1]), every, rest
