@@ -6,8 +6,9 @@ is what a boot sector calls when it gives up: the next device is tried.
 
 from __future__ import annotations
 
+from bios.pc.cdrom import find_image, load_image
 from bios.pc.disk import SECTOR, drives, read_bytes
-from bios.pc.host import Action, DriveKind
+from bios.pc.host import Action, Drive, DriveKind
 from bios.pc.service import Call, service
 from bios.pc.video import Screen
 from bios.plan import LoadPlan
@@ -54,9 +55,11 @@ def _boot_next(call: Call) -> Action | None:
 
 
 def _try(call: Call, kind: DriveKind, number: int, name: str) -> bool:
-    found = drives(call.host, kind)
-    if not found or found[0].disk is None or kind is DriveKind.CD:
+    found = drives(call.bios, kind)
+    if not found or found[0].disk is None:
         return False
+    if kind is DriveKind.CD:
+        return _try_cd(call, found[0], name)
     sector = read_bytes(call.host, found[0], 0, SECTOR)
     if sector is None:
         return False
@@ -67,6 +70,18 @@ def _try(call: Call, kind: DriveKind, number: int, name: str) -> bool:
     Screen(call.host).write(f"Booting from {name}...\r\n")
     call.host.write_phys(BOOT_ADDRESS, sector)
     enter_real_mode(call, 0x0000, BOOT_ADDRESS, number)
+    return True
+
+
+def _try_cd(call: Call, drive: Drive, name: str) -> bool:
+    image = find_image(call.host, drive)
+    if image is None:
+        call.bios.log_once(f"BIOS: the first {name} has no boot image")
+        return False
+    Screen(call.host).write(f"Booting from {name}...\r\n")
+    if not load_image(call, drive, image):
+        return False
+    enter_real_mode(call, image.segment & 0xF000, (image.segment & 0x0FFF) << 4, image.drive)
     return True
 
 

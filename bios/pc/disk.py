@@ -7,9 +7,9 @@ Drive Specification 3.0 (Phoenix) for AH=41h..48h.
 from __future__ import annotations
 
 from bios.pc import bda, rom
-from bios.pc.host import Drive, DriveKind, Host
+from bios.pc.host import Disk, Drive, DriveKind, Host
 from bios.pc.service import Call, find, service
-from bios.pc.state import Geometry
+from bios.pc.state import BiosState, Geometry
 
 OK = 0x00
 BAD_COMMAND = 0x01
@@ -84,18 +84,46 @@ def _chs_to_lba(chs: bytes, heads: int, sectors: int) -> int:
     return (cylinder * heads + chs[0]) * sectors + (chs[1] & 0x3F) - 1
 
 
-def drives(host: Host, kind: DriveKind) -> list[Drive]:
-    return [drive for drive in host.disks if drive.kind is kind]
+class _Window:
+    """Part of a CD-ROM that an El Torito image makes a disk of its own; never written."""
+
+    read_only = True
+
+    def __init__(self, disk: Disk, start: int, size: int) -> None:
+        self.disk = disk
+        self.start = start
+        self.size = size
+
+    def read(self, offset: int, length: int) -> bytes:
+        there = max(0, min(length, self.disk.size - self.start - offset))
+        return self.disk.read(self.start + offset, there) if there else b""
+
+    def write(self, offset: int, data: bytes) -> None:
+        raise PermissionError("a disk on a CD-ROM")
+
+    def flush(self) -> None:
+        """Nothing is ever written."""
+
+
+def drives(state: BiosState, kind: DriveKind) -> list[Drive]:
+    """The drives of a kind in BIOS order; a disk emulated from the CD that was booted comes first."""
+    found = [drive for drive in state.host.disks if drive.kind is kind]
+    booted = state.cd_boot
+    if booted is not None and booted.size and (kind is DriveKind.HD) == (booted.drive == 0x80):
+        cds = [drive.disk for drive in state.host.disks if drive.kind is DriveKind.CD]
+        if kind is not DriveKind.CD and cds and cds[0] is not None:
+            found.insert(0, Drive(kind, _Window(cds[0], booted.start * CD_SECTOR, booted.size)))
+    return found
 
 
 def find_drive(call: Call, number: int) -> Drive | None:
     """The drive behind a BIOS drive number, or None."""
     if number < 0x80:
-        found, index = drives(call.host, DriveKind.FLOPPY), number
+        found, index = drives(call.bios, DriveKind.FLOPPY), number
     elif number < FIRST_CD:
-        found, index = drives(call.host, DriveKind.HD), number - 0x80
+        found, index = drives(call.bios, DriveKind.HD), number - 0x80
     else:
-        found, index = drives(call.host, DriveKind.CD), number - FIRST_CD
+        found, index = drives(call.bios, DriveKind.CD), number - FIRST_CD
     return found[index] if index < len(found) else None
 
 
@@ -280,7 +308,7 @@ def parameters(call: Call) -> None:
     number = call.dl
     drive = find_drive(call, number)
     kind = DriveKind.FLOPPY if number < 0x80 else DriveKind.HD
-    count = len(drives(call.host, kind))
+    count = len(drives(call.bios, kind))
     if drive is None or drive.kind is DriveKind.CD:
         call.dl = count
         finish_for(call, number, BAD_COMMAND)

@@ -210,8 +210,9 @@ def _is_lpt(call: Call, port: int) -> bool:
 def _drives(call: Call) -> None:
     """Count the drives, fix the hard disks' geometry, describe both in BDA and CMOS."""
     host = call.host
-    floppies = drives(host, DriveKind.FLOPPY)[:2]
-    disks = drives(host, DriveKind.HD)[:0x60]
+    call.bios.cd_boot = None
+    floppies = drives(call.bios, DriveKind.FLOPPY)[:2]
+    disks = drives(call.bios, DriveKind.HD)[:0x60]
     call.bios.geometries = []
     for drive in disks:
         size = drive.disk.size if drive.disk else 0

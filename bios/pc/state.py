@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from bios.pc.host import Host
 
@@ -27,6 +27,27 @@ IDLE_GAP_NS = 100_000
 POLLS_BETWEEN_WAITS = 32
 
 
+@dataclass(frozen=True)
+class CdBoot:
+    """What was booted from a CD-ROM, in the words of El Torito.
+
+    Attributes:
+        media: 0 no emulation, 1..3 floppy of 1.2, 1.44 or 2.88 MB, 4 hard disk.
+        drive: the BIOS drive number the image has.
+        start: its first sector of 2048 bytes.
+        size: bytes of the emulated disk, 0 without emulation.
+        segment: where it was loaded.
+        sectors: how many sectors of 512 bytes were.
+    """
+
+    media: int
+    drive: int
+    start: int
+    size: int
+    segment: int
+    sectors: int
+
+
 class BiosState:
     """The machine and the little that outlives a service call.
 
@@ -34,6 +55,7 @@ class BiosState:
         host: the machine.
         geometries: cylinders, heads and sectors of the hard disks, fixed at POST.
         boot_rest: the boot devices still to be tried.
+        cd_boot: the image booted from a CD-ROM, as long as its emulation lasts.
         idle_polls: how many times in a row the guest has asked for what it knew already.
         last_poll: when it last did, in virtual nanoseconds.
         last_ticks: the tick count it was last told.
@@ -43,6 +65,7 @@ class BiosState:
         self.host = host
         self.geometries: list[Geometry] = []
         self.boot_rest = ""
+        self.cd_boot: CdBoot | None = None
         self.idle_polls = 0
         self.last_poll = 0
         self.last_ticks = 0
@@ -74,6 +97,7 @@ class BiosState:
         return {
             "geometries": [[g.cylinders, g.heads, g.sectors] for g in self.geometries],
             "boot_rest": self.boot_rest,
+            "cd_boot": None if self.cd_boot is None else list(astuple(self.cd_boot)),
             "idle_polls": self.idle_polls,
             "last_poll": self.last_poll,
             "last_ticks": self.last_ticks,
@@ -95,5 +119,9 @@ class BiosState:
             if not isinstance(row, list) or len(row) != 3 or not all(isinstance(n, int) and n > 0 for n in row):
                 raise ValueError("BIOS state: a geometry is three positive numbers")
             geometries.append(Geometry(*row))
+        cd = state.get("cd_boot")
+        if cd is not None and not (isinstance(cd, list) and len(cd) == 6 and all(isinstance(n, int) for n in cd)):
+            raise ValueError("BIOS state: cd_boot must be nothing or six numbers")
         self.geometries, self.boot_rest = geometries, rest
+        self.cd_boot = None if cd is None else CdBoot(*cd)
         self.idle_polls, self.last_poll, self.last_ticks = numbers

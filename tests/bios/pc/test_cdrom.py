@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import pytest
+
+from bios.pc.host import Action, Drive, DriveKind
+from tests.bios.fake_host import FakeHost, Machine, Medium, floppy, hard_disk
+
+IMAGE = 30  # sector of the boot image
+
+
+def cd(
+    media: int = 0, *, sectors: int = 4, segment: int = 0, content: bytes = b"CDBOOT", extra: int = 1 << 20
+) -> Drive:
+    data = bytearray(IMAGE * 2048 + extra)
+    data[17 * 2048 : 17 * 2048 + 30] = b"\x00CD001\x01EL TORITO SPECIFICATION"
+    data[17 * 2048 + 0x47] = 20
+    validation = bytearray(32)
+    validation[0], validation[30], validation[31] = 1, 0x55, 0xAA
+    total = sum(int.from_bytes(validation[n : n + 2], "little") for n in range(0, 32, 2))
+    validation[28:30] = (-total & 0xFFFF).to_bytes(2, "little")
+    entry = bytes((0x88, media)) + segment.to_bytes(2, "little") + bytes(2) + sectors.to_bytes(2, "little")
+    entry += IMAGE.to_bytes(4, "little")
+    data[20 * 2048 : 20 * 2048 + 44] = bytes(validation) + entry
+    data[IMAGE * 2048 : IMAGE * 2048 + len(content)] = content
+    return Drive(DriveKind.CD, Medium(bytes(data), read_only=True))
+
+
+def boot(*drives: Drive) -> Machine:
+    host = FakeHost(disks=drives)
+    host.boot_order = "d"
+    pc = Machine(host)
+    assert pc.interrupt(0x19) is Action.CONTINUE
+    return pc
+
+
+def test_an_image_without_emulation_is_loaded_whole_and_entered_at_7c00() -> None:
+    pc = boot(cd(sectors=4, content=b"CDBOOT" + bytes(2036) + b"END"))
+    assert pc.host.ram[0x7C00:0x7C06] == b"CDBOOT"
+    assert pc.host.ram[0x7C00 + 2042 : 0x7C00 + 2045] == b"END"
+    assert (pc.cs, pc.eip, pc.dl) == (0, 0x7C00, 0xE0)
+
+
+def test_another_load_segment_is_obeyed() -> None:
+    pc = boot(cd(segment=0x2100))
+    assert pc.host.ram[0x21000:0x21006] == b"CDBOOT"
+    assert (pc.cs, pc.eip) == (0x2000, 0x1000)
+
+
+def test_the_status_call_describes_the_image() -> None:
+    pc = boot(cd(sectors=4))
+    pc.interrupt(0x13, ax=0x4B01, dl=0xE0, ds=0x500, si=0)
+    assert not pc.carry
+    assert pc.host.ram[0x5000:0x5003] == bytes((0x13, 0, 0xE0))
+    assert pc.dword(0x5004) == IMAGE
+    assert (pc.word(0x500C), pc.word(0x500E)) == (0x07C0, 4)
+
+
+def test_a_floppy_image_becomes_drive_0_and_ends_on_request() -> None:
+    pc = boot(floppy(), cd(media=2, sectors=1, content=b"A" * 512 + b"B" * 512, extra=1440 << 10))
+    assert pc.dl == 0x00
+    read = {"ax": 0x0201, "cx": 0x0002, "dx": 0, "es": 0x1000, "bx": 0}
+    pc.interrupt(0x13, **read)
+    assert pc.host.ram[0x10000] == ord("B")
+    pc.interrupt(0x13, **{**read, "ax": 0x0301})
+    assert (pc.carry, pc.ah) == (True, 0x03)
+    pc.interrupt(0x13, **{**read, "dx": 1})
+    assert pc.dword(0x10000) == 1  # the real floppy is now the second one
+    pc.interrupt(0x13, ax=0x4B00, dl=0x7F, ds=0x500, si=0)
+    pc.interrupt(0x13, **read)
+    assert pc.dword(0x10000) == 1
+
+
+def test_a_hard_disk_image_comes_before_the_real_disks() -> None:
+    mbr = bytearray(512)
+    mbr[0x1C6:0x1CE] = (1).to_bytes(4, "little") + (999).to_bytes(4, "little")
+    mbr[510:512] = b"\x55\xaa"
+    pc = boot(hard_disk(), cd(media=4, sectors=1, content=bytes(mbr) + b"P" * 512))
+    assert pc.dl == 0x80
+    assert pc.host.ram[0x475] == 2
+    pc.interrupt(0x13, ax=0x0201, cx=0x0002, dx=0x80, es=0x1000, bx=0)
+    assert pc.host.ram[0x10000] == ord("P")
+    pc.interrupt(0x13, ax=0x0201, cx=0x0002, dx=0x81, es=0x1000, bx=0)
+    assert pc.dword(0x10000) == 1
+
+
+def spoil(drive: Drive, at: int) -> Drive:
+    assert isinstance(drive.disk, Medium)
+    drive.disk.data[at] ^= 0x40
+    return drive
+
+
+@pytest.mark.parametrize("at", [17 * 2048 + 1, 20 * 2048, 20 * 2048 + 4, 20 * 2048 + 30, 20 * 2048 + 32])
+def test_a_damaged_catalogue_is_no_boot_image(at: int) -> None:
+    host = FakeHost(disks=[spoil(cd(), at)])
+    host.boot_order = "d"
+    assert Machine(host).interrupt(0x19) is Action.WAIT
+
+
+def test_an_image_beyond_the_end_of_the_disc_reads_as_zeros() -> None:
+    drive = cd()
+    assert isinstance(drive.disk, Medium)
+    drive.disk.data[20 * 2048 + 40 : 20 * 2048 + 44] = b"\xff\xff\xff\x7f"
+    pc = boot(drive)
+    assert pc.host.ram[0x7C00:0x7C06] == bytes(6)
+
+
+def test_the_emulation_is_part_of_the_saved_state() -> None:
+    pc = boot(cd(media=2, extra=1440 << 10))
+    other = Machine(FakeHost())
+    other.bios.load(pc.bios.save())
+    assert other.bios.cd_boot == pc.bios.cd_boot
+    assert other.bios.cd_boot is not None
