@@ -6,11 +6,24 @@ The machine loop drives it, the board wires its pins, the firmware reads and wri
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from cores.lang.tier import NS_PER_INSN, Exit, GuestFault
 
-__all__ = ["NS_PER_INSN", "Cpu", "CpuPins", "Exit", "GuestFault"]
+__all__ = [
+    "EVENT_FERR",
+    "EVENT_INTERRUPT",
+    "EVENT_UNIMPLEMENTED",
+    "NS_PER_INSN",
+    "Cpu",
+    "CpuPins",
+    "Exit",
+    "GuestFault",
+]
+
+EVENT_UNIMPLEMENTED, EVENT_INTERRUPT, EVENT_FERR = 1, 2, 3
+"""What `Cpu.on_event` reports: something not modelled (kind, number), a delivery, the FERR# pin."""
 
 
 class CpuPins(Protocol):
@@ -101,6 +114,10 @@ class Cpu(CpuPins, Protocol):
 
     def stats(self) -> dict[str, Any]:
         """Counters of the tier for `--stats`; plain data."""
+        ...
+
+    def on_event(self, callback: Callable[[int, int, int], None], *, log_interrupts: bool = False) -> None:
+        """Call `callback(event, a, b)` for the events above; deliveries (vector | kind << 8, error code) on request."""
         ...
 
     def fault_story(self) -> list[str]:

@@ -1,8 +1,8 @@
 """The gate: everything from outside the machine enters here, stamped with the instruction count of its arrival.
 
 Typed characters, scripted text and the start-up date all come through; the list in `record` together with the images
-determines the run. A channel hands bytes to one device, as many as the device takes at a time; the rest waits at the gate
-and is offered again at fixed virtual intervals, so that when it arrives does not depend on the host.
+determines the run. A channel hands bytes to one device, as many as the device takes at a time; the rest waits at the
+gate and is offered again at fixed virtual intervals, so that when it arrives does not depend on the host.
 """
 
 from __future__ import annotations

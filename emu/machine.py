@@ -8,6 +8,7 @@ it depends on the host's speed except when outside input arrives, and that is st
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from emu.bus import Bus
 from emu.clock import Clock, Pacer, wall
-from emu.cpu import Cpu, Exit
+from emu.cpu import EVENT_FERR, EVENT_INTERRUPT, EVENT_UNIMPLEMENTED, Cpu, Exit
 from emu.errors import MachineError
 from emu.inputs import Inputs
 from emu.memory import GuestRam
@@ -31,6 +32,7 @@ SLICE_SECONDS = 0.01
 """Wall time that a slice should take: slow guests (and tiers) get shorter slices, which no guest can notice."""
 
 INTERRUPT_FLAG = 0x200
+UNIMP = logging.getLogger("emu.unimp")
 
 
 class Cause(Enum):
@@ -121,6 +123,12 @@ class Machine:
         self._reset_wanted = False
         self._parked = False
         self._slice = FIRST_SLICE
+        self._on_interrupt: Callable[[int, int], None] | None = None
+        self.on_ferr: Callable[[], None] | None = None
+        """The processor drives FERR#."""
+        self.execute: Callable[[int], Exit] = cpu.run
+        """Runs the processor; replaced by what watches single instructions."""
+        cpu.on_event(self._event)
         ram.on_remap.append(cpu.remap)
         ram.on_write.append(cpu.invalidate)
 
@@ -153,6 +161,26 @@ class Machine:
         """-no-shutdown: the machine stops where it is and waits to be ended from outside."""
         self._parked = True
         self.cpu.stop()
+
+    # -- what the processor reports
+
+    @property
+    def on_interrupt(self) -> Callable[[int, int], None] | None:
+        """Called with (vector | kind << 8, error code) before each delivery; see `cores.x86.interrupts` for kinds."""
+        return self._on_interrupt
+
+    @on_interrupt.setter
+    def on_interrupt(self, callback: Callable[[int, int], None] | None) -> None:
+        self._on_interrupt = callback
+        self.cpu.on_event(self._event, log_interrupts=callback is not None)
+
+    def _event(self, kind: int, a: int, b: int) -> None:
+        if kind == EVENT_UNIMPLEMENTED:
+            UNIMP.info("processor: number %#x of kind %d is not modelled", b, a)
+        elif kind == EVENT_INTERRUPT and self._on_interrupt is not None:
+            self._on_interrupt(a, b)
+        elif kind == EVENT_FERR and self.on_ferr is not None:
+            self.on_ferr()
 
     # -- running
 
@@ -191,7 +219,7 @@ class Machine:
             budget = self._budget()
             if budget:
                 started = wall()
-                reason = self.cpu.run(budget)
+                reason = self.execute(budget)
                 self._adapt(budget, wall() - started)
                 self._leave(reason, world)
         return self.ending

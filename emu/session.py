@@ -100,8 +100,10 @@ def output(data: bytes) -> None:
 class Session:
     """The `Outside` of a machine that was started by a command."""
 
-    def __init__(self, config: Config, *, compat: bool = False) -> None:
+    def __init__(self, config: Config, *, compat: bool = False, attached: bool = True) -> None:
+        """`attached` False: the process's own stdin and stdout are not touched."""
         self.config = config
+        self.attached = attached
         self.compat = compat
         self.terminal: Terminal | None = None
         self.script: Script | None = None
@@ -117,8 +119,12 @@ class Session:
 
     def run(self) -> int:
         """Do all of it; returns the exit status. Raises UsageError before the guest runs, MachineError during it."""
+        set_up_logging(self.config)
+        return self._drive(self.build())
+
+    def build(self) -> Machine:
+        """The machine, powered on and connected. Raises UsageError."""
         config = self.config
-        set_up_logging(config)
         if not self.compat:
             sort_positional(config)
         machine = board(config.machine)(self._setup())
@@ -127,9 +133,14 @@ class Session:
         machine.no_shutdown = config.no_shutdown
         machine.shutdown_is_failure = not self.compat
         machine.max_insns = config.max_insns
+        machine.inputs.note("date", repr(self._date).encode())
         self._connect(machine)
+        if config.debug:
+            from emu.tools.trace import attach
+
+            attach(machine, config.debug)
         machine.power_on()
-        return self._drive(machine)
+        return machine
 
     def _setup(self) -> Setup:
         """Open everything the command line names."""
@@ -158,6 +169,7 @@ class Session:
             setup.date = calendar(config.rtc == "utc")
         else:
             setup.date = rtc_base(config.rtc)
+        self._date = setup.date
         return setup
 
     def _say_warnings(self) -> None:
@@ -177,7 +189,7 @@ class Session:
             return None
         if device.kind == "file":
             sink = FileSink(device.path)
-        elif device.kind == "stdio":
+        elif device.kind == "stdio" and self.attached:
             if self.terminal is None:
                 self.terminal = Terminal(mux=device.mux, signals=not device.mux, escape=self.config.escape)
             if name.startswith("serial"):

@@ -8,12 +8,13 @@ Memory                                          Ports
   00100000  RAM up to -m                          0061  speaker, timer gate     03b0  VGA registers
   fec00000  I/O APIC                              0070  clock chip, CMOS        03f6  IDE channel 1, control
   fee00000  local APIC                            0080  DMA pages (POST code)   03f8  serial port 1
-  fffe0000  firmware again (-bios: all of it)     0092  A20, fast reset         04d0  edge/level control
+  ffff0000  firmware again (-bios: all of it)     0092  A20, fast reset         04d0  edge/level control
                                                   00a0  interrupt controller 2  0510  firmware configuration
                                                   00c0  DMA controller 2        0cf8  PCI configuration
                                                   00e4  hook of our firmware    b000  ACPI power management
 Interrupts
-  0 timer  1 keyboard  2 cascade (I/O APIC: timer)  3 serial 2  4 serial 1  8 clock  9 ACPI  12 mouse  14, 15 IDE
+  0 timer  1 keyboard  2 cascade (I/O APIC: timer)  3 serial 2  4 serial 1  8 clock  9 ACPI  12 mouse  13 coprocessor
+  14, 15 IDE
 
 Intel 82441FX and 82371SB data sheets.
 """
@@ -104,6 +105,10 @@ def pc(setup: Setup) -> Machine:
     bus.map_ports(0xA0, 2, pic.read_slave, pic.write_slave, name="pic slave")
     bus.map_ports(0x4D0, 2, pic.read_elcr, pic.write_elcr, name="edge/level control")
     irqs = IrqRouter([_inputs(pic, ioapic, irq) for irq in range(16)])
+
+    ferr = irqs.source(13)
+    m.on_ferr = lambda: ferr.set(True)
+    bus.map_ports(0xF0, 1, lambda offset, width: 0xFF, lambda o, w, value: ferr.set(False), name="coprocessor error")
 
     # Time.
     pit = Pit8254(clock=clock, irq=irqs.source(0))
@@ -212,7 +217,7 @@ def pc(setup: Setup) -> Machine:
 
 
 NOT_THERE = (
-    (range(0xF0, 0x100), "coprocessor of a 286"),
+    (range(0xF1, 0x100), "coprocessor of a 286"),
     (range(0x278, 0x27B), "parallel port 2"),
     (range(0x2E8, 0x2F0), "serial port 4"),
     (range(0x378, 0x37B), "parallel port 1"),

@@ -113,5 +113,9 @@ class FakeCpu:
     def stats(self) -> dict[str, Any]:
         return {"tier": "fake"}
 
+    def on_event(self, callback: Callable[[int, int, int], None], *, log_interrupts: bool = False) -> None:
+        self.event = callback
+        self.log_interrupts = log_interrupts
+
     def fault_story(self) -> list[str]:
         return ["first this", "then that"]
