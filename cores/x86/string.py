@@ -7,9 +7,22 @@ from collections.abc import Callable
 
 from ..lang.trace import Operand, Val, branch, const, fieldvalue, finish_, select, value, when
 from . import state as S
-from .externs import MEM_R, MEM_W, bulk_ins, bulk_movs, bulk_outs, bulk_stos, mem_probe_w, port_r, port_w
+from .externs import (
+    MEM_R,
+    MEM_W,
+    bulk_ins,
+    bulk_movs,
+    bulk_outs,
+    bulk_stos,
+    fault,
+    mem_probe_w,
+    port_r,
+    port_w,
+    unlikely,
+)
 from .flags import DF, ZF, set_arith
 from .forms import gpr, insn
+from .registers import get, protected_enabled, refuse
 from .system import io_check
 
 _FORMS = ("{}", "F3 {}", "F2 {}")
@@ -26,6 +39,23 @@ def _step(width: int) -> Val:
 def _advance(reg: int, asz: int, by: Val) -> None:
     place = gpr(reg, asz)
     place.set(place.read() + by.low(asz))
+
+
+def _overrun(seg: Val, index: int, width: int, asz: int, prefix: int, *stepped: int) -> None:
+    """A word beyond the limit of its segment in real mode: the 80286 steps the index registers (and counts) before the
+    segment-overrun exception, and no real-mode program can be restarted there. In protected mode nothing has moved."""
+    if width == 8:
+        return
+    offset = gpr(index, asz).read().zext(32)
+    last = get(S.SEG_LIMIT, seg) - (width // 8 - 1)
+    with unlikely(~protected_enabled() & (offset > last)):
+        for reg in stepped:
+            _advance(reg, asz, _step(width))
+        if prefix >= 0:
+            counter = gpr(S.ECX, asz)
+            counter.set(counter.read() - 1)
+        refuse(seg == S.SS, S.SS_)
+        fault(S.GP)
 
 
 def _repeat(asz: int, prefix: int, once: Callable[[], Val | None], bulk: Callable[[Val], Val] | None, move: Callable[[Val], None]) -> None:
@@ -65,7 +95,9 @@ def _movs(width: int, asz: int, prefix: int) -> None:
     seg = fieldvalue("seg", 8)
 
     def once() -> None:
+        _overrun(seg, S.ESI, width, asz, prefix, S.ESI)
         v = MEM_R[width](seg, source.read().zext(32))
+        _overrun(const(S.ES, 8), S.EDI, width, asz, prefix, S.ESI, S.EDI)
         MEM_W[width](const(S.ES, 8), dest.read().zext(32), v)
 
     def bulk(count: Val) -> Val:
@@ -95,6 +127,7 @@ def _stos(width: int, asz: int, prefix: int) -> None:
     dest = gpr(S.EDI, asz)
 
     def once() -> None:
+        _overrun(const(S.ES, 8), S.EDI, width, asz, prefix, S.EDI)
         MEM_W[width](const(S.ES, 8), dest.read().zext(32), gpr(S.EAX, width).read())
 
     def bulk(count: Val) -> Val:
@@ -118,6 +151,7 @@ def stos(*, osz: int, asz: int, prefix: int) -> None:
 
 def _lods(width: int, asz: int, prefix: int) -> None:
     def once() -> None:
+        _overrun(fieldvalue("seg", 8), S.ESI, width, asz, prefix, S.ESI)
         gpr(S.EAX, width).set(MEM_R[width](fieldvalue("seg", 8), gpr(S.ESI, asz).read().zext(32)))
 
     _repeat(asz, prefix, once, None, lambda times: _advance(S.ESI, asz, _step(width) * times))
@@ -143,6 +177,7 @@ def _compare(a: Val, b: Val) -> Val:
 
 def _scas(width: int, asz: int, prefix: int) -> None:
     def once() -> Val:
+        _overrun(const(S.ES, 8), S.EDI, width, asz, prefix, S.EDI)
         return _compare(gpr(S.EAX, width).read(), MEM_R[width](const(S.ES, 8), gpr(S.EDI, asz).read().zext(32)))
 
     _repeat(asz, prefix, _used(once, prefix), None, lambda times: _advance(S.EDI, asz, _step(width) * times))
@@ -171,6 +206,8 @@ def scas(*, osz: int, asz: int, prefix: int) -> None:
 
 def _cmps(width: int, asz: int, prefix: int) -> None:
     def once() -> Val:
+        _overrun(const(S.ES, 8), S.EDI, width, asz, prefix, S.EDI)
+        _overrun(fieldvalue("seg", 8), S.ESI, width, asz, prefix, S.ESI, S.EDI)
         a = MEM_R[width](fieldvalue("seg", 8), gpr(S.ESI, asz).read().zext(32))
         b = MEM_R[width](const(S.ES, 8), gpr(S.EDI, asz).read().zext(32))
         return _compare(a, b)
@@ -202,6 +239,7 @@ def _ins(width: int, asz: int, prefix: int) -> None:
     io_check(port.read(), size)
 
     def once() -> None:
+        _overrun(const(S.ES, 8), S.EDI, width, asz, prefix, S.EDI)
         # The destination is checked first: a port read cannot be taken back.
         mem_probe_w(const(S.ES, 8), dest.read().zext(32), size.zext(32))
         v = value(port_r(port.read(), size))
@@ -233,6 +271,7 @@ def _outs(width: int, asz: int, prefix: int) -> None:
     io_check(port.read(), size)
 
     def once() -> None:
+        _overrun(seg, S.ESI, width, asz, prefix, S.ESI)
         v = MEM_R[width](seg, source.read().zext(32))
         port_w(port.read(), size, v.zext(32))
 

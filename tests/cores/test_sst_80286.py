@@ -95,35 +95,40 @@ def run_case(cpu: Any, ram: FlatRam, case: moo.Case, name: str) -> str:
     return ", ".join(bad)
 
 
-def run_file(path: Path, cpu: Any, ram: FlatRam, limit: int | None = None) -> tuple[int, int, list[str]]:
-    """(rows run, rows that do not apply, failures) of one file."""
+def stack_fault(cpu: Any, case: moo.Case) -> bool:
+    """The one exception to the suite: beyond the limit of SS the 286 raises vector 13 in real mode, a 386 and all later
+    processors raise #SS, vector 12 (SDM vol. 3, table 21-1; test386 asks for it too)."""
+    return case.exception == 13 and any(r["vector"] == 12 for r in cpu.exceptions())
+
+
+def run_file(path: Path, cpu: Any, ram: FlatRam) -> tuple[int, int, list[str]]:
+    """(rows run, rows with the stack-fault exception, failures) of one file."""
     name = path.name.removesuffix(".MOO.gz")
-    ran = skipped = 0
+    ran = excepted = 0
     failures = []
-    for case in moo.read(path)[:limit]:
+    for case in moo.read(path):
         if not_on_a_386(case, name):
-            skipped += 1
             continue
         ran += 1
         bad = run_case(cpu, ram, case, name)
-        if bad:
+        if bad and stack_fault(cpu, case):
+            excepted += 1
+        elif bad:
             failures.append(f"{name} {case.index} {case.name} exc={case.exception}: {bad}")
-    return ran, skipped, failures
-
-
-# Rows that fail for a reason: (file, index): why.
-EXCEPTIONS: dict[tuple[str, int], str] = {}
+    return ran, excepted, failures
 
 
 @pytest.mark.skipif(not FILES, reason=f"the suite is not at {SUITE} (set EMU_SHARED)")
 def test_every_row_of_the_80286_suite_matches_the_silicon() -> None:
-    """All rows that hold on a 386, on the interp tier."""
+    """All rows that hold on a 386, on the interp tier; fewer than one in a thousand may be a stack fault."""
     cpu, ram = make_cpu("interp")
-    ran = 0
+    ran = excepted = 0
     failures: list[str] = []
     for path in FILES:
-        n, _, bad = run_file(path, cpu, ram)
+        n, e, bad = run_file(path, cpu, ram)
         ran += n
+        excepted += e
         failures += bad
     assert ran > 50_000
     assert not failures, f"{len(failures)} of {ran}:\n" + "\n".join(failures[:40])
+    assert excepted * 1000 < ran
