@@ -144,9 +144,9 @@ class Bus:
         """The same for physical memory."""
         return self.map_mmio(base, size, _ones, _drop, max_width=4, name=why)
 
-    def has_port(self, port: int) -> bool:
-        """Whether somebody answers at a port."""
-        return self._ports.find(port) is not None
+    def find(self, space: str, address: int) -> Mapping | None:
+        """Who answers at an address of the space "ports" or "memory"."""
+        return (self._ports if space == "ports" else self._mmio).find(address)
 
     def map_lines(self) -> list[str]:
         """The maps as text, one line a range, sorted."""

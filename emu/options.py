@@ -18,12 +18,6 @@ VERSION = "0.1.0"
 MACHINES = {
     "pc": "PC with i440FX, PIIX3 and one processor (default)",
 }
-CPUS = {
-    "486": "Intel 486DX4, with CPUID",
-    "pentium": "Intel Pentium with 4 MiB pages, CMPXCHG8B and RDTSC",
-    "pentium3": "Intel Pentium III: CMOV, PAE, MMX, SSE, SYSENTER",
-    "qemu32": "Pentium III with SSE2, as QEMU's model of that name (default)",
-}
 DEVICES: dict[str, dict[str, str]] = {
     "isa-debug-exit": {"iobase": "first port (default 0x501)", "iosize": "number of ports (default 2)"},
     "isa-debugcon": {"iobase": "port (default 0xe9)", "chardev": "id of the -chardev that shows the output"},
@@ -341,18 +335,26 @@ def _machine(config: Config, value: str) -> None:
             config.warn(f"-M {shown(key)}={shown(text)}: not available yet; ignored")
 
 
+def cpu_models() -> dict[str, str]:
+    """The processors by name, with a line about each."""
+    from cores.x86.models import MODELS
+
+    return {name: model.title for name, model in MODELS.items()}
+
+
 def _cpu(config: Config, value: str) -> None:
     name, *features = split_commas(value)
+    models = cpu_models()
     if name in ("help", "?"):
-        raise _listed(CPUS, "Available CPUs:")
+        raise _listed(models, "Available CPUs:")
     if name in ("host", "max", "base", "qemu64", "kvm32", "kvm64", "core2duo", "coreduo", "n270", "athlon", "phenom"):
         config.warn(f"-cpu {name}: not available yet; using qemu32")
         name = "qemu32"
     if name == "pentium2":
         config.warn("-cpu pentium2: not available yet; using pentium3")
         name = "pentium3"
-    if name not in CPUS:
-        raise unknown("CPU", name, CPUS)
+    if name not in models:
+        raise unknown("CPU", name, models)
     config.cpu = name
     for feature in features:
         config.warn(f"-cpu feature {shown(feature)}: not available yet; ignored")

@@ -197,7 +197,7 @@ def pc(setup: Setup) -> Machine:
         m.devices.update({"lapic": lapic, "ioapic": ioapic})
     for ports, why in NOT_THERE:
         for port in ports:
-            if not bus.has_port(port):
+            if bus.find("ports", port) is None:
                 bus.ignore(range(port, port + 1), why)
 
     # Firmware configuration, and the firmware itself.

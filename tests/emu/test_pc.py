@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,10 @@ import pytest
 from emu.boards import Setup, board
 from emu.bus import Bus
 from emu.cpu import Cpu
+from emu.errors import DeviceError
 from emu.machine import Cause, Machine
 from emu.memory import FOUR_GIB, GuestRam, Kind
-from emu.options import CPUS, UsageError, parse
+from emu.options import DEVICES, UsageError, cpu_models, parse
 from tests.emu.fake_cpu import FakeCpu, hlt
 
 
@@ -163,7 +165,7 @@ def test_keys_wait_while_the_guests_type_ahead_buffer_is_half_full() -> None:
     assert m.inputs.waiting == 0
 
 
-@pytest.mark.parametrize("model", CPUS)
+@pytest.mark.parametrize("model", cpu_models())
 def test_every_model_starts_and_only_a_486_has_no_local_apic(model: str) -> None:
     m = build("-cpu", model)
     assert ("lapic" in m.devices) == (model != "486")
@@ -177,3 +179,82 @@ def test_every_device_saves_and_takes_back_its_state() -> None:
         state = device.save()
         device.load(state)
         assert device.save() == state
+
+
+def test_every_device_of_the_command_line_starts_and_stops() -> None:
+    """D14: each with its defaults and with each of its options; what does not fit is one line."""
+    for name, options in DEVICES.items():
+        for words in ("", *(f",{option}=0x200" for option in options)):
+            try:
+                m = build("-device", name + words)
+            except UsageError as error:
+                assert "\n" not in str(error)
+            else:
+                m.max_insns = 10
+                m.run()
+
+
+def test_an_exception_in_any_device_stops_the_machine_and_names_it() -> None:
+    """P1: never a 0 to the guest."""
+
+    def fail(*args: int) -> int:
+        raise LookupError("a bug")
+
+    def fail_write(*args: int) -> None:
+        raise LookupError("a bug")
+
+    m = build(serial=Sink(), debugcon=Sink())
+    for line in m.bus.map_lines():
+        what, span, name = line.split(maxsplit=2)
+        base = int(span.split("-")[0], 16)
+        mapping = m.bus.find("ports" if what == "ports" else "memory", base)
+        assert mapping is not None
+        mapping.read, mapping.write = fail, fail_write
+        read, write = (m.bus.port_read, m.bus.port_write) if what == "ports" else (m.bus.mmio_read, m.bus.mmio_write)
+        with pytest.raises(DeviceError, match="LookupError: a bug") as caught:
+            read(base, 1)
+        assert str(caught.value).startswith(name)
+        with pytest.raises(DeviceError, match="LookupError: a bug"):
+            write(base, 1, 0)
+
+
+def test_an_exception_in_any_timer_stops_the_machine_and_names_it() -> None:
+    m = build(serial=Sink())
+    for port, value in ((0x43, 0x34), (0x40, 0x10), (0x40, 0x10), (0x3F9, 0x02), (0x3F8, 0x41)):
+        m.bus.port_write(port, 1, value)
+    armed = [timer for _, _, timer in m.clock._heap if timer.deadline is not None]
+    assert armed
+
+    def fail() -> None:
+        raise LookupError("a bug")
+
+    for timer in armed:
+        timer.callback = fail
+    with pytest.raises(DeviceError, match=r"timer .*: LookupError: a bug"):
+        m.run()
+
+
+def test_random_accesses_to_every_port_and_register_never_stop_the_machine() -> None:
+    """D3: any width, any alignment, any value."""
+    rng = random.Random(5)
+    m = build(serial=Sink(), debugcon=Sink())
+    m.end = lambda *args, **named: None  # type: ignore[method-assign]
+    for _ in range(60_000):
+        width = rng.choice((1, 2, 4))
+        value = rng.getrandbits(32)
+        if rng.random() < 0.8:
+            port = rng.choice((rng.randrange(0x10000), rng.randrange(0x500), 0xCF8, 0xCFC, 0x3D4, 0x1F0))
+            if rng.random() < 0.5:
+                assert 0 <= m.bus.port_read(port, width) < 1 << (8 * width)
+            else:
+                m.bus.port_write(port, width, value)
+        else:
+            address = rng.choice((0xA0000 + rng.randrange(0x20000), 0xFEE00000 + rng.randrange(0x1000), 0xFEC00000))
+            if rng.random() < 0.5:
+                assert 0 <= m.bus.mmio_read(address, width) < 1 << (8 * width)
+            else:
+                m.bus.mmio_write(address, width, value)
+        if rng.random() < 0.05:
+            m.clock.skip_to(m.clock.now() + rng.randrange(10_000_000))
+            m.clock.fire()
+            m.bus.interrupt_acknowledge()
