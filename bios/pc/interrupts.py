@@ -6,7 +6,9 @@ Keyboard: `bios.pc.keyboard`. Source: IBM AT Technical Reference, BIOS interrupt
 from __future__ import annotations
 
 from bios.pc import bda, rom
+from bios.pc.host import Action
 from bios.pc.service import Call, hook
+from bios.pc.video import Screen
 
 PIC1 = 0x20
 PIC2 = 0xA0
@@ -126,7 +128,7 @@ def disk_interrupt(call: Call) -> None:
 
 
 @hook("irq")
-def unclaimed(call: Call) -> None:
+def unclaimed(call: Call) -> Action | None:
     """A hardware interrupt without a handler. Acknowledged if it is really in service, else it was spurious."""
     irq = call.vector - 0x08 if call.vector < 0x70 else call.vector - 0x68
     controller, line = (PIC2, irq - 8) if irq >= 8 else (PIC1, irq)
@@ -137,15 +139,29 @@ def unclaimed(call: Call) -> None:
     elif irq == 15:
         call.outb(PIC1, EOI)  # the first controller did see its cascade line
     elif call.vector == 0x0D:
-        fault(call)
+        return fault(call)
+    return None
 
 
 @hook("fault")
-def fault(call: Call) -> None:
-    """A processor exception in real mode that the guest has no handler for; execution resumes at the same place."""
+def fault(call: Call) -> Action | None:
+    """A processor exception in real mode that the guest has no handler for.
+
+    Returning would raise it again for ever, so the program is parked with interrupts on. An INT instruction with the
+    same number is no exception: it returns.
+    """
+    if call.resumed:
+        return Action.WAIT
     frame = call.frame
-    where = f"{call.word(frame + 2):04X}:{call.word(frame):04X}"
-    call.bios.log_once(f"BIOS: processor exception {call.vector} at {where}, the guest has no handler for it")
+    segment, offset = call.word(frame + 2), call.word(frame)
+    if call.read(segment * 16 + (offset - 2 & 0xFFFF), 2) == bytes((0xCD, call.vector)):
+        return None
+    message = f"processor exception {call.vector} at {segment:04X}:{offset:04X}, the guest has no handler for it"
+    call.bios.log_once(f"BIOS: {message}")
+    screen = Screen(call.host)
+    if screen.mode.text:
+        screen.write(f"\r\n{message}\r\n")
+    return Action.WAIT
 
 
 @hook("nmi")

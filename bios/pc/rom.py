@@ -174,8 +174,10 @@ def _hardware_stubs(rom: RomBuilder) -> None:
     rom.jump(0xE987, irq1, "int09 entry")
     rom.vectors[0x08], rom.vectors[0x09] = 0xFEA5, 0xE987
     rom.vectors[0x0E] = rom.code("irq6", "irq6", IRET, at=0xEF57, vector=0x0E)
-    for vector in (0x0A, 0x0B, 0x0C, 0x0D, 0x0F):
+    for vector in (0x0A, 0x0B, 0x0C, 0x0F):
         rom.vectors[vector] = rom.code(f"irq{vector - 8}", "irq", IRET, vector=vector)
+    park = (IRET, "wait:", STI_HLT_CLI, "fault!", IRET)
+    rom.vectors[0x0D] = rom.code("irq5", "irq", *park, vector=0x0D)
     rom.vectors[0x70] = rom.code("irq8", "irq8", IRET, "alarm:", b"\xcd\x4a\xcf", vector=0x70)  # int 4Ah; iret
     rom.vectors[0x71] = rom.code("irq9", "irq9", b"\xcd\x0a\xcf", vector=0x71)  # int 0Ah; iret
     for vector in (0x72, 0x73, 0x74, 0x77):
@@ -184,7 +186,7 @@ def _hardware_stubs(rom: RomBuilder) -> None:
     rom.vectors[0x76] = rom.code("irq14", "irq14", IRET, vector=0x76)
     rom.vectors[0x02] = rom.code("nmi", "nmi", IRET, at=0xE2C3, vector=0x02)
     for vector in (0x00, 0x06, 0x07):
-        rom.vectors[vector] = rom.code(f"fault{vector}", "fault", IRET, vector=vector)
+        rom.vectors[vector] = rom.code(f"fault{vector}", "fault", *park, vector=vector)
 
 
 def _build_stubs() -> RomBuilder:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from bios.pc.host import Action
 from tests.bios.fake_host import FRAME, Machine
 
 
@@ -55,8 +56,19 @@ def test_an_exception_nobody_handles_is_logged_once(pc: Machine) -> None:
     pc.host.set_reg("ss", 0)
     pc.host.set_reg("esp", FRAME)
     for _ in range(3):
-        pc.hook("fault", vector=0x06)
+        assert pc.hook("fault", vector=0x06) is Action.WAIT
     assert sum("exception 6" in line for line in pc.host.lines) == 1
+    assert any("processor exception 6 at 0000:0000" in pc.screen(row) for row in range(25))
+    assert pc.hook("fault", vector=0x06, resumed=True) is Action.WAIT
+
+
+def test_an_int_instruction_with_an_exceptions_number_just_returns(pc: Machine) -> None:
+    pc.host.set_reg("ss", 0)
+    pc.host.set_reg("esp", FRAME)
+    pc.poke(0x12340 + 0x4E, b"\xcd\x06")
+    pc.poke(FRAME, b"\x50\x00\x34\x12\x02\x02")
+    assert pc.hook("fault", vector=0x06) is Action.CONTINUE
+    assert pc.host.lines == []
 
 
 def test_the_floppy_interrupt_sets_its_flag(pc: Machine) -> None:
