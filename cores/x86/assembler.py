@@ -8,10 +8,9 @@ small and only grow until nothing moves. `org` sets the address of what follows 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..lang.to_text import Node, TextError, Token, Tokens, num, parse_expression
+from ..lang.to_text import Lookup, Node, TextError, Token, Tokens, num, parse_expression
 from .encoder import Instruction, Plan, is_mnemonic, parse, plan, shortest
 from .operands import REGISTERS, SEGMENTS, SIZE_WORDS
 
@@ -20,6 +19,7 @@ RESERVE = {"resb": 1, "resw": 2, "resd": 4, "resq": 8}
 DIRECTIVES = {*DATA, *RESERVE, "times", "org", "bits", "equ", "align"}
 MAX_PASSES = 60
 MAX_SIZE = 1 << 26
+MAX_REPEATS = 1 << 16  # of an instruction
 
 
 class AsmError(Exception):
@@ -45,6 +45,7 @@ class Statement:
     fixed: bool = False  # the bytes depend on nothing but the statement
     scope: str = ""
     size: int = 0
+    sizes: list[int] = field(default_factory=list)  # of the repetitions
     address: int = 0
     data: bytes = b""
 
@@ -222,7 +223,7 @@ class Assembler:
 
     # --- passes ------------------------------------------------------------------------------------------------------
 
-    def _lookup(self, scope: str) -> Callable[[str], int]:
+    def _lookup(self, scope: str) -> Lookup:
         def find(name: str) -> int:
             if name == "$":
                 return self.here
@@ -303,20 +304,40 @@ class Assembler:
             if count < 0 and self.final:
                 raise TextError(f"times {count}: what comes before is {-count} bytes too long")
             count = max(count, 0)
-            if count > MAX_SIZE:
+            if count > (MAX_SIZE if s.kind == "data" else MAX_REPEATS):
                 raise TextError(f"times {count} is too often")
         if s.kind == "data":
             return self._data(s) * count
         if s.fixed and s.data:
             return s.data
-        one = s.size // count if count else 0
+        if s.times is None:
+            return self._encode(s, lookup, s.size)
+        # Each repetition has an address of its own.
+        out = bytearray()
+        start = self.here
         try:
-            return shortest(s.plans, lookup, self.here, one) * count
+            for k in range(count):
+                one = self._encode(s, lookup, s.sizes[k] if k < len(s.sizes) else 0)
+                s.sizes[k : k + 1] = [len(one)]
+                out += one
+                self.here = start + len(out)
+        finally:
+            self.here = start
+        return bytes(out)
+
+    def _encode(self, s: Statement, lookup: Lookup, at_least: int) -> bytes:
+        try:
+            return shortest(s.plans, lookup, self.here, at_least)
         except TextError:
             if self.final:
                 raise
-            # A value that is not settled: any encoding will do for now, none shorter than before.
-            return bytes(max(one, len(shortest(s.plans, lambda name: self.here, self.here)))) * count
+        # A value that is not settled yet: any encoding will do for now, none shorter than before.
+        for guess in (0, self.here):
+            try:
+                return bytes(max(at_least, len(shortest(s.plans, _always(guess), self.here))))
+            except TextError:
+                continue
+        return bytes(max(at_least, 1))
 
     def _data(self, s: Statement) -> bytes:
         out = bytearray()
@@ -330,6 +351,10 @@ class Assembler:
                 raise TextError(f"{v:#x} does not fit {bits} bits")
             out += (v & ((1 << bits) - 1)).to_bytes(s.unit, "little")
         return bytes(out)
+
+
+def _always(value: int) -> Lookup:
+    return lambda name: value
 
 
 def _relative(insn: Instruction, plans: list[Plan]) -> bool:

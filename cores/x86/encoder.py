@@ -34,6 +34,7 @@ from .operands import (
 )
 
 REPEATS = {"rep": 2, "repe": 2, "repz": 2, "repne": 3, "repnz": 3}
+_REPEAT_BYTE = {2: 0xF3, 3: 0xF2}
 OVERRIDES = {"o16": ("osz", 16), "o32": ("osz", 32), "a16": ("asz", 16), "a32": ("asz", 32)}
 SEGMENT_PREFIX = {S.ES: 0x26, S.CS: 0x2E, S.SS: 0x36, S.DS: 0x3E, S.FS: 0x64, S.GS: 0x65}
 _CC = {"z": "e", "nz": "ne", "c": "b", "nae": "b", "nc": "ae", "nb": "ae", "na": "be", "nbe": "a", "pe": "p",
@@ -397,14 +398,19 @@ def _fit(form: Form, operands: list[Parsed], insn: Instruction, big: bool) -> tu
         prefixes.append(0x9B)
     if insn.lock:
         prefixes.append(0xF0)
+    if insn.repeat >= 2:
+        prefixes.append(_REPEAT_BYTE[insn.repeat])
     if seg >= 0:
         prefixes.append(SEGMENT_PREFIX[seg])
+    if osz != mode and form.prefix not in (0, 1):
+        prefixes.append(0x66)
     if asz != mode:
         prefixes.append(0x67)
-    if form.prefix == 1 or (osz != mode and form.prefix != 0):
+    # A prefix that is part of the opcode stands right before it.
+    if form.prefix == 1:
         prefixes.append(0x66)
-    if form.prefix >= 2 or insn.repeat >= 2:
-        prefixes.append(0xF3 if (form.prefix if form.prefix >= 2 else insn.repeat) == 2 else 0xF2)
+    elif form.prefix >= 2 and not repeats(form):
+        prefixes.append(_REPEAT_BYTE[form.prefix])
     slots = [named[name] for name in form.names]
     return Plan(form, bytes(prefixes), slots, osz, asz), pinned
 

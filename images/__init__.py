@@ -1,0 +1,1 @@
+"""Our own small guests: sources and the recipes that build them."""

@@ -1,0 +1,1 @@
+"""The demo guest: `python -m images.demo --run`."""
