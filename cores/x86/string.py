@@ -41,7 +41,7 @@ def _advance(reg: int, asz: int, by: Val) -> None:
     place.set(place.read() + by.low(asz))
 
 
-def _overrun(seg: Val, index: int, width: int, asz: int, prefix: int, *stepped: int) -> None:
+def _overrun(seg: Val, index: int, width: int, asz: int, prefix: int, *stepped: int, counts: bool = True) -> None:
     """A word beyond the limit of its segment in real mode: the 80286 steps the index registers (and counts) before the
     segment-overrun exception, and no real-mode program can be restarted there. In protected mode nothing has moved."""
     if width == 8:
@@ -51,7 +51,7 @@ def _overrun(seg: Val, index: int, width: int, asz: int, prefix: int, *stepped: 
     with unlikely(~protected_enabled() & (offset > last)):
         for reg in stepped:
             _advance(reg, asz, _step(width))
-        if prefix >= 0:
+        if counts and prefix >= 0:
             counter = gpr(S.ECX, asz)
             counter.set(counter.read() - 1)
         refuse(seg == S.SS, S.SS_)
@@ -177,7 +177,7 @@ def _compare(a: Val, b: Val) -> Val:
 
 def _scas(width: int, asz: int, prefix: int) -> None:
     def once() -> Val:
-        _overrun(const(S.ES, 8), S.EDI, width, asz, prefix, S.EDI)
+        _overrun(const(S.ES, 8), S.EDI, width, asz, prefix, S.EDI, counts=False)
         return _compare(gpr(S.EAX, width).read(), MEM_R[width](const(S.ES, 8), gpr(S.EDI, asz).read().zext(32)))
 
     _repeat(asz, prefix, _used(once, prefix), None, lambda times: _advance(S.EDI, asz, _step(width) * times))
@@ -206,8 +206,8 @@ def scas(*, osz: int, asz: int, prefix: int) -> None:
 
 def _cmps(width: int, asz: int, prefix: int) -> None:
     def once() -> Val:
-        _overrun(const(S.ES, 8), S.EDI, width, asz, prefix, S.EDI)
-        _overrun(fieldvalue("seg", 8), S.ESI, width, asz, prefix, S.ESI, S.EDI)
+        _overrun(const(S.ES, 8), S.EDI, width, asz, prefix, S.EDI, counts=False)
+        _overrun(fieldvalue("seg", 8), S.ESI, width, asz, prefix, S.ESI, S.EDI, counts=False)
         a = MEM_R[width](fieldvalue("seg", 8), gpr(S.ESI, asz).read().zext(32))
         b = MEM_R[width](const(S.ES, 8), gpr(S.EDI, asz).read().zext(32))
         return _compare(a, b)
