@@ -14,7 +14,8 @@ _I486 = "fpu vme pse"
 _PENTIUM = f"{_I486} de tsc msr mce cx8 apic mmx"
 _PENTIUM3 = f"{_PENTIUM} pae sep mtrr pge mca cmov pat pse36 fxsr sse"
 # No MTRRs and no machine-check banks: guests then have nothing to ask of the firmware or to save.
-_QEMU32 = f"{_PENTIUM} pae sep pge cmov pat pse36 fxsr sse sse2 sse3"
+# "hypervisor" says that it is no silicon: guests then do not probe for performance counters or microcode.
+_QEMU32 = f"{_PENTIUM} pae sep pge cmov pat pse36 fxsr sse sse2 sse3 hypervisor"
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,10 @@ MODELS = {
 }  # fmt: skip
 DEFAULT = "qemu32"
 
+HYPERVISOR_LEAF = 0x40000000
+HYPERVISOR = "EmuEmuEmuEmu"
+"""What a model with the feature of that name gives in EBX, ECX, EDX of its only hypervisor leaf."""
+
 
 def cpu_model(name: str) -> CpuModel:
     """A model by name; raises KeyError with the known names."""
@@ -98,6 +103,8 @@ def cpuid(model: CpuModel, leaf: int, subleaf: int = 0) -> tuple[int, int, int, 
         at = (leaf - 0x80000002) * 16
         brand = model.brand.ljust(48, "\0")
         return _word(brand, at), _word(brand, at + 4), _word(brand, at + 8), _word(brand, at + 12)
+    if leaf == HYPERVISOR_LEAF and model.has("hypervisor"):
+        return leaf, *(_word(HYPERVISOR, at) for at in (0, 4, 8))
     if leaf > model.level:
         leaf = model.level
     if leaf == 0:
@@ -111,6 +118,16 @@ def cpuid(model: CpuModel, leaf: int, subleaf: int = 0) -> tuple[int, int, int, 
         return model.cache
     # Leaf 3 is the processor serial number, which is switched off.
     return 0, 0, 0, 0
+
+
+def leaves(model: CpuModel) -> list[int]:
+    """The leaves that a model has; every other one reads as the highest basic leaf."""
+    found = [*range(model.level + 1)]
+    if model.has("hypervisor"):
+        found.append(HYPERVISOR_LEAF)
+    if model.brand:
+        found += range(0x80000000, 0x80000005)
+    return found
 
 
 def reset_values(model: CpuModel) -> dict[str, int | dict[int, int]]:

@@ -118,7 +118,7 @@ class X86Cpu:
             setattr(c, name, getattr(lib, "py_" + name))
         for k, word in enumerate(self.model.features):
             c.features[k] = word
-        leaves = [*range(self.model.level + 1), *(0x80000000 + k for k in range(5) if self.model.brand)]
+        leaves = models.leaves(self.model)
         c.cpuid_count = len(leaves)
         for k, leaf in enumerate(leaves):
             entry = c.cpuid[k]

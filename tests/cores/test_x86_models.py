@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from cores.x86 import state as S
-from cores.x86.models import DEFAULT, MODELS, cpu_model, cpuid, reset_values
+from cores.x86.models import DEFAULT, MODELS, cpu_model, cpuid, leaves, reset_values
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -47,6 +47,25 @@ def test_a_leaf_that_is_too_high_gives_the_highest_basic_one() -> None:
     model = MODELS["pentium"]
     assert cpuid(model, 0x12345) == cpuid(model, 1)
     assert cpuid(model, 0x80000000) == cpuid(model, 1)
+
+
+def test_the_default_model_says_that_it_is_virtual() -> None:
+    model = cpu_model(DEFAULT)
+    assert cpuid(model, 1)[2] >> 31
+    leaf, *signature = cpuid(model, 0x40000000)
+    assert (leaf, struct.pack("<3I", *signature)) == (0x40000000, b"EmuEmuEmuEmu")
+    silicon = MODELS["pentium3"]
+    assert not cpuid(silicon, 1)[2] >> 31
+    assert cpuid(silicon, 0x40000000) == cpuid(silicon, silicon.level)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_listed_leaves_are_all_that_differ_from_the_highest_basic_one(name: str) -> None:
+    model = MODELS[name]
+    other = cpuid(model, model.level)
+    far = [*range(0x20), *range(0x40000000, 0x40000010), *range(0x80000000, 0x80000020), 0xFFFFFFFF]
+    assert {leaf for leaf in far if cpuid(model, leaf) != other} <= set(leaves(model))
+    assert len(set(leaves(model))) == len(leaves(model))
 
 
 def test_an_unknown_model_is_refused_by_name() -> None:
