@@ -1,6 +1,7 @@
 """`python -m images.demo [--run [OPTION ...]] [-o FILE]`: build the demo guest, and boot it.
 
-Words after `--run` go to `emu run`, as in `python -m images.demo --run -m 64 -cpu 486`.
+Words after `--run` go to `emu run`, as in `python -m images.demo --run -m 64 -cpu 486`. The serial port is on the
+terminal unless they say otherwise.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def main(argv: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="emu-demo-") as folder:
         path = Path(folder) / "demo.img"
         path.write_bytes(image("demo"))
-        return emu(["run", "-hda", str(path), *words[1:]])
+        serial = [] if {"-serial", "-nographic"} & set(words) else ["-serial", "stdio"]
+        return emu(["run", "-hda", str(path), *serial, *words[1:]])
 
 
 if __name__ == "__main__":
