@@ -6,10 +6,10 @@ Source: System V Application Binary Interface, chapters 4 and 5; Intel386 supple
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bios.plan import ImageError, MemoryRange, fits
+from bios.plan import ImageError, MemoryRange, fits, usable_ram
 
 MAGIC = b"\x7fELF"
 CLASS_32, CLASS_64 = 1, 2
@@ -96,7 +96,7 @@ def parse(name: str, data: bytes, memory_map: Sequence[MemoryRange]) -> Elf:
             raise ImageError(name, f"{file_size} bytes at {offset:#x}", where, f"the file has {len(data)} bytes")
         if file_size > size:
             raise ImageError(name, f"{file_size} bytes for {size} bytes of memory", where, "more data than room")
-        if not fits(memory_map, physical, size):
+        if not _loadable(memory_map, physical, size):
             raise ImageError(
                 name, f"a segment of {size} bytes for {physical:#x}", where, "that is not all RAM (see -m)"
             )
@@ -105,10 +105,34 @@ def parse(name: str, data: bytes, memory_map: Sequence[MemoryRange]) -> Elf:
         raise ImageError(name, f"{count} program headers", f"offset {table:#x}", "none of them loads anything")
     _check_overlaps(name, ranges)
     segments = [
-        Segment(physical, virtual, data[offset : offset + file_size], size)
+        part
         for physical, size, virtual, offset, file_size in ranges
+        for part in _in_ram(memory_map, Segment(physical, virtual, data[offset : offset + file_size], size))
     ]
+    if not segments:
+        raise ImageError(name, f"{count} program headers", f"offset {table:#x}", "none of them loads anything into RAM")
     return Elf(_physical(entry, segments), tuple(segments), pvh_entry)
+
+
+HOLE_END = 0x100000
+
+
+def _loadable(memory_map: Sequence[MemoryRange], start: int, size: int) -> bool:
+    """Whether a segment lies in RAM, apart from what it has in the hole below 1 MiB."""
+    if start >= HOLE_END:
+        return fits(memory_map, start, size)
+    return start + size <= HOLE_END or fits(memory_map, HOLE_END, start + size - HOLE_END)
+
+
+def _in_ram(memory_map: Sequence[MemoryRange], segment: Segment) -> Iterator[Segment]:
+    """The parts of a segment that have RAM. Linkers like to put the ELF header into the page before 1 MiB."""
+    for low, high in usable_ram(memory_map):
+        start = max(low, segment.physical)
+        end = min(high, segment.physical + segment.size)
+        if start < end:
+            skip = start - segment.physical
+            data = segment.data[skip : end - segment.physical]
+            yield Segment(start, segment.virtual + skip, data, end - start)
 
 
 def _check_overlaps(name: str, ranges: list[tuple[int, int, int, int, int]]) -> None:

@@ -59,7 +59,7 @@ def hard_disk_geometry(size: int, boot_sector: bytes) -> Geometry:
     if not heads:
         sectors = 63
         heads = next((h for h in (16, 32, 64, 128) if total <= 1024 * h * sectors), 255)
-    return Geometry(max(1, min(1024, total // (heads * sectors))), heads, sectors)
+    return Geometry(max(2, min(1024, total // (heads * sectors))), heads, sectors)
 
 
 def _partition_geometry(sector: bytes) -> tuple[int, int] | None:
@@ -169,6 +169,8 @@ def transfer(call: Call, drive: Drive, lba: int, count: int, address: int, *, wr
     if write and drive.disk.read_only:
         return WRITE_PROTECTED, 0
     size = sector_size(drive)
+    if write and (lba + count) * size > drive.disk.size:  # a short image: what it lacks can be read, not written
+        return SECTOR_NOT_FOUND, 0
     moved = 0
     while moved < count:
         step = min(count - moved, CHUNK // size)
@@ -176,7 +178,7 @@ def transfer(call: Call, drive: Drive, lba: int, count: int, address: int, *, wr
         if write:
             data = call.read(address + moved * size, step * size)
             try:
-                drive.disk.write(offset, data[: max(0, drive.disk.size - offset)])
+                drive.disk.write(offset, data)
             except PermissionError:
                 return WRITE_PROTECTED, moved
             except OSError as error:

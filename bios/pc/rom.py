@@ -92,24 +92,25 @@ class RomBuilder:
         return end
 
     def code(self, name: str, *parts: bytes | str, at: int | None = None, vector: int = 0) -> int:
-        """Assemble a stub from machine code and hook names; a part "name@hook" is an OUT that calls that hook, and a
-        part "name:" a label. Gives the offset of its first byte."""
+        """Assemble a stub and give the offset of its first byte.
+
+        A part is machine code, a label ("wait:") or a hook: an OUT that calls the named function ("irq0"), with "!" from
+        the halt loop at the label "wait".
+        """
         start = self.next_stub if at is None else at
         body = bytearray()
+        hooks: list[tuple[int, str]] = []
         for part in parts:
             if isinstance(part, bytes):
                 body += part
             elif part.endswith(":"):
                 self.labels[f"{name}.{part[:-1]}"] = start + len(body)
             else:
-                resumed = part.endswith("!")
-                wait_at = self.labels.get(f"{name}.wait", 0) if resumed else -1
                 body += OUT
-                self.points[start + len(body)] = HookPoint(part.rstrip("!"), vector, resumed, wait_at)
-        wait = self.labels.get(f"{name}.wait", 0)
-        for at_, point in self.points.items():
-            if start < at_ <= start + len(body) and point.wait_at < 0:
-                self.points[at_] = HookPoint(point.name, point.vector, point.resumed, wait)
+                hooks.append((start + len(body), part))
+        wait_at = self.labels.get(f"{name}.wait", 0)
+        for after, hook in hooks:
+            self.points[after] = HookPoint(hook.rstrip("!"), vector, hook.endswith("!"), wait_at)
         self.place(start, bytes(body), name)
         self.labels[name] = start
         if at is None:

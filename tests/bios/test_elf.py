@@ -38,8 +38,9 @@ def test_a_physical_entry_is_left_alone() -> None:
         (elf((0, 0x100000, b"x", 1), machine=8), "machine 8"),
         (elf((0, 0x100000, b"x", 1), kind=1), "type 1"),
         (elf((0, 0x100000, b"xy", 1)), "more data than room"),
-        (elf((0, 0xA0000, b"x", 1)), "not all RAM"),
-        (elf((0, 0x9FC00 - 1, b"xy", 2)), "not all RAM"),
+        (elf((0, 0xA0000, b"x", 1)), "into RAM"),
+        (elf((0, 0x4000000 - 1, b"xy", 2)), "not all RAM"),
+        (elf((0, 0xFFFFF, b"x", 0x3F00002)), "not all RAM"),
         (elf((0, 0x100000, b"", 0xFFFFFFFF)), "not all RAM"),
         (elf((0, 0x100000, b"abcd", 4), (0, 0x100002, b"abcd", 4)), "overlap"),
         (elf(), "none of them loads"),
@@ -53,6 +54,11 @@ def test_what_cannot_be_loaded_is_refused_in_one_line(data: bytes, complaint: st
         parse("bad.elf", data, MAP)
     assert str(refusal.value).startswith("bad.elf: ")
     assert "\n" not in str(refusal.value)
+
+
+def test_what_a_segment_has_in_the_hole_below_1_mib_is_left_out() -> None:
+    made = parse("a.elf", elf((0xFF000, 0xFF000, b"h" * 0x1000 + b"code", 0x1010), entry=0x100000), MAP)
+    assert [(part.physical, part.data, part.size) for part in made.segments] == [(0x100000, b"code", 0x10)]
 
 
 def test_an_initrd_for_a_plain_elf_is_refused() -> None:

@@ -116,6 +116,12 @@ def test_the_tail_of_a_short_image_reads_as_zeros() -> None:
     assert pc.host.ram[0x10000 : 0x10000 + 1536] == b"\x11" * 700 + bytes(836)
 
 
+def test_writing_where_a_short_image_has_nothing_fails() -> None:
+    pc = machine(Drive(DriveKind.FLOPPY, Medium(bytes(1024))))
+    pc.interrupt(0x13, ax=0x0302, dl=0, es=0x1000, bx=0, **chs(0, 0, 2))
+    assert (pc.carry, pc.ah, pc.al) == (True, 0x04, 0)
+
+
 def test_parameters_of_a_floppy_name_its_type_and_table() -> None:
     pc = machine(floppy(720), floppy(1440))
     pc.interrupt(0x13, ah=0x08, dl=0)
