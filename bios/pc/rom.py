@@ -94,8 +94,8 @@ class RomBuilder:
     def code(self, name: str, *parts: bytes | str, at: int | None = None, vector: int = 0) -> int:
         """Assemble a stub and give the offset of its first byte.
 
-        A part is machine code, a label ("wait:") or a hook: an OUT that calls the named function ("irq0"), with "!" from
-        the halt loop at the label "wait".
+        A part is machine code, a label ("wait:") or a hook: an OUT that calls the named function ("irq0"), with "!"
+        from the halt loop at the label "wait".
         """
         start = self.next_stub if at is None else at
         body = bytearray()
