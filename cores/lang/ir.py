@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
 MAX_WIDTH = 64
 
@@ -22,6 +22,9 @@ class Src(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}"
+
+
+NOWHERE = Src("", 0)
 
 
 class SpecError(Exception):
@@ -150,7 +153,7 @@ class Procedure(Callee):
     body: Block = field(default_factory=list)
     args: tuple[Value, ...] = ()
     doc: str = ""
-    src: Src = Src("", 0)
+    src: Src = NOWHERE
 
 
 @dataclass(eq=False)
@@ -219,7 +222,7 @@ class Branch:
     src: Src
 
 
-Stmt = Union[Let, SetReg, SetVar, If, Loop, Break, Call, Return, Branch]
+Stmt = Let | SetReg | SetVar | If | Loop | Break | Call | Return | Branch
 Block = list[Stmt]
 
 
@@ -317,7 +320,7 @@ def _sweep(block: Block, live: set[int]) -> bool:
 
 
 def verify(block: Block, args: Sequence[Value] = (), *, in_procedure: bool = False, what: str = "body") -> None:
-    """Check widths, definitions before uses, scopes and placement of breaks; raise `SpecError` with the body printed."""
+    """Check widths, definitions before uses, scopes and breaks; raise `SpecError` with the body printed."""
 
     def fail(src: Src, why: str) -> None:
         raise SpecError(f"{src}: {what}: {why}\n{show(block)}")

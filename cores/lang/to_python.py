@@ -1,7 +1,8 @@
 """Lowering of traced bodies to Python: the reference tier.
 
 Each body becomes a plain function `f(s, m, i)`: `s` is the state, `m` the machine (the externs), `i` the decoded
-instruction. A fault is an exception raised by `m`. The text is registered with `linecache`, so a debugger steps through it.
+instruction. A fault is an exception raised by `m`. The text is registered with `linecache`, so that a debugger steps
+through it.
 """
 
 from __future__ import annotations
@@ -73,6 +74,10 @@ def setbyte(file: list[int], offset: int, size: int, value: int) -> None:
     file[k] = (file[k] & ~(0xFF << shift)) | (value << shift)
 
 
+COMPARE = {"eq": "==", "ne": "!=", "ult": "<", "ule": "<="}
+SYMBOL = {"and": "&", "or": "|", "xor": "^", "add": "+", "sub": "-", "mul": "*"}
+
+
 class _Lower:
     def __init__(self, block: Block, args: Sequence[Value], procedure: Procedure | None) -> None:
         self.uses: dict[int, int] = {}
@@ -99,15 +104,15 @@ class _Lower:
         w, op = v.width, v.op
         m = hex(mask(w))
         if op in ("and", "or", "xor"):
-            return f"({n[0]} {dict(zip(('and', 'or', 'xor'), '&|^'))[op]} {n[1]})"
+            return f"({n[0]} {SYMBOL[op]} {n[1]})"
         if op in ("add", "sub", "mul"):
-            return f"(({n[0]} {dict(add='+', sub='-', mul='*')[op]} {n[1]}) & {m})"
+            return f"(({n[0]} {SYMBOL[op]} {n[1]}) & {m})"
         if op == "not":
             return f"({n[0]} ^ {m})"
         if op == "neg":
             return f"(-{n[0]} & {m})"
         if op in ("eq", "ne", "ult", "ule"):
-            return f"int({n[0]} {dict(eq='==', ne='!=', ult='<', ule='<=')[op]} {n[1]})"
+            return f"int({n[0]} {COMPARE[op]} {n[1]})"
         if op in ("slt", "sle"):
             k = v.args[0].width
             return f"int(sx({n[0]}, {k}) {'<' if op == 'slt' else '<='} sx({n[1]}, {k}))"
@@ -118,7 +123,11 @@ class _Lower:
         if op == "sext":
             return f"(sx({n[0]}, {v.args[0].width}) & {m})"
         if op == "shl":
-            return f"(({n[0]} << {n[1]}) & {m})" if v.args[1].constant is not None else f"(({n[0]} << min({n[1]}, {w})) & {m})"
+            return (
+                f"(({n[0]} << {n[1]}) & {m})"
+                if v.args[1].constant is not None
+                else f"(({n[0]} << min({n[1]}, {w})) & {m})"
+            )
         if op == "lshr":
             return f"({n[0]} >> {n[1]})"
         if op == "ashr":
@@ -233,7 +242,9 @@ def python_name(callee: Callee) -> str:
     return f"proc_{callee.name}" if isinstance(callee, Procedure) else f"m.{callee.name}"
 
 
-def body_text(name: str, block: Block, args: Sequence[Value] = (), procedure: Procedure | None = None, doc: str = "") -> str:
+def body_text(
+    name: str, block: Block, args: Sequence[Value] = (), procedure: Procedure | None = None, doc: str = ""
+) -> str:
     """The Python function of a body. Procedures take their arguments after `s, m`."""
     low = _Lower(block, args, procedure)
     params = ["s", "m"] + ([f"a{a.ident}" for a in args] if procedure else ["i"])
@@ -264,7 +275,9 @@ def state_class(state: State, name: str) -> type:
     def init(self: Any) -> None:
         reset(self)
 
-    return type(name, (), {"__init__": init, "reset": reset, "as_dict": as_dict, "__slots__": tuple(r.name for r in state)})
+    return type(
+        name, (), {"__init__": init, "reset": reset, "as_dict": as_dict, "__slots__": tuple(r.name for r in state)}
+    )
 
 
 Function = Callable[..., Any]

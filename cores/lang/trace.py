@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Union
+from typing import Any
 
 from .ir import (
     COMMUTATIVE,
@@ -270,12 +270,12 @@ def _delegate(name: str) -> Callable[..., Any]:
 
 for _name in (
     "__add__ __radd__ __sub__ __rsub__ __mul__ __and__ __rand__ __or__ __ror__ __xor__ __rxor__ __lshift__ __rshift__ "
-    "__invert__ __neg__ __eq__ __ne__ __lt__ __le__ __gt__ __ge__ slt sle ashr rotl udiv urem sdiv srem mulhu zext sext "
-    "low bits bit sign clz ctz popcount bswap"
+    "__invert__ __neg__ __eq__ __ne__ __lt__ __le__ __gt__ __ge__ slt sle ashr rotl udiv urem sdiv srem mulhu zext "
+    "sext low bits bit sign clz ctz popcount bswap"
 ).split():
     setattr(Location, _name, _delegate(_name))
 
-Operand = Union[Val, Location, int, bool]
+Operand = Val | Location | int | bool
 
 
 def value(x: object, width: int | None = None) -> Val:
@@ -347,9 +347,8 @@ def _simplify(op: str, width: int, vals: tuple[Val, ...], known: list[int | None
         inner = vals[0].args[0]
         if inner.width == width:
             return inner  # type: ignore[return-value]
-    if width == 1 and known[-1] is not None and len(vals) == 2 and vals[0].width == 1:
-        if (op == "eq" and known[1] == 1) or (op == "ne" and known[1] == 0):
-            return vals[0]
+    if len(vals) == 2 and vals[0].width == 1 and (op, known[1]) in (("eq", 1), ("ne", 0)):
+        return vals[0]
     return None
 
 
@@ -438,7 +437,9 @@ def var(width: int, init: Operand = 0, name: str = "v") -> Variable:
 class RegisterLocation(Location):
     """A state register, or one element of a register file. `how` selects the whole, its low part or one byte."""
 
-    def __init__(self, reg: Register, index: Operand | None = None, *, width: int | None = None, how: str = "all") -> None:
+    def __init__(
+        self, reg: Register, index: Operand | None = None, *, width: int | None = None, how: str = "all"
+    ) -> None:
         if (reg.count == 0) != (index is None):
             raise SpecError(f"{here()}: register {reg.name} {'needs an' if reg.count else 'has no'} index")
         self.reg = reg
@@ -525,7 +526,7 @@ def return_(*values: Operand) -> None:
     widths = getattr(t, "result_widths", ())
     if len(values) != len(widths):
         raise SpecError(f"{here()}: {len(values)} results where {len(widths)} are declared")
-    t.emit(Return(tuple(value(v, w) for v, w in zip(values, widths)), here()))
+    t.emit(Return(tuple(value(v, w) for v, w in zip(values, widths, strict=True)), here()))
 
 
 def finish_() -> None:
@@ -544,7 +545,7 @@ def invoke(callee: Callee, *args: Operand) -> Any:
     """Call an extern or a procedure; gives None, one value or a tuple."""
     if len(args) != len(callee.params):
         raise SpecError(f"{here()}: {callee.name} takes {len(callee.params)} operands, not {len(args)}")
-    vals = tuple(value(a, w) for a, w in zip(args, callee.params))
+    vals = tuple(value(a, w) for a, w in zip(args, callee.params, strict=True))
     src = here()
     results = tuple(Val("result", w, (), None, src) for w in callee.results)
     tracer().emit(Call(callee, vals, results, src))

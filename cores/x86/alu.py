@@ -10,6 +10,7 @@ from .externs import trap_if
 from .flags import (
     AF,
     CF,
+    CONDITIONS,
     ZF,
     condition,
     set_all,
@@ -321,7 +322,7 @@ def bswap(dst: Op, *, name: str) -> None:
     dst.set(a.bswap() if a.width == 32 else const(0, 16))
 
 
-@family(name=["set" + c for c in ("o", "no", "b", "ae", "e", "ne", "be", "a", "s", "ns", "p", "np", "l", "ge", "le", "g")])
+@family(name=["set" + c for c in CONDITIONS])
 @insn("{name} {dst}", ["0F [90+n] /r Eb"], see="vol. 2, SETcc")
 def setcc(dst: Op, *, n: int) -> None:
     """1 where the condition holds, else 0."""
@@ -345,7 +346,9 @@ def xadd(dst: Op, src: Op) -> None:
 
 @insn("cmpxchg {dst}, {src}", ["0F B0 /r Eb,Gb", "0F B1 /r Ev,Gv"], see="vol. 2, CMPXCHG", needs="486", lock=True)
 def cmpxchg(dst: Op, src: Op) -> None:
-    """Store the source if the accumulator equals the destination, else load the accumulator; memory is written either way."""
+    """Store the source if the accumulator equals the destination, else load the accumulator.
+
+    Memory is written either way."""
     new = src.read()
     old = dst.read()
     acc = gpr(S.EAX, old.width).read()

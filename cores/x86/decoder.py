@@ -9,14 +9,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 from ..lang.ir import SpecError
 from . import state as S
 from .forms import ENTRIES, OPCODE_MAPS, Form, expand, keeps_going
 
 CHAPTERS = (
-    "alu", "move", "string", "control", "system", "transfer", "interrupts", "x87", "mmx", "sse", "sse2", "sse3", "ssse3",
+    "alu", "move", "string", "control", "system", "transfer", "interrupts", "x87", "mmx", "sse", "sse2", "sse3",
+    "ssse3",
 )  # fmt: skip
 
 # Properties that choose a form, most significant first, with the number of their values.
@@ -71,7 +72,7 @@ def _value(form: Form, key: str) -> int:
     return int(getattr(form, key))
 
 
-@lru_cache(maxsize=None)
+@cache
 def tables() -> Tables:
     """Expand all entries and build the lookup; forms are not traced yet."""
     load_entries()
@@ -131,8 +132,8 @@ class Insn:
     """A decoded instruction, with the fields that bodies read."""
 
     __slots__ = (
-        "base", "disp", "eamask", "fop", "form", "imm", "imm2", "index", "lock", "next", "raw", "reg", "rm", "scale", "seg",
-        "start",
+        "base", "disp", "eamask", "fop", "form", "imm", "imm2", "index", "lock", "next", "raw", "reg", "rm", "scale",
+        "seg", "start",
     )  # fmt: skip
 
     def __init__(self, start: int) -> None:

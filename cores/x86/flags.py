@@ -160,7 +160,7 @@ def write_arith(v: Operand) -> None:
 
 
 def write_eflags(v: Operand, mask_: Operand) -> None:
-    """Write the bits of EFLAGS selected by a 32-bit mask; arithmetic flags must be all in or all out of a constant mask."""
+    """Write the bits of EFLAGS selected by a 32-bit mask."""
     x = value(v, 32)
     m = value(mask_, 32)
     system = m & ~ARITH & ~2
@@ -190,8 +190,8 @@ def condition(cc: int) -> Val:
 
 CONDITIONS = ("o", "no", "b", "ae", "e", "ne", "be", "a", "s", "ns", "p", "np", "l", "ge", "le", "g")
 __all__ = [
-    "AC", "AF", "ARITH", "CF", "CONDITIONS", "DF", "EFLAGS", "ID", "IF", "NT", "OF", "PF", "RF", "SF", "TF", "VIF", "VIP",
-    "VM", "ZF", "concat", "condition", "const", "read_eflags", "select", "set_all", "set_arith", "set_logic", "set_szp",
+    "AC", "AF", "ARITH", "CF", "CONDITIONS", "DF", "EFLAGS", "ID", "IF", "NT", "OF", "PF", "RF", "SF", "TF", "VIF",
+    "VIP", "VM", "ZF", "concat", "condition", "const", "read_eflags", "select", "set_all", "set_arith", "set_logic", "set_szp",
     "write_arith", "write_eflags",
 ]  # fmt: skip
 

@@ -4,9 +4,10 @@ An entry names its encodings in the manual's notation (SDM vol. 2, 3.1.1) and it
 (appendix A.2): `"[8n+1] /r  Ev,Gv"`. Each encoding becomes one or more forms: for 16- and 32-bit operand size, for
 register and memory `r/m`. A form is what the decoder finds and what each lowering turns into one handler.
 
-Encoding: `[NP|66|F3|F2] opcode bytes [/r|/digit|/n] [mem|reg] [rm=k] operands`; `[8n+1]` computes an opcode byte from the
-position n in the family, `50+r` stands for eight opcodes. `cbw|cwde` names the mnemonics of the two operand sizes. Keyword-only parameters of a body: `osz` (16 or 32), `asz`
-(16 or 32), `prefix` (-1 none named, 2 F3, 3 F2) and the names of the family.
+Encoding: `[NP|66|F3|F2] opcode bytes [/r|/digit|/n] [mem|reg] [rm=k] operands`; `[8n+1]` computes an opcode byte from
+the position n in the family, `50+r` stands for eight opcodes. `cbw|cwde` names the mnemonics of the two operand sizes.
+Keyword-only parameters of a body: `osz` (16 or 32), `asz` (16 or 32), `prefix` (-1 none named, 2 F3, 3 F2) and the
+names of the family.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any
 
-from ..lang.ir import Block, SpecError, Src, ends, may_fault
+from ..lang.ir import NOWHERE, Block, SpecError, Src, ends, may_fault
 from ..lang.trace import Location, Operand, RegisterLocation, Tracer, Val, const, fieldvalue, value
 from . import state as S
 from .externs import MEM_R, MEM_RW, MEM_W
@@ -35,13 +36,13 @@ class Entry:
     encodings: list[str]
     see: str = ""
     needs: str = ""
-    undefined: Union[str, dict[str, str]] = ""
+    undefined: str | dict[str, str] = ""
     family: dict[str, Sequence[Any]] = field(default_factory=dict)
     ends: str = ""  # "": goes on; "block": last of its block; "far": writes EIP itself
     lock: bool = False
     helper: bool = False
     doc: str = ""
-    src: Src = Src("", 0)
+    src: Src = NOWHERE
     chapter: str = ""
     prefixes: tuple[str, ...] = ()
 
@@ -66,11 +67,11 @@ def family(**names: Sequence[Any]) -> Callable[[Body], Body]:
 
 def insn(
     syntax: str,
-    encodings: Union[str, Iterable[str]],
+    encodings: str | Iterable[str],
     *,
     see: str = "",
     needs: str = "",
-    undefined: Union[str, dict[str, str]] = "",
+    undefined: str | dict[str, str] = "",
     ends: str = "",
     lock: bool = False,
     helper: bool = False,
@@ -90,7 +91,22 @@ def insn(
         encs = [encodings] if isinstance(encodings, str) else list(encodings)
         chapter = fn.__module__.rsplit(".", 1)[-1]
         ENTRIES.append(
-            Entry(fn, syntax, encs, see, needs, undefined, {}, ends, lock, helper, doc, src, chapter, ("rep",) if rep else ())
+            Entry(
+                fn,
+                syntax,
+                encs,
+                see,
+                needs,
+                undefined,
+                {},
+                ends,
+                lock,
+                helper,
+                doc,
+                src,
+                chapter,
+                ("rep",) if rep else (),
+            )
         )
         return fn
 
@@ -142,13 +158,15 @@ def operand_width(code: str, osz: int) -> int:
 
 def uses_operand_size(codes: Sequence[str]) -> bool:
     """Whether the meaning depends on the operand-size attribute through its operand codes."""
-    return any(c in ("Ov", "Ap", "Mp", "Ma", "Ibs", "Iz", "Jz", "Jb") or c[0] == "e" or c[1:2] in ("v", "z") for c in codes)
+    return any(
+        c in ("Ov", "Ap", "Mp", "Ma", "Ibs", "Iz", "Jz", "Jb") or c[0] == "e" or c[1:2] in ("v", "z") for c in codes
+    )
 
 
 class GprOperand(RegisterLocation):
     """A general register chosen by a field of the instruction, or fixed."""
 
-    def __init__(self, which: Union[str, int], width: int) -> None:
+    def __init__(self, which: str | int, width: int) -> None:
         self.which = which
         if width == 8:
             at: Operand
@@ -175,7 +193,7 @@ def gpr(which: int, width: int) -> GprOperand:
 
 
 class MemOperand(Location):
-    """A memory operand `segment:offset`. Its first read is kept; a read in a body that also writes checks write rights."""
+    """A memory operand `segment:offset`. The first read is kept; where the body writes too it checks write rights."""
 
     def __init__(self, width: int, *, rmw: bool = False, offset: Val | None = None, seg: Val | None = None) -> None:
         self.width = width
@@ -528,7 +546,11 @@ def expand(entry: Entry) -> list[Form]:
             else:
                 mems = (-1,)
             for osz, asz, mem in itertools.product(oszs, aszs, mems):
-                statics = {k: v for k, v in {**names, "osz": osz, "asz": asz, "n": n, "prefix": enc["prefix"]}.items() if k in keywords}
+                statics = {
+                    k: v
+                    for k, v in {**names, "osz": osz, "asz": asz, "n": n, "prefix": enc["prefix"]}.items()
+                    if k in keywords
+                }
                 syntax = entry.syntax
                 for key, val in names.items():
                     syntax = syntax.replace("{" + key + "}", str(val))
@@ -550,8 +572,8 @@ def expand(entry: Entry) -> list[Form]:
                 if mem >= 0:
                     parts.append("m" if mem else "r")
                 form = Form(
-                    entry, "_".join(parts), enc["map"], enc["opcode"], enc["prefix"], enc["digit"], mem, enc["rm"], osz, asz,
-                    codes, tuple(positional), statics, enc["modrm"], enc["opreg"],
+                    entry, "_".join(parts), enc["map"], enc["opcode"], enc["prefix"], enc["digit"], mem, enc["rm"], osz,
+                    asz, codes, tuple(positional), statics, enc["modrm"], enc["opreg"],
                     tuple(_IMM[c] for c in codes if c in _IMM), syntax,
                 )  # fmt: skip
                 form.reg8 = any(c in ("Gb", "Zb") for c in codes)

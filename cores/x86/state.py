@@ -78,7 +78,14 @@ R8 = ("al", "cl", "dl", "bl", "ah", "ch", "dh", "bh")
 EAX, ECX, EDX, EBX, ESP, EBP, ESI, EDI = range(8)
 
 # Exception vectors (SDM vol. 3, table 6-1).
-DE, DB, NMI, BP, OF_, BR, UD, NM, DF_, TS, NP, SS_, GP, PF_, MF, AC, MC, XM = (*range(9), *range(10, 15), 16, 17, 18, 19)
+DE, DB, NMI, BP, OF_, BR, UD, NM, DF_, TS, NP, SS_, GP, PF_, MF, AC, MC, XM = (
+    *range(9),
+    *range(10, 15),
+    16,
+    17,
+    18,
+    19,
+)
 VECTOR_NAMES = {
     DE: "#DE", DB: "#DB", NMI: "NMI", BP: "#BP", OF_: "#OF", BR: "#BR", UD: "#UD", NM: "#NM", DF_: "#DF", TS: "#TS",
     NP: "#NP", SS_: "#SS", GP: "#GP", PF_: "#PF", MF: "#MF", AC: "#AC", MC: "#MC", XM: "#XM",
@@ -89,12 +96,26 @@ FLAG_CF, FLAG_PF, FLAG_AF, FLAG_ZF, FLAG_SF, FLAG_OF = 0, 2, 4, 6, 7, 11
 FLAG_TF, FLAG_IF, FLAG_DF, FLAG_IOPL, FLAG_NT, FLAG_RF, FLAG_VM, FLAG_AC, FLAG_VIF, FLAG_VIP, FLAG_ID = (
     8, 9, 10, 12, 14, 16, 17, 18, 19, 20, 21,
 )  # fmt: skip
-CR0_PE, CR0_MP, CR0_EM, CR0_TS, CR0_ET, CR0_NE, CR0_WP, CR0_AM, CR0_NW, CR0_CD, CR0_PG = 0, 1, 2, 3, 4, 5, 16, 18, 29, 30, 31
+CR0_PE, CR0_MP, CR0_EM, CR0_TS, CR0_ET, CR0_NE, CR0_WP, CR0_AM, CR0_NW, CR0_CD, CR0_PG = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    16,
+    18,
+    29,
+    30,
+    31,
+)
 CR4_VME, CR4_PVI, CR4_TSD, CR4_DE, CR4_PSE, CR4_PAE, CR4_MCE, CR4_PGE, CR4_PCE, CR4_OSFXSR, CR4_OSXMMEXCPT = range(11)
 
-# CPUID features that forms may need: name -> (word, bit); word 0 = leaf 1 EDX, 1 = leaf 1 ECX, 2 = a property of the model.
+# CPUID features that forms may need: name -> (word, bit). Word 0 is leaf 1 EDX, 1 is leaf 1 ECX, 2 a property of the
+# model that CPUID does not tell.
 FEATURES = {
-    "fpu": (0, 0), "vme": (0, 1), "de": (0, 2), "pse": (0, 3), "tsc": (0, 4), "msr": (0, 5), "pae": (0, 6), "mce": (0, 7),
+    "fpu": (0, 0), "vme": (0, 1), "de": (0, 2), "pse": (0, 3), "tsc": (0, 4), "msr": (0, 5), "pae": (0, 6), 
+    "mce": (0, 7),
     "cx8": (0, 8), "apic": (0, 9), "sep": (0, 11), "mtrr": (0, 12), "pge": (0, 13), "mca": (0, 14), "cmov": (0, 15),
     "pat": (0, 16), "pse36": (0, 17), "mmx": (0, 23), "fxsr": (0, 24), "sse": (0, 25), "sse2": (0, 26),
     "sse3": (1, 0), "ssse3": (1, 9), "hypervisor": (1, 31),

@@ -15,7 +15,7 @@ def name(vector: int) -> str:
 
 
 def tell(records: Sequence[dict[str, int]], idt_limit: int) -> list[str]:
-    """Lines for people. `records` as `X86Cpu.exceptions`: kind 0-3 a delivery, 8 a fault during it, 16 #DF, 32 the end."""
+    """Lines for people. In `records` kind 0-3 is a delivery, 8 a fault during it, 16 the double fault, 32 the end."""
     chain: list[dict[str, int]] = []
     for r in records:
         if r["kind"] < 8:

@@ -20,7 +20,7 @@ from .externs import (
     port_w,
     unlikely,
 )
-from .flags import DF, ZF, set_arith
+from .flags import DF, set_arith
 from .forms import gpr, insn
 from .registers import get, protected_enabled, refuse
 from .system import io_check
@@ -58,7 +58,13 @@ def _overrun(seg: Val, index: int, width: int, asz: int, prefix: int, *stepped: 
         fault(S.GP)
 
 
-def _repeat(asz: int, prefix: int, once: Callable[[], Val | None], bulk: Callable[[Val], Val] | None, move: Callable[[Val], None]) -> None:
+def _repeat(
+    asz: int,
+    prefix: int,
+    once: Callable[[], Val | None],
+    bulk: Callable[[Val], Val] | None,
+    move: Callable[[Val], None],
+) -> None:
     """Run `once`, as often as the prefix asks; `move` advances the index registers by so many bytes.
 
     `bulk` may do several iterations in one go and tells how many. `once` may give the ZF that ends CMPS and SCAS."""
@@ -101,7 +107,9 @@ def _movs(width: int, asz: int, prefix: int) -> None:
         MEM_W[width](const(S.ES, 8), dest.read().zext(32), v)
 
     def bulk(count: Val) -> Val:
-        return value(bulk_movs(seg, source.read().zext(32), dest.read().zext(32), count, const(width // 8, 8), const(asz, 8)))
+        return value(
+            bulk_movs(seg, source.read().zext(32), dest.read().zext(32), count, const(width // 8, 8), const(asz, 8))
+        )
 
     def move(times: Val) -> None:
         by = _step(width) * times
@@ -291,7 +299,6 @@ def outsb(*, asz: int, prefix: int) -> None:
 def outs(*, osz: int, asz: int, prefix: int) -> None:
     """Write seg:rSI to port DX and step."""
     _outs(osz, asz, prefix)
-
 
 
 def _port(op: Operand) -> Val:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["X86Cpu"]  # noqa: F822
+__all__ = ["X86Cpu"]
 
 
 def __getattr__(name: str) -> Any:

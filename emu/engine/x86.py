@@ -1,8 +1,8 @@
 """`X86Cpu`: the interp tier of the x86 core behind the `Cpu` protocol.
 
-How an exception travels: (1) C calls a static callback; (2) the bus or a device raises; (3) cffi hands the exception to
-`_failed`, which keeps it and sets the error flag; the guest's access reads as all ones; (4) C leaves `emu_run` at the next
-instruction boundary with ERROR; (5) `run` raises the kept exception.
+How an exception travels: (1) C calls a static callback; (2) the bus or a device raises; (3) cffi hands the exception
+to `_failed`, which keeps it and sets the error flag, and the guest's access reads as all ones; (4) C leaves `emu_run`
+at the next instruction boundary with ERROR; (5) `run` raises the kept exception.
 """
 
 from __future__ import annotations

@@ -60,7 +60,9 @@ class OpenBus:
         return 0xFF
 
 
-def make_cpu(tier: str = "interp", size: int = 0x110000, model: str = "pentium3", bus: Any = None) -> tuple[Any, FlatRam]:
+def make_cpu(
+    tier: str = "interp", size: int = 0x110000, model: str = "pentium3", bus: Any = None
+) -> tuple[Any, FlatRam]:
     """A CPU of the tier with its RAM."""
     ram = FlatRam(size)
     if tier == "reference":

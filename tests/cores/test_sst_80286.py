@@ -1,10 +1,10 @@
-"""Single instructions in real mode as a real 80C286 did them (suite sst-80286, MIT licence; found through EMU_SHARED)."""
+"""Single instructions in real mode as a real 80C286 did them (suite sst-80286, MIT licence, under EMU_SHARED)."""
 
 from __future__ import annotations
 
 import json
 import os
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ MAX_STEPS = 400_000
 STACK_FAULT = "#SS where the 286 raises vector 13"
 
 
-@lru_cache(maxsize=None)
+@cache
 def metadata() -> dict[str, Any]:
     """Status and defined flags of each opcode."""
     data: dict[str, Any] = json.loads((SUITE / "metadata.json").read_text())["opcodes"]
