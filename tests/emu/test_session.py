@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -71,7 +72,7 @@ def one_line(result: Result) -> str:
 def test_the_debug_exit_port_gives_the_exit_status(image: Path) -> None:
     result = run(boot(image, EXIT_33), "-device", "isa-debug-exit,iobase=0xf4,iosize=4")
     assert result.returncode == 33
-    assert result.stderr == b"disk.img: raw, 512 bytes, boot sector, 1/16/63\n"
+    assert re.fullmatch(rb"disk.img: raw, 512 bytes, boot sector, \d+/16/63\n", result.stderr)
 
 
 def test_a_triple_fault_has_a_story_and_status_three(image: Path) -> None:
