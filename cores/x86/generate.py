@@ -78,6 +78,9 @@ def style(form: Form) -> Style:
     else:
         normal = "NEXT;" if keeps_going(form) else "FALL;"
     fault = "return op_fault(cpu, i);"
+    if form.entry.ends == "block":
+        # Also a repeated IN or OUT comes back to the run loop each time: the device may have asked for attention.
+        return Style(normal=normal, fault=fault, raised=fault, branch="LEAVE_TO({target});", jump="LEAVE_TO({target});")
     return Style(normal=normal, fault=fault, raised=fault, branch="BRANCH({slot}, {target});", jump="JUMP({target});")
 
 

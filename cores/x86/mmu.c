@@ -134,7 +134,7 @@ static int translate(Cpu *cpu, uint32_t lin, uint32_t access, uint64_t *physical
         return 0;
     }
     proc_walk(cpu, lin, access, &ok, &at, &rights, &error);
-    if (!ok) return page_fault(cpu, lin, error);
+    if (!ok) return cpu->retry ? 1 : page_fault(cpu, lin, error);
     at = a20(cpu, at);
     *physical = at;
     const uint64_t page = at & ~(uint64_t)(PAGE_SIZE - 1);
@@ -249,11 +249,17 @@ static int mem_slow_write(Cpu *cpu, uint32_t seg, uint32_t off, uint32_t size, u
 
 static int probe(Cpu *cpu, uint32_t lin, uint32_t size, uint32_t access)
 {
-    uint64_t at;
+    uint64_t at, second;
     if (!size) return 0;
     if (translate(cpu, lin, access, &at)) return 1;
     const uint32_t last = lin + size - 1;
-    return (last & PAGE_MASK) != (lin & PAGE_MASK) && translate(cpu, last & PAGE_MASK, access, &at);
+    const int crosses = (last & PAGE_MASK) != (lin & PAGE_MASK);
+    if (crosses && translate(cpu, last & PAGE_MASK, access, &second)) return 1;
+    /* What follows the probe may not be done twice, so running alone is decided here. */
+    const uint32_t room = PAGE_SIZE - (lin & ~PAGE_MASK);
+    if (must_be_alone(cpu, at, crosses ? room : size, access & 1)) return alone(cpu);
+    if (crosses && must_be_alone(cpu, second, size - room, access & 1)) return alone(cpu);
+    return 0;
 }
 
 static int mem_probe_r(Cpu *cpu, uint32_t seg, uint32_t off, uint32_t size)

@@ -166,7 +166,8 @@ static struct Block *find_block(Cpu *cpu, int *status)
             return NULL;
         }
         if (translate(cpu, lin, 4 | user << 1, &at)) {
-            *status = 1;
+            *status = cpu->retry ? 2 : 1;
+            cpu->retry = 0;
             return NULL;
         }
         if (f->tag != ((lin & PAGE_MASK) | user)) {

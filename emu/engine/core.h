@@ -193,9 +193,10 @@ static inline const struct Insn *branch_jump(Cpu *cpu, uint32_t target)
 #define BRANCH(slot, target) return branch_link(cpu, i + 1, i->start, (slot), (target))
 #define JUMP(target) return branch_jump(cpu, (target))
 #define FALL return branch_link(cpu, i + 1, i->start, 0, i->next)
-#define LEAVE_BLOCK                                                                                                            \
+#define LEAVE_TO(target)                                                                                                       \
     do {                                                                                                                       \
-        cpu->eip = i->next;                                                                                                    \
+        cpu->eip = (target);                                                                                                   \
         return EXIT_LOOKUP;                                                                                                    \
     } while (0)
+#define LEAVE_BLOCK LEAVE_TO(i->next)
 #define LEAVE_FAR return EXIT_LOOKUP

@@ -17,6 +17,11 @@ static const struct Region *find_region(const Cpu *cpu, uint64_t address)
 static uint64_t bus_read(Cpu *cpu, uint64_t address, uint32_t size)
 {
     if (cpu->peeking) return ~0ull;
+    if (unlikely(!cpu->single)) {
+        /* Page tables in device memory: a "not present" ends the walk, and the instruction runs alone. */
+        cpu->retry = 1;
+        return 0;
+    }
     cpu->stats.mmio_reads++;
     if (size == 8) return cpu->mmio_read(cpu->handle, address, 4) | (uint64_t)cpu->mmio_read(cpu->handle, address + 4, 4) << 32;
     return cpu->mmio_read(cpu->handle, address, size);

@@ -85,9 +85,11 @@ static int run_alone(Cpu *cpu)
         f.room = 16;
     }
     cpu->single = 1;
+    cpu->left--; /* before any device is asked, for the bytes too */
     const int bad = decode(cpu, &f, cpu->eip, cpu->big, i);
     if (bad) {
         if (bad == 3) raise_fault(cpu, 13, 0);
+        cpu->left++;
         cpu->single = 0;
         return 1;
     }
@@ -95,7 +97,6 @@ static int run_alone(Cpu *cpu)
     memset(&i[1], 0, sizeof i[1]);
     i[1].fn = op_done;
     i[1].start = i->next;
-    cpu->left--;
     const struct Insn *r = dispatch(cpu, i);
     cpu->single = 0;
     return r == EXIT_FAULT;

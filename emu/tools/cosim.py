@@ -1,7 +1,7 @@
 """`emu cosim`: run one guest on two tiers in lockstep and stop at the first instruction after which they differ.
 
 The command line is that of `emu run`, with `--accel A,B` (default interp,reference) and `--every N`. Two complete
-machines are built with the same inputs; what they print is counted, not shown, and what they write to disks is not kept.
+machines are built with the same inputs; what they print is counted, not shown; what they write to disks is not kept.
 They are compared after chunks that grow: registers, memory, virtual time, devices and output. A chunk with a difference
 is run again from the start with fresh machines and smaller chunks, down to one instruction.
 
