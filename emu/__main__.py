@@ -42,6 +42,19 @@ def system_i386(argv: Sequence[str] | None = None) -> int:
     return _guarded(lambda: _run(words, compat=True))
 
 
+def _keep_standard_descriptors() -> None:
+    """Let nothing that is opened later become descriptor 0, 1 or 2: guest output would go into it."""
+    fd = os.open(os.devnull, os.O_RDWR)
+    while fd < 3:
+        fd = os.dup(fd)
+    os.close(fd)
+    # Python has no stream for a descriptor that was closed when it started.
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", closefd=False)
+
+
 def _run(words: list[str], *, compat: bool) -> int:
     from emu.options import parse
 
@@ -94,6 +107,7 @@ def _guarded(action: Callable[[], int]) -> int:
     """Run a command; whatever goes wrong becomes one line and a status."""
     from emu.options import ShowAndExit, UsageError
 
+    _keep_standard_descriptors()
     try:
         return action()
     except ShowAndExit as text:

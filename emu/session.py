@@ -127,8 +127,12 @@ class Session:
         config = self.config
         if not self.compat:
             sort_positional(config)
-        machine = board(config.machine)(self._setup())
+        setup = self._setup()
+        machine = board(config.machine)(setup)
         self._say_warnings()
+        for medium in setup.media:
+            if medium.line and medium.drive.positional:
+                sys.stderr.write(f"{medium.line}\n")
         machine.no_reboot = config.no_reboot
         machine.no_shutdown = config.no_shutdown
         machine.shutdown_is_failure = not self.compat
@@ -158,10 +162,6 @@ class Session:
         for drive in config.drives:
             if drive.interface != "none":
                 setup.media.append(open_drive(drive, config))
-        for medium in setup.media:
-            if medium.line and medium.drive.positional:
-                sys.stderr.write(f"{medium.line}\n")
-        self._say_warnings()
         if config.rtc is None:
             if self.interactive:
                 setup.date = calendar()

@@ -75,7 +75,10 @@ def pc(setup: Setup) -> Machine:
     """Build a PC. Raises UsageError for files that do not fit it."""
     config = setup.config
     rom = None if config.bios is None else read_file(config.bios, "a BIOS image", ROM_LIMIT)
-    ram = GuestRam(config.memory, LOW_ROM // 2 if rom is None else len(rom))
+    try:
+        ram = GuestRam(config.memory, LOW_ROM // 2 if rom is None else len(rom))
+    except (OSError, MemoryError):
+        raise UsageError(f"-m: the host has no room for {config.memory >> 20} MiB") from None
     bus = Bus(ram)
     cpu = (setup.make_cpu or make_cpu)(config.accel, bus, ram, config.cpu)
     clock = Clock(cpu)

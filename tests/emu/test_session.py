@@ -270,3 +270,17 @@ def test_the_doctor_says_what_is_there() -> None:
     rows = {row["what"]: row for row in json.loads(result.stdout)}
     assert rows["python"]["ok"]
     assert all(row["ok"] or row["fix"] or row["what"] == "reference tier" for row in rows.values())
+
+
+def test_closed_standard_descriptors_never_become_the_disk(image: Path) -> None:
+    boot(image, ECHO)
+    before = image.read_bytes()
+    script = f"exec {sys.executable} -m emu run {image} -nographic --timeout 1 0<&- 1>&- 2>&-"
+    assert subprocess.run(["bash", "-c", script]).returncode == 124
+    assert image.read_bytes() == before
+
+
+def test_memory_that_the_host_lacks_is_one_line(image: Path) -> None:
+    words = " ".join(command([boot(image, SPIN), "-m", "3584"]))
+    result = subprocess.run(["bash", "-c", f"ulimit -v 2000000; exec {words}"], capture_output=True)
+    assert one_line(result) == "emu: -m: the host has no room for 3584 MiB"
