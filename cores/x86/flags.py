@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..lang.trace import Location, Operand, RegisterLocation, Val, concat, const, select, value
+from ..lang.trace import Location, Operand, RegisterLocation, Val, value
 from . import state as S
 
 _cf = RegisterLocation(S.CF_)
@@ -191,7 +191,7 @@ def condition(cc: int) -> Val:
 CONDITIONS = ("o", "no", "b", "ae", "e", "ne", "be", "a", "s", "ns", "p", "np", "l", "ge", "le", "g")
 __all__ = [
     "AC", "AF", "ARITH", "CF", "CONDITIONS", "DF", "EFLAGS", "ID", "IF", "NT", "OF", "PF", "RF", "SF", "TF", "VIF",
-    "VIP", "VM", "ZF", "concat", "condition", "const", "read_eflags", "select", "set_all", "set_arith", "set_logic", "set_szp",
+    "VIP", "VM", "ZF", "condition", "read_eflags", "set_all", "set_arith", "set_carry_overflow", "set_logic", "set_szp",
     "write_arith", "write_eflags",
 ]  # fmt: skip
 

@@ -114,7 +114,7 @@ CR4_VME, CR4_PVI, CR4_TSD, CR4_DE, CR4_PSE, CR4_PAE, CR4_MCE, CR4_PGE, CR4_PCE, 
 # CPUID features that forms may need: name -> (word, bit). Word 0 is leaf 1 EDX, 1 is leaf 1 ECX, 2 a property of the
 # model that CPUID does not tell.
 FEATURES = {
-    "fpu": (0, 0), "vme": (0, 1), "de": (0, 2), "pse": (0, 3), "tsc": (0, 4), "msr": (0, 5), "pae": (0, 6), 
+    "fpu": (0, 0), "vme": (0, 1), "de": (0, 2), "pse": (0, 3), "tsc": (0, 4), "msr": (0, 5), "pae": (0, 6),
     "mce": (0, 7),
     "cx8": (0, 8), "apic": (0, 9), "sep": (0, 11), "mtrr": (0, 12), "pge": (0, 13), "mca": (0, 14), "cmov": (0, 15),
     "pat": (0, 16), "pse36": (0, 17), "mmx": (0, 23), "fxsr": (0, 24), "sse": (0, 25), "sse2": (0, 26),
