@@ -12,9 +12,9 @@ from . import state as S
 
 _I486 = "fpu vme pse"
 _PENTIUM = f"{_I486} de tsc msr mce cx8 apic mmx"
-_PENTIUM3 = f"{_PENTIUM} pae sep mtrr pge mca cmov pat pse36 fxsr sse"
-# No MTRRs and no machine-check banks: guests then have nothing to ask of the firmware or to save.
 # "hypervisor" says that it is no silicon: guests then do not probe for performance counters or microcode.
+_PENTIUM3 = f"{_PENTIUM} pae sep mtrr pge mca cmov pat pse36 fxsr sse hypervisor"
+# No MTRRs and no machine-check banks: guests then have nothing to ask of the firmware or to save.
 _QEMU32 = f"{_PENTIUM} pae sep pge cmov pat pse36 fxsr sse sse2 sse3 hypervisor"
 
 

@@ -598,12 +598,22 @@ def test_the_time_stamp_counter_can_be_written() -> None:
     m.ns = 5000
     m.s.gpr[S.ECX], m.s.gpr[S.EAX], m.s.gpr[S.EDX] = 0x10, 7, 1
     m.execute(b"\x0f\x30")
-    m.ns += 10
     m.execute(b"\x0f\x31")
-    assert (m.s.gpr[S.EAX], m.s.gpr[S.EDX]) == (17, 1)
+    assert (m.s.gpr[S.EAX], m.s.gpr[S.EDX]) == (7, 1)
     m.s.cr4 = 1 << S.CR4_TSD
     m.s.cpl = 3
     assert fault_of(lambda: m.execute(b"\x0f\x31")) == (S.GP, 0)
+
+
+def test_the_time_stamp_counter_grows_with_time_but_not_in_equal_steps() -> None:
+    m = Protected()
+    seen = []
+    for m.ns in range(0, 5000, 10):
+        m.execute(b"\x0f\x31")
+        seen.append(m.s.gpr[S.EAX])
+    assert all(0 <= ticks - 10 * k < 10 for k, ticks in enumerate(seen))
+    steps = [b - a for a, b in zip(seen, seen[1:], strict=False)]
+    assert min(steps) > 0 and len(set(steps)) == 15
 
 
 @pytest.mark.parametrize(
