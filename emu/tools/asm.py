@@ -1,0 +1,66 @@
+"""`emu asm 'mov eax, 1'` prints the bytes; `emu asm -f FILE [-o OUT]` assembles a source."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cores.x86.assembler import AsmError, assemble_program
+from emu.options import UsageError, shown
+from emu.tools.words import Words, address, bits
+
+LIMIT = 16 << 20
+
+
+def main(words: Sequence[str]) -> int:
+    """Assemble; status 0, or UsageError with one line that names file and line."""
+    parser = Words("asm", "Assemble instructions or a source file (NASM's syntax, see cores/README.md).")
+    parser.add_argument("text", nargs="*", metavar="INSTRUCTION", help="separated by ';'")
+    parser.add_argument("-f", dest="source", metavar="FILE", help="a source file, - for stdin")
+    parser.add_argument("-o", dest="output", metavar="FILE", help="write the bytes there instead of printing them")
+    parser.add_argument("-l", dest="listing", action="store_true", help="print addresses, bytes and source lines")
+    parser.add_argument("--bits", type=bits, default=True, metavar="16|32", help="mode until a `bits` directive (32)")
+    parser.add_argument("--org", type=address, default=0, metavar="ADDRESS", help="address of the first byte (0)")
+    args = parser.parse_args(list(words))
+    if bool(args.text) == bool(args.source):
+        raise UsageError("asm: expected instructions, or -f and a source file")
+    name, text = "<text>", "\n".join(" ".join(args.text).split(";"))
+    if args.source:
+        name, text = args.source, _read(args.source)
+    try:
+        program = assemble_program(text, file=shown(name), origin=args.org, big=args.bits)
+    except AsmError as error:
+        raise UsageError(error.why if not args.source else str(error)) from None
+    if args.output:
+        try:
+            Path(args.output).write_bytes(program.data)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"asm: {shown(args.output)}: {_reason(error)}") from None
+    if args.listing:
+        print(program.listing())
+    elif not args.output:
+        print(program.data.hex(" "))
+    return 0
+
+
+def _read(path: str) -> str:
+    try:
+        data = sys.stdin.buffer.read(LIMIT + 1) if path == "-" else _head(path)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"asm: {shown(path)}: {_reason(error)}") from None
+    if len(data) > LIMIT:
+        raise UsageError(f"asm: {shown(path)}: more than {LIMIT >> 20} MiB of source")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(f"asm: {shown(path)}: expected a source in UTF-8") from None
+
+
+def _head(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(LIMIT + 1)
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -1,0 +1,54 @@
+"""Command lines of the small tools: what argparse finds wrong becomes one line and status 1, as everywhere in Emu."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+from emu.options import UsageError
+
+
+class Words(argparse.ArgumentParser):
+    """An argument parser that raises UsageError."""
+
+    def __init__(self, name: str, description: str) -> None:
+        super().__init__(prog=f"emu {name}", description=description, allow_abbrev=False)
+        self.name = name
+
+    def error(self, message: str) -> NoReturn:
+        """Something does not fit."""
+        raise UsageError(f"{self.name}: {message}")
+
+
+def address(text: str) -> int:
+    """An address of 32 bits, as 0x7c00, 7c00h or 31744."""
+    t = text.lower()
+    try:
+        value = int(t[:-1], 16) if t.endswith("h") else int(t, 0)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 0xFFFFFFFF:
+        raise argparse.ArgumentTypeError(f"expected a number of 32 bits such as 0x7c00, found {text!r}")
+    return value
+
+
+def bits(text: str) -> bool:
+    """`--bits`: whether it says 32."""
+    if text not in ("16", "32"):
+        raise argparse.ArgumentTypeError(f"expected 16 or 32, found {text!r}")
+    return text == "32"
+
+
+def hex_bytes(text: str) -> bytes:
+    """Bytes from `b8 01 00`, `b80100`, `0xb8,0x01` or `b8:01:00`. Raises UsageError."""
+    digits = "".join(w[2:] if w[:2].lower() == "0x" else w for w in text.replace(",", " ").replace(":", " ").split())
+    try:
+        data = bytes.fromhex(digits)
+    except ValueError:
+        raise UsageError(f"{text.strip()[:40]!r} is not a row of bytes in hex, such as 'b8 01 00'") from None
+    if not data:
+        raise UsageError("no bytes are given")
+    return data
+
+
+__all__ = ["Words", "address", "bits", "hex_bytes"]
