@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from cores.x86 import state as S
@@ -612,7 +614,7 @@ def test_the_time_stamp_counter_grows_with_time_but_not_in_equal_steps() -> None
         m.execute(b"\x0f\x31")
         seen.append(m.s.gpr[S.EAX])
     assert all(0 <= ticks - 10 * k < 10 for k, ticks in enumerate(seen))
-    steps = [b - a for a, b in zip(seen, seen[1:], strict=False)]
+    steps = [b - a for a, b in pairwise(seen)]
     assert min(steps) > 0 and len(set(steps)) == 15
 
 
