@@ -399,6 +399,8 @@ class Piix4Pm(PciFunction):
         self.declare(0x40, 4, 0x0001, 0xFFC0)
         for register in range(0x44, 0x80, 4):
             self.declare(register, 4, 0, 0xFFFFFFFF)
+        # APMC_EN of DEVACTB: there is no SMM, and firmware that finds it enabled takes it as set up already.
+        self.declare(0x5B, 1, 0x02, 0xFF)
         self.declare(0x5F, 1, 0x10, 0x00)
         self.declare(0x63, 1, 0x60, 0xFF)
         self.declare(0x80, 1, 0x00, 0x01)

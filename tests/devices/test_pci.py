@@ -170,6 +170,10 @@ def test_pmbase_and_smbus_follow_their_enable_bits(machine):
     assert machine.moves[-1] == ("pm", None)
 
 
+def test_firmware_finds_system_management_mode_set_up_already(machine):
+    assert machine.read(1, 3, 0x58) >> 25 & 1
+
+
 def test_the_reset_control_register_pulses_the_reset_line(machine):
     machine.host.write_address(1, 1, 0x02)
     assert machine.host.read_address(1, 1) == 0x02 and machine.reset_line.edges == 0
