@@ -682,6 +682,13 @@ class AtaChannel(Device):
         else:
             self.regs.write(self, offset, width, value)
 
+    def data_room(self) -> int:
+        """Bytes that the data port still moves before the drive goes on by itself; 0 while it moves none."""
+        s = self.state.drives[self.state.selected]
+        if s.transfer == "none" or not s.status & DRQ:
+            return 0
+        return len(s.buffer) - s.position
+
     def read_data_block(self, nbytes: int) -> bytes:
         """Exactly what `nbytes` worth of reads of the data port give: bytes past the DRQ block are zeros."""
         data = self._take(nbytes)

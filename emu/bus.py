@@ -37,7 +37,7 @@ MASK = {1: 0xFF, 2: 0xFFFF, 4: 0xFFFFFFFF, 8: 0xFFFFFFFFFFFFFFFF}
 class Mapping:
     """One mapped range. `remove` takes it off the bus (a moved PCI base address)."""
 
-    __slots__ = ("_drop", "base", "max_width", "name", "read", "read_block", "size", "write", "write_block")
+    __slots__ = ("_drop", "base", "max_width", "name", "read", "read_block", "room", "size", "write", "write_block")
 
     def __init__(
         self, base: int, size: int, read: Read, write: Write, max_width: int, name: str, drop: Callable[[Mapping], None]
@@ -51,6 +51,7 @@ class Mapping:
         self._drop = drop
         self.read_block: Callable[[int], bytes] | None = None
         self.write_block: Callable[[bytes], None] | None = None
+        self.room: Callable[[], int] | None = None
 
     def remove(self) -> None:
         """Take the range off the bus. Removing it twice is harmless."""
@@ -126,7 +127,8 @@ class Bus:
         """Let `read(offset, width)` and `write(offset, width, value)` answer for `count` ports at `base`.
 
         Raises ValueError for an overlap or a range outside the 64 Ki ports. For a data port at `base` the mapping's
-        `read_block(nbytes)` and `write_block(data)` may be set: string I/O then moves whole buffers.
+        `read_block(nbytes)`, `write_block(data)` and `room()` may be set: string I/O then moves whole buffers, but no
+        more than the `room()` bytes before the device does something, so that this happens at its exact time.
         """
         return self._ports.add(base, count, read, write, max_width, name)
 
@@ -166,6 +168,13 @@ class Bus:
     def port_write(self, port: int, width: int, value: int) -> None:
         """OUT: bits of `value` above the width are ignored."""
         self._write(self._ports, port, width, value)
+
+    def port_block_count(self, port: int, width: int, count: int) -> int:
+        """How many of `count` accesses to a data port may be done at once; 0 if they have to be done one by one."""
+        mapping = self._ports.find(port)
+        if mapping is None or mapping.room is None or port != mapping.base or width > mapping.max_width:
+            return 0
+        return min(count, mapping.room() // width)
 
     def port_read_block(self, port: int, width: int, count: int) -> bytes:
         """What `count` reads of a data port would give (REP INS); empty if the port has to be read one by one."""

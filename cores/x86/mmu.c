@@ -76,7 +76,7 @@ static void mode_changed(Cpu *cpu)
 {
     cpu->big = (cpu->seg_attr[1] >> 14) & 1;
     const uint32_t user = cpu->cpl == 3;
-    cpu->lookup_key = cpu->big | user << 1;
+    cpu->lookup_key = cpu->big | user << 1 | (cpu->single ? KEY_ALONE : 0);
     cpu->dtlb = cpu->tlb + (user ? TLB_SIZE : 0);
     const uint32_t ac = user && (cpu->cr0 & 1u << 18) && (cpu->eflags & 1u << 18);
     if (ac != cpu->ac_check) {
@@ -198,13 +198,14 @@ static int lin_write(Cpu *cpu, uint32_t lin, uint32_t size, uint32_t access, uin
     const uint32_t room = PAGE_SIZE - (lin & ~PAGE_MASK);
     if (likely(size <= room)) {
         /* A page known to be writable that also holds code needs no walk. */
-        const struct TlbEntry *e = &cpu->tlb[(access & 2 ? TLB_SIZE : 0) + ((lin >> 12) & (TLB_SIZE - 1))];
+        struct TlbEntry *e = &cpu->tlb[(access & 2 ? TLB_SIZE : 0) + ((lin >> 12) & (TLB_SIZE - 1))];
         if (e->ctag == (lin & PAGE_MASK)) {
             const uint64_t offset = e->addend + lin - (uint64_t)(uintptr_t)cpu->ram;
             if (holds_code(cpu, offset, size)) {
                 if (!cpu->single) return alone(cpu);
                 page_forget(cpu, cpu->page_code[offset >> 12]);
             }
+            if (!cpu->page_code[offset >> 12]) e->wtag = e->ctag;
             memcpy(cpu->ram + offset, &v, size);
             return 0;
         }

@@ -176,6 +176,7 @@ def pc(setup: Setup) -> Machine:
         channel = AtaChannel(intr=master.lines[index], clock=clock, drives=slots[2 * index : 2 * index + 2])
         data = bus.map_ports(base, 8, channel.read, channel.write, max_width=4, name=f"ide{index}")
         data.read_block, data.write_block = channel.read_data_block, channel.write_data_block
+        data.room = channel.data_room
         bus.map_ports(control, 1, channel.read_control, channel.write_control, name=f"ide{index} control")
         channels.append(channel)
     m.disks += [medium.disk for medium in setup.media if medium.disk is not None]

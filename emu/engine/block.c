@@ -29,6 +29,7 @@ static void code_flush(Cpu *cpu)
     memset(cpu->hash, 0, HASH_SIZE * sizeof *cpu->hash);
     for (uint32_t k = 0; k < cpu->code_page_count; k++) cpu->page_code[cpu->code_pages[k].page] = 0;
     cpu->code_page_count = 0;
+    cpu->code_page_free = 0;
     cpu->arena_used = 0;
     cpu->generation++;
     cpu->stats.code_flushes++;
@@ -39,7 +40,7 @@ static inline uint32_t block_hash(uint64_t offset, uint32_t eip)
     return ((uint32_t)offset * 0x9e3779b1u ^ eip * 0x85ebca6bu) >> 17 & (HASH_SIZE - 1);
 }
 
-/* Forget every block of a page. */
+/* Forget every block of a page, which is plain memory again. */
 static void page_forget(Cpu *cpu, uint32_t index)
 {
     struct CodePage *p = &cpu->code_pages[index - 1];
@@ -49,7 +50,9 @@ static void page_forget(Cpu *cpu, uint32_t index)
         if (*at) *at = b->hash_next;
     }
     p->blocks = NULL;
-    p->granules = 0;
+    p->granules = cpu->code_page_free;
+    cpu->code_page_free = index;
+    cpu->page_code[p->page] = 0;
     cpu->generation++;
     cpu->stats.page_invalidations++;
 }
@@ -80,12 +83,18 @@ static uint32_t page_claim(Cpu *cpu, uint64_t offset)
 {
     uint32_t *slot = &cpu->page_code[offset >> 12];
     if (!*slot) {
-        if (cpu->code_page_count == cpu->code_page_limit) return 0;
-        struct CodePage *p = &cpu->code_pages[cpu->code_page_count++];
+        uint32_t index = cpu->code_page_free;
+        if (index) {
+            cpu->code_page_free = (uint32_t)cpu->code_pages[index - 1].granules;
+        } else {
+            if (cpu->code_page_count == cpu->code_page_limit) return 0;
+            index = ++cpu->code_page_count;
+        }
+        struct CodePage *p = &cpu->code_pages[index - 1];
         p->blocks = NULL;
         p->granules = 0;
         p->page = offset >> 12;
-        *slot = cpu->code_page_count;
+        *slot = index;
         protect_page(cpu, offset);
     }
     return *slot;

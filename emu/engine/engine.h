@@ -119,6 +119,7 @@ typedef struct Cpu {
     struct CodePage *code_pages;
     uint32_t code_page_count;
     uint32_t code_page_limit;
+    uint32_t code_page_free; /* 1 + number of the first code page that holds no code any more; `granules` links them */
     struct Block **hash;
     uint8_t *arena;
     uint64_t arena_size;

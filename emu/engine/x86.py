@@ -31,6 +31,19 @@ class _Boundary:
         self.on_event: Any = None
         self.read_block = getattr(bus, "port_read_block", None)
         self.write_block = getattr(bus, "port_write_block", None)
+        self.block_count = getattr(bus, "port_block_count", None)
+
+    def block(self, port: int, size: int, count: int, move: Any) -> int:
+        """Call `move(n)` for as many accesses as go at once, at the instruction count of the last of them."""
+        n = self.block_count(port, size, count) if self.block_count is not None else 0
+        if n < 2:
+            return 0
+        self.cpu.left -= n - 1
+        try:
+            move(n)
+        finally:
+            self.cpu.left += n - 1
+        return n
 
 
 def _failed(kind: Any, error: BaseException, trace: Any) -> None:
@@ -70,21 +83,20 @@ def py_acknowledge(handle: Any) -> int:
 
 @ffi.def_extern(error=0, onerror=_failed)
 def py_port_read_block(handle: Any, port: int, size: int, count: int, data: Any) -> int:
-    read = ffi.from_handle(handle).read_block
-    if read is None:
-        return 0
-    got = read(port, size, count)
-    if not got:
-        return 0
-    n = min(len(got) // size, count)
-    ffi.memmove(data, got, n * size)
-    return n
+    boundary = ffi.from_handle(handle)
+
+    def move(n: int) -> None:
+        ffi.memmove(data, boundary.read_block(port, size, n), n * size)
+
+    return boundary.block(port, size, count, move)
 
 
 @ffi.def_extern(error=0, onerror=_failed)
 def py_port_write_block(handle: Any, port: int, size: int, count: int, data: Any) -> int:
-    write = ffi.from_handle(handle).write_block
-    return 0 if write is None else int(write(port, size, bytes(ffi.buffer(data, count * size))))
+    boundary = ffi.from_handle(handle)
+    return boundary.block(
+        port, size, count, lambda n: boundary.write_block(port, size, bytes(ffi.buffer(data, n * size)))
+    )
 
 
 @ffi.def_extern(onerror=_failed)

@@ -14,7 +14,7 @@ from cores.x86 import reference, strategies
 from cores.x86.decoder import decode, tables
 from cores.x86.models import cpu_model
 from tests.cores.flat import make_cpu
-from tests.cores.tier_machine import MODES, Pair, world
+from tests.cores.tier_machine import CODE, DATA, DATA_PORT, MODES, Pair, world
 
 pytest.importorskip("emu.engine._x86")
 
@@ -95,3 +95,21 @@ def test_the_reference_says_what_it_did() -> None:
     cpu.run(100)
     stats = cpu.stats()
     assert (stats["tier"], stats["decoded"], cpu.icount) == ("reference", 3, 3)
+
+
+@pytest.mark.parametrize("opcode", [b"\xf3\x66\x6d", b"\xf3\x6d", b"\xf3\x6c", b"\xf3\x66\x6f", b"\xf3\x6e"])
+def test_blocks_of_port_data_arrive_at_the_counts_of_single_accesses(opcode: bytes) -> None:
+    both = pair()
+    place = {"gpr": [0, 100, DATA_PORT, 0, 0, 0, DATA, DATA, *[0] * 9], "eip": CODE, "eflags": 2}
+    w = world(Random(1), "flat32", _chapters, 1)
+    w.memory[CODE] = opcode + b"\xf4"
+    w.state.update(place)
+    w.seed = 0
+    before = [cpu.stats() for cpu in both.cpus]
+    assert both.run(w, Random(5), 400) == ""
+    calls = [
+        sum(cpu.stats()[k] - b[k] for k in ("port_reads", "port_writes"))
+        for cpu, b in zip(both.cpus, before, strict=True)
+    ]
+    assert calls[0] < calls[1] == 100
+    assert [entry[1] for entry in both.buses[0].log].count(5) == both.buses[0].moved // 64

@@ -29,6 +29,7 @@ STACK0 = 0x38000
 HOLE = 0xA0000
 ROM = 0xC0000
 WINDOW = 0x1000
+DATA_PORT, BLOCK = 0x60, 64  # a port that moves data in blocks, and does something after each
 
 (
     CODE0_32,
@@ -55,6 +56,8 @@ class Devices:
         self.seed = seed
         self.log: list[tuple[Any, ...]] = []
         self.cpu: Any = None
+        self.moved = 0
+        self.written = 0
 
     def _answer(self, *what: int) -> int:
         x = self.seed
@@ -80,11 +83,36 @@ class Devices:
     def _note(self, *what: int) -> None:
         self.log.append((self.cpu.icount, *what))
 
+    def _move(self, count: int) -> None:
+        self.moved += count
+        if self.moved % BLOCK < count:
+            self._note(5, self.moved, self.written)
+            self._answer(self.moved)
+
+    def port_block_count(self, port: int, width: int, count: int) -> int:
+        return min(count, (BLOCK - self.moved % BLOCK) // width) if port == DATA_PORT else 0
+
+    def port_read_block(self, port: int, width: int, count: int) -> bytes:
+        data = bytes((self.moved + k) * 7 & 0xFF for k in range(count * width))
+        self._move(count * width)
+        return data
+
+    def port_write_block(self, port: int, width: int, data: bytes) -> int:
+        for k, byte in enumerate(data):
+            self.written = (self.written * 31 + byte + k % width) & 0xFFFFFFFF
+        self._move(len(data))
+        return len(data) // width
+
     def port_read(self, port: int, width: int) -> int:
+        if port == DATA_PORT:
+            return int.from_bytes(self.port_read_block(port, width, 1), "little")
         self._note(0, port, width)
         return self._answer(port, width) & ((1 << 8 * width) - 1)
 
     def port_write(self, port: int, width: int, value: int) -> None:
+        if port == DATA_PORT:
+            self.port_write_block(port, width, value.to_bytes(width, "little"))
+            return
         self._note(1, port, width, value)
         self._answer(port, value)
 
@@ -165,7 +193,7 @@ def world(rng: Choices, mode: str, chapters: dict[str, Any], length: int) -> Wor
     selectors = (*range(0, 0x80, 8), CODE3 | 3, DATA3 | 3, 4, 0x1234)
     if real:
         selectors = (0x1000, 0x2000, 0x3000, 0, 0xFFFF)
-    place = Place(big, 0x100 if real else DATA, WINDOW, selectors, ports=(0x20, 0x60, 0x40, 0xFF))
+    place = Place(big, 0x100 if real else DATA, WINDOW, selectors, ports=(0x20, DATA_PORT, 0x40, 0xFF))
     ring3 = mode in ("ring3", "pae3", "v86")
     skip = ring3 or one_in(rng, 2)
     code, starts = _handlers(rng, skip)
@@ -268,6 +296,8 @@ def _common(rng: Choices, state: dict[str, Any], place: Place, mode: str) -> Non
     state["gpr"] = registers(rng, place)
     if one_in(rng, 2):
         state["gpr"][S.ECX] = rng.randrange(40)
+    if one_in(rng, 3):
+        state["gpr"][S.EDX] = DATA_PORT
     state["cf"] = rng.randrange(2)
     for name in ("cc_z", "cc_s", "cc_aux"):
         state[name] = number(rng, 32)
@@ -502,6 +532,7 @@ class Pair:
             cpu.load_state(w.state)
             bus.seed = w.seed
             bus.log.clear()
+            bus.moved = bus.written = 0
 
     def run(self, w: World, rng: Choices, most: int) -> str:
         """Run `most` instructions in pieces that differ; what is different in the end, empty if nothing."""

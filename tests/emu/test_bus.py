@@ -174,3 +174,13 @@ def test_string_io_moves_whole_buffers_at_a_data_port_only() -> None:
     assert written == [b"abcd"]
     assert bus.port_read_block(0x1F2, 2, 4) == b""
     assert bus.port_read_block(0x1234, 2, 4) == b""
+
+
+def test_string_io_goes_no_further_at_once_than_the_device_has_room() -> None:
+    bus, device = Bus(), Recorder()
+    mapping = bus.map_ports(0x1F0, 8, device.read, device.write, max_width=4, name="ata")
+    assert bus.port_block_count(0x1F0, 2, 4) == 0
+    mapping.room = lambda: 7
+    assert [bus.port_block_count(0x1F0, 2, n) for n in (1, 3, 100)] == [1, 3, 3]
+    assert bus.port_block_count(0x1F0, 4, 100) == 1
+    assert bus.port_block_count(0x1F1, 2, 100) == 0
