@@ -16,6 +16,7 @@ _PENTIUM = f"{_I486} de tsc msr mce cx8 apic mmx"
 _PENTIUM3 = f"{_PENTIUM} pae sep mtrr pge mca cmov pat pse36 fxsr sse hypervisor"
 # No MTRRs and no machine-check banks: guests then have nothing to ask of the firmware or to save.
 _QEMU32 = f"{_PENTIUM} pae sep pge cmov pat pse36 fxsr sse sse2 sse3 hypervisor"
+_MAX = f"{_QEMU32} mtrr mca ssse3"
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,10 @@ MODELS = {
         CpuModel(
             "qemu32", "32-bit virtual CPU with SSE2 (default)", 6, 6, 3, _QEMU32, "486 cpuid p6 nopl pmc",
             level=2, brand="Emu Virtual CPU", cache=_CACHE,
+        ),
+        CpuModel(
+            "max", "everything that Emu implements for 32 bits", 6, 15, 11, _MAX, "486 cpuid p6 nopl pmc",
+            level=3, brand="Emu Virtual CPU, all features", cache=_CACHE,
         ),
     )
 }  # fmt: skip
