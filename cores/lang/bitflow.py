@@ -66,13 +66,14 @@ class BitFlow:
     """Follow the registers in `watched` (none of them a file) through a body.
 
     `exits` are the register bits wherever the body ends normally; `read` are the start bits that anything but their own
-    register depends on. `seeds` collects what opaque atoms were made from.
+    register depends on.
     """
 
     def __init__(self, block: Block, watched: Sequence[Register], procedures: dict[int, BitFlow] | None = None) -> None:
         self.procedures = {} if procedures is None else procedures
         self.watched = {r.name: r for r in watched}
-        self.origins: dict[Atom, tuple[Bit, ...]] = {}
+        self.origins: dict[object, frozenset[Bit]] = {}  # number of an opaque value -> the bits it was made from
+        self.touched: set[Bit] = set()
         self.exits: list[dict[str, Bits]] = []
         self.read: set[Atom] = set()
         self.fresh = 0
@@ -192,13 +193,8 @@ class BitFlow:
 
     def _opaque(self, width: int, origins: Iterable[Bit]) -> Bits:
         self.fresh += 1
-        made = tuple(origins)
-        out = []
-        for k in range(width):
-            atom: Atom = ("value", self.fresh, k)
-            self.origins[atom] = made
-            out.append(frozenset({atom}))
-        return tuple(out)
+        self.origins[self.fresh] = frozenset(origins)
+        return tuple(frozenset({("value", self.fresh, k)}) for k in range(width))
 
     def _mixed(self, *bits: Bit) -> Bit:
         return self._opaque(1, bits)[0]
@@ -268,13 +264,17 @@ class BitFlow:
 
     def _touch(self, bits: Iterable[Bit]) -> None:
         for bit in bits:
-            self.read |= self.sources(bit)
+            self.read |= self._follow(bit, self.touched)
 
     def sources(self, bit: Bit) -> set[Atom]:
         """The start bits that a bit is made from. Where the same sum occurs whole, it is given whole."""
+        return self._follow(bit, set())
+
+    def _follow(self, bit: Bit, done: set[Bit]) -> set[Atom]:
+        """The sources of a bit and of everything behind it that is not yet `done`."""
         out: set[Atom] = set()
         todo: list[Bit] = [bit]
-        done: set[Bit] = set()
+        seen: set[object] = set()
         while todo:
             b = todo.pop()
             if b in done:
@@ -286,5 +286,7 @@ class BitFlow:
             else:
                 out |= starts
             for atom in b:
-                todo += self.origins.get(atom, ())
+                if atom[0] == "value" and atom[1] not in seen:
+                    seen.add(atom[1])
+                    todo += self.origins[atom[1]]
         return out

@@ -85,8 +85,11 @@ def _name(atom: Atom) -> set[str]:
     return {"cf": {"CF"}, "cc_z": {"ZF"}}[reg]
 
 
+_PROCEDURES: dict[int, BitFlow] = {}
+
+
 def _flags(block: Block, out: Effects) -> None:
-    flow = BitFlow(block, WATCHED)
+    flow = BitFlow(block, WATCHED, _PROCEDURES)
     start = {r.name: tuple(frozenset({start_bit(r.name, k)}) for k in range(r.width)) for r in WATCHED}
     initial = _flag_bits(start)
     ends: dict[str, set[Bit]] = {}
@@ -131,6 +134,9 @@ class _Summary:
     calls: set[tuple[str, str]] = field(default_factory=set)  # extern and what it is told about the segment
     vectors: set[int] = field(default_factory=set)
     jumps: bool = False
+
+
+_SUMMARIES: dict[int, _Summary] = {}
 
 
 def _place(value: Value | None) -> str:
@@ -231,7 +237,7 @@ def _effects(number: int) -> Effects:
     if not form.block:
         form.trace()
     out = Effects()
-    found = _summary(form.block, {})
+    found = _summary(form.block, _SUMMARIES)
     out.registers_read = _names(found.reads - {("segment", "cs")})
     out.registers_written = _names(found.writes)
     out.operands_read = {what for kind, what in found.reads if kind == "field"}
