@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from emu.bus import Bus
 from emu.clock import Clock, Pacer, wall
-from emu.cpu import EVENT_FERR, EVENT_INTERRUPT, EVENT_UNIMPLEMENTED, Cpu, Exit
+from emu.cpu import EVENT_FERR, EVENT_INTERRUPT, EVENT_UNIMPLEMENTED, NS_PER_INSN, Cpu, Exit
 from emu.errors import MachineError
 from emu.inputs import Inputs
 from emu.memory import GuestRam
@@ -224,8 +224,11 @@ class Machine:
                 self._leave(reason, world)
         return self.ending
 
-    def step(self, count: int) -> Exit:
-        """Retire at most `count` instructions, with timers, without the outside. Returns the last exit."""
+    def step(self, count: int, *, until: int | None = None) -> Exit:
+        """Retire at most `count` instructions, with timers, without the outside. Returns the last exit.
+
+        Also returns when virtual time reaches `until` (absolute ns), and on a halt that only the outside could end.
+        """
         target = self.retired + count
         reason = Exit.BUDGET
         while self.retired < target and self.ending is None:
@@ -234,17 +237,23 @@ class Machine:
                 self._restart()
                 continue
             budget = self.clock.budget(target - self.retired)
-            if budget:
-                reason = self.cpu.run(budget)
-                if reason == Exit.HOOK and self.on_hook is not None:
-                    self.on_hook(self.cpu.hook_value)
-                elif reason == Exit.HALT:
-                    wake = self.clock.next_wakeup()
-                    if wake is None or not self.cpu.reg("eflags") & INTERRUPT_FLAG:
-                        return reason
-                    self.clock.skip_to(wake)
-                elif reason in (Exit.SHUTDOWN, Exit.ERROR):
+            if until is not None:
+                budget = min(budget, -((self.clock.now() - until) // NS_PER_INSN))
+                if self.clock.now() >= until:
                     return reason
+            if not budget:
+                continue
+            reason = self.execute(budget)
+            if reason == Exit.HOOK and self.on_hook is not None:
+                self.on_hook(self.cpu.hook_value)
+            elif reason == Exit.HALT:
+                if self.clock.next_wakeup() is None or not self.cpu.reg("eflags") & INTERRUPT_FLAG:
+                    return reason
+                deadline = self.clock.next_deadline()
+                if deadline is not None:
+                    self.clock.skip_to(deadline if until is None else min(deadline, until))
+            elif reason in (Exit.SHUTDOWN, Exit.ERROR):
+                return reason
         return reason
 
     def _adapt(self, budget: int, seconds: float) -> None:

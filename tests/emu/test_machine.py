@@ -254,6 +254,16 @@ def test_stepping_counts_instructions_and_serves_timers() -> None:
     assert (cpu.icount, seen) == (10, [4])
 
 
+def test_stepping_stops_at_a_time_as_well() -> None:
+    m, cpu = machine(nop)
+    m.step(1000, until=55)
+    assert cpu.icount == 6
+    m, cpu = machine(hlt)
+    m.clock.timer("t", lambda: None).arm(10**9)
+    m.step(1000, until=5000)
+    assert m.clock.now() == 5000
+
+
 def test_a_halt_without_any_way_out_ends_a_step() -> None:
     m, cpu = machine(nop, hlt)
     assert m.step(10) == Exit.HALT
