@@ -14,6 +14,7 @@ COMMANDS = {
     "disasm": "bytes to assembly",
     "asm": "assembly to bytes",
     "explain": "what an instruction does, in words",
+    "docs": "the instruction set reference, generated from the spec",
     "cosim": "run a guest on two tiers in lockstep and stop at the first difference",
 }
 
