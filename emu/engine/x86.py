@@ -159,6 +159,11 @@ class X86Cpu:
         n = lib.emu_icount(self._c)
         return n - 1 if self._running else n
 
+    @icount.setter
+    def icount(self, value: int) -> None:
+        """Go on counting from here; between runs only."""
+        self._c.left, self._c.icount_end = 0, value
+
     _running = False
 
     @property

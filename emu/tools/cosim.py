@@ -1,6 +1,7 @@
 """`emu cosim`: run one guest on two tiers in lockstep and stop at the first instruction after which they differ.
 
-The command line is that of `emu run`, with `--accel A,B` (default interp,reference) and `--every N`. Two complete
+The command line is that of `emu run`, with `--accel A,B` (default interp,reference), `--every N` (a fixed distance
+between comparisons) and `--from N` (both run the first N instructions on A, which may be the faster one). Two complete
 machines are built with the same inputs; what they print is counted, not shown; what they write to disks is not kept.
 They are compared after chunks that grow: registers, memory, virtual time, devices and output. A chunk with a difference
 is run again from the start with fresh machines and smaller chunks, down to one instruction.
@@ -13,14 +14,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from emu.boards import Date, Setup, board
+from emu.boards import Date, Setup, board, make_cpu
+from emu.bus import Bus
 from emu.clock import calendar, wall
 from emu.errors import MachineError
 from emu.expect import Script
 from emu.machine import Cause, Machine
 from emu.media import open_drive, sort_positional
+from emu.memory import GuestRam
 from emu.options import Chardev, Config, UsageError, number, parse, rtc_base
 from emu.session import Port, say, set_up_logging
 
@@ -34,6 +38,70 @@ TIERS = ("interp", "reference")
 Builder = Callable[[str], "Side"]
 
 
+class Relay:
+    """A processor that another one can take over from: same registers, same counts, same pins."""
+
+    def __init__(self, cpu: Any) -> None:
+        self.inner = cpu
+        self.intr = False
+        self.a20 = True
+        self.events: tuple[Any, bool] = (None, False)
+
+    def take_over(self, cpu: Any) -> None:
+        """Go on with another processor. The translation caches start empty, also if it is the same one."""
+        old = self.inner
+        cpu.reset()
+        cpu.load_state(old.state())
+        cpu.icount = old.icount
+        cpu.time_offset = old.time_offset
+        cpu.set_a20(self.a20)
+        cpu.set_intr(self.intr)
+        cpu.on_event(self.events[0], log_interrupts=self.events[1])
+        self.inner = cpu
+
+    def set_intr(self, level: bool) -> None:
+        """See `emu.cpu.CpuPins`."""
+        self.intr = level
+        self.inner.set_intr(level)
+
+    def set_a20(self, enabled: bool) -> None:
+        """See `emu.cpu.CpuPins`."""
+        self.a20 = enabled
+        self.inner.set_a20(enabled)
+
+    def on_event(self, callback: Any, *, log_interrupts: bool = False) -> None:
+        """See `emu.cpu.Cpu`."""
+        self.events = callback, log_interrupts
+        self.inner.on_event(callback, log_interrupts=log_interrupts)
+
+    @property
+    def time_offset(self) -> int:
+        """See `emu.cpu.Cpu`."""
+        return int(self.inner.time_offset)
+
+    @time_offset.setter
+    def time_offset(self, value: int) -> None:
+        self.inner.time_offset = value
+
+
+def _forward(name: str, *, method: bool) -> None:
+    """Give `Relay` a member that asks whichever processor is running. Bound methods of it stay right over a change."""
+
+    def call(self: Relay, *args: Any) -> Any:
+        return getattr(self.inner, name)(*args)
+
+    setattr(Relay, name, call if method else property(lambda self: getattr(self.inner, name)))
+
+
+for _name in (
+    "nmi", "run", "stop", "hook", "reset", "reg", "set_reg", "read_linear", "write_linear", "translate", "invalidate",
+    "remap", "digest", "stats", "fault_story", "state", "load_state", "exceptions",
+):  # fmt: skip
+    _forward(_name, method=True)
+for _name in ("icount", "halted", "hook_value"):
+    _forward(_name, method=False)
+
+
 @dataclass
 class Side:
     """One of the two machines. It is also its machine's outside: nothing comes but what the script types."""
@@ -43,6 +111,8 @@ class Side:
     ports: list[Port] = field(default_factory=list)
     script: Script | None = None
     failure: str = ""
+    switch_at: int = 0
+    switch: Callable[[], None] | None = None
 
     def poll(self, machine: Machine) -> None:
         """See `emu.machine.Outside`."""
@@ -58,9 +128,16 @@ class Side:
 
     def run_to(self, count: int) -> None:
         """Run until `count` instructions have retired since power-on, or to the end of the guest."""
+        if self.switch is not None and count >= self.switch_at:
+            self._run(self.switch_at)
+            switch, self.switch = self.switch, None
+            switch()
+        self._run(count)
+
+    def _run(self, count: int) -> None:
         m = self.machine
         m.max_insns = count
-        if m.ending is not None or self.failure:
+        if m.ending is not None or self.failure or m.retired >= count:
             return
         try:
             ending = m.run(self)
@@ -111,8 +188,8 @@ def _flat(prefix: str, value: object) -> dict[str, Any]:
     return {prefix: bytes(value) if isinstance(value, (bytearray, memoryview)) else value}
 
 
-def build(config: Config, date: Date, tier: str) -> Side:
-    """A complete machine on one tier, switched on."""
+def build(config: Config, date: Date, tier: str, first: str = "", switch_at: int = 0) -> Side:
+    """A complete machine on one tier, switched on; on tier `first` until `switch_at` instructions have retired."""
     config.accel = tier
     ports: dict[int, Port] = {}
 
@@ -128,16 +205,31 @@ def build(config: Config, date: Date, tier: str) -> Side:
         if any(props.get("chardev") == name for _, props in config.devices):
             setup.consoles[name] = port(f"debugcon-{name}", device)
     setup.media += [open_drive(drive, config) for drive in config.drives if drive.interface != "none"]
+    relays: list[tuple[Relay, Callable[[], Any]]] = []
+
+    def processor(accel: str, bus: Bus, ram: GuestRam, model: str) -> Any:
+        relay = Relay(make_cpu(first, bus, ram, model))
+        relays.append((relay, lambda: make_cpu(tier, bus, ram, model)))
+        return relay
+
+    if switch_at:
+        setup.make_cpu = processor
     machine = board(config.machine)(setup)
     machine.no_reboot, machine.no_shutdown = config.no_reboot, config.no_shutdown
     machine.shutdown_is_failure = True
     side = Side(tier, machine, list(ports.values()))
+    for relay, later in relays:
+        side.switch_at, side.switch = switch_at, partial(_take_over, relay, later)
     if config.script:
         side.script = _script(config, side, setup)
     machine.power_on()
     if side.script is not None:
         side.script.start()
     return side
+
+
+def _take_over(relay: Relay, later: Callable[[], Any]) -> None:
+    relay.take_over(later())
 
 
 def _script(config: Config, side: Side, setup: Setup) -> Script:
@@ -214,18 +306,26 @@ class Cosim:
     """Two tiers of one guest. `make(tier)` gives a fresh machine each time."""
 
     def __init__(
-        self, make: Builder, tiers: tuple[str, str], *, limit: int | None, every: int = 0, timeout: float | None = None
-    ):
+        self,
+        make: Builder,
+        tiers: tuple[str, str],
+        *,
+        limit: int | None = None,
+        every: int = 0,
+        start: int = 0,
+        timeout: float | None = None,
+    ) -> None:
         self.make = make
         self.tiers = tiers
         self.limit = limit
         self.every = every
+        self.start = start
         self.deadline = None if timeout is None else wall() + timeout
         self.progress: Callable[[int], None] = lambda count: None
 
     def run(self) -> Outcome:
         """Run to the end, the limit, or the first difference, which is then narrowed down."""
-        outcome = self._pass(0, self.every or FIRST_CHUNK, None)
+        outcome = self._pass(self.start, self.every or FIRST_CHUNK, None)
         while outcome.difference:
             low, high = outcome.equal, self._high
             if high - low <= 1:
@@ -331,7 +431,7 @@ def main(words: Sequence[str]) -> int:
     if any(word in ("-h", "-help", "--help") for word in words):
         print(__doc__)
         return 0
-    tiers, every, rest = _own_options(words)
+    tiers, every, start, rest = _own_options(words)
     config = parse(rest)
     set_up_logging(config)
     sort_positional(config)
@@ -345,9 +445,9 @@ def main(words: Sequence[str]) -> int:
         fresh = parse(rest)
         sort_positional(fresh)
         fresh.snapshot = True
-        return build(fresh, date, tier)
+        return build(fresh, date, tier, tiers[0], start)
 
-    cosim = Cosim(make, tiers, limit=config.max_insns, every=every, timeout=config.timeout)
+    cosim = Cosim(make, tiers, limit=config.max_insns, every=every, start=start, timeout=config.timeout)
     cosim.progress = lambda count: say(f"cosim: equal for {count:,} instructions") if sys.stderr.isatty() else None
     outcome = cosim.run()
     report(outcome, tiers)
@@ -356,17 +456,17 @@ def main(words: Sequence[str]) -> int:
     return 124 if outcome.over == "--timeout" else 0
 
 
-def _own_options(words: Sequence[str]) -> tuple[tuple[str, str], int, list[str]]:
-    """Take --accel A,B and --every N out of the command line."""
+def _own_options(words: Sequence[str]) -> tuple[tuple[str, str], int, int, list[str]]:
+    """Take --accel A,B, --every N and --from N out of the command line."""
     tiers: tuple[str, ...] = TIERS
-    every = 0
+    every = start = 0
     rest: list[str] = []
     i = 0
     while i < len(words):
         word = words[i]
         i += 1
         name, has_value, value = word.lstrip("-").partition("=")
-        if not word.startswith("-") or name not in ("accel", "every"):
+        if not word.startswith("-") or name not in ("accel", "every", "from"):
             rest.append(word)
             continue
         if not has_value:
@@ -376,8 +476,10 @@ def _own_options(words: Sequence[str]) -> tuple[tuple[str, str], int, list[str]]
             i += 1
         if name == "every":
             every = number(value.replace("_", ""), "--every", 1)
+        elif name == "from":
+            start = number(value.replace("_", ""), "--from", 0)
         else:
             tiers = tuple(value.split(","))
             if len(tiers) != 2 or not set(tiers) <= set(TIERS):
                 raise UsageError(f"--accel {value}: expected two of {', '.join(TIERS)}, as in --accel interp,reference")
-    return (tiers[0], tiers[1]), every, rest
+    return (tiers[0], tiers[1]), every, start, rest

@@ -1,0 +1,92 @@
+"""`emu cosim`: equal guests, a fault put in on purpose and found to the instruction, the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emu.options import UsageError, parse
+from emu.tools.cosim import DIFFERENT, Cosim, Side, build, main
+
+pytest.importorskip("emu.engine._x86")
+
+DATE = (2025, 1, 1, 0, 0, 0)
+# mov ax,0; mov ds,ax; l: inc byte [0x500]; out 0x80,al; add ax,3; loop l; cli; hlt; jmp $-1
+CODE = bytes.fromhex("b80000 8ed8 fe060005 e680 0503 00 e2f5 fa f4 ebfd".replace(" ", ""))
+
+
+@pytest.fixture
+def rom(tmp_path: Path) -> str:
+    """A ROM whose program starts at the reset vector's jump."""
+    image = bytearray(0x10000)
+    image[0 : len(CODE)] = CODE
+    image[0xFFF0:0xFFF5] = bytes.fromhex("ea000000f0")
+    path = tmp_path / "rom.bin"
+    path.write_bytes(image)
+    return str(path)
+
+
+def test_two_tiers_of_one_guest_are_equal_to_its_end(rom: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-m", "1", "-bios", rom]) == 0
+    text = capsys.readouterr().out
+    assert "interp and reference are equal for" in text
+    assert "can never wake" in text
+
+
+def test_the_limit_and_the_tiers_come_from_the_command_line(rom: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--accel", "reference,reference", "--every=700", "--from", "100", "-m", "1", "-bios", rom]
+    assert main([*words, "--max-insns", "2_000"]) == 0
+    assert "reference and reference are equal for 2,000 instructions" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("value", ["interp", "interp,jit", "interp,reference,interp"])
+def test_other_than_two_known_tiers_are_refused(value: str) -> None:
+    with pytest.raises(UsageError, match="expected two of"):
+        main(["--accel", value])
+
+
+@pytest.mark.parametrize("start", [0, 500])
+def test_a_wrong_store_is_found_to_the_instruction(rom: str, start: int) -> None:
+    fault_at = 4643  # an `inc byte [0x500]`: 3 instructions, then 4 in each round
+
+    def make(tier: str) -> Side:
+        side = build(parse(["-m", "1", "-bios", rom]), DATE, tier, "interp", start)
+        if tier == "reference":
+            switch = side.switch
+            if switch is None:
+                spoil(side.machine.cpu)
+            else:
+
+                def then() -> None:
+                    switch()
+                    spoil(side.machine.cpu.inner)  # type: ignore[attr-defined]
+
+                side.switch = then
+        return side
+
+    def spoil(cpu: Any) -> None:
+        right = cpu.mem_w8
+
+        def wrong(seg: int, off: int, value: int) -> None:
+            right(seg, off, value ^ (cpu.icount == fault_at))
+
+        cpu.mem_w8 = wrong
+
+    outcome = Cosim(make, ("interp", "reference"), limit=20_000, start=start).run()
+    assert outcome.difference
+    assert outcome.equal == fault_at
+    assert [at for at, _, _ in outcome.difference.memory] == [0x500]
+    assert "inc byte [0x500]" in outcome.where[-1]
+
+
+def test_a_difference_gives_its_own_status(rom: str, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    from cores.x86.reference import X86Cpu
+
+    monkeypatch.setattr(X86Cpu, "port_w", lambda self, port, size, value: None)
+    assert main(["-m", "1", "-bios", rom, "--max-insns", "3000"]) == DIFFERENT
+    text = capsys.readouterr().out
+    assert "differ after the next" in text
+    assert "out 0x80, al" in text
+    assert "device dma" in text
