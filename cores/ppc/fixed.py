@@ -7,7 +7,7 @@ from typing import Any
 from ..lang.trace import Operand, RegisterLocation, Val, any_of, const, select, value
 from . import state as S
 from .externs import trap
-from .forms import CrField, D, M, X, XO, insn, table
+from .forms import XO, CrField, D, M, X, insn, table
 
 Op = Any
 CA = RegisterLocation(S.XER_CA)
@@ -163,12 +163,13 @@ def mulhw(rt: Op, ra: Op, rb: Op, *, name: str, rc: int) -> None:
 
 @table("{name}[o][.] rt, ra, rb", {"divw": XO(31, 491), "divwu": XO(31, 459)}, see="3.3.9")
 def divw(rt: Op, ra: Op, rb: Op, *, name: str, oe: int, rc: int) -> None:
-    """Divide Word. Dividing by 0, or the most negative number by -1, overflows; the quotient is then undefined (0)."""
+    """Divide Word. By 0, or the most negative number by -1, it overflows; its quotient is undefined (sign bits)."""
     a, b = ra.read(), rb.read()
     bad = b == 0
     if name == "divw":
         bad = bad | ((a == 0x80000000) & (b == 0xFFFFFFFF))
-    quotient = select(bad, const(0, 32), a.sdiv(b) if name == "divw" else a.udiv(b))
+    undefined = a.ashr(31) if name == "divw" else const(0, 32)
+    quotient = select(bad, undefined, a.sdiv(b) if name == "divw" else a.udiv(b))
     rt.set(quotient)
     if oe:
         overflow(bad)
@@ -352,15 +353,15 @@ def srawi(ra: Op, rs: Op, sh: Op, *, rc: int) -> None:
 # --- condition register and XER --------------------------------------------------------------------------------------
 
 
-@insn("mfcr rt", X(31, 19, rc=0).fixed(11, 1, 0), see="3.3.17")
+@insn("mfcr rt", X(31, 19, rc=0), see="3.3.17")
 def mfcr(rt: Op) -> None:
-    """Copy CR to a register."""
+    """Copy CR to a register; bit 11 (mfocrf) is not looked at."""
     rt.set(RegisterLocation(S.CR).read())
 
 
-@insn("mtcrf fxm, rs", X(31, 144, rc=0).fixed(11, 1, 0), see="3.3.17")
+@insn("mtcrf fxm, rs", X(31, 144, rc=0), see="3.3.17")
 def mtcrf(fxm: Op, rs: Op) -> None:
-    """Replace the chosen fields of CR."""
+    """Replace the chosen fields of CR; bit 11 (mtocrf) is not looked at."""
     chosen = fxm.read()
     m = const(0, 32)
     for k in range(8):

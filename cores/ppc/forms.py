@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,13 +23,15 @@ Body = Callable[..., None]
 # Fields by name: first bit, number of bits, whether signed, and how far it is shifted left.
 FIELDS: dict[str, tuple[int, int, bool, int]] = {
     "rt": (6, 5, False, 0), "rs": (6, 5, False, 0), "ra": (11, 5, False, 0), "rb": (16, 5, False, 0),
-    "rc_": (21, 5, False, 0), "si": (16, 16, True, 0), "ui": (16, 16, False, 0), "d": (16, 16, True, 0),
+    "si": (16, 16, True, 0), "ui": (16, 16, False, 0), "d": (16, 16, True, 0),
     "to": (6, 5, False, 0), "bo": (6, 5, False, 0), "bi": (11, 5, False, 0), "bd": (16, 14, True, 2),
     "li": (6, 24, True, 2), "bt": (6, 5, False, 0), "ba": (11, 5, False, 0), "bb": (16, 5, False, 0),
     "bf": (6, 3, False, 0), "bfa": (11, 3, False, 0), "sh": (16, 5, False, 0), "mb": (21, 5, False, 0),
     "me": (26, 5, False, 0), "nb": (16, 5, False, 0), "fxm": (12, 8, False, 0), "frt": (6, 5, False, 0),
+    "frs": (6, 5, False, 0), "fpbit": (6, 5, False, 0), "fpf": (6, 3, False, 0), "fpfa": (11, 3, False, 0),
     "fra": (11, 5, False, 0), "frb": (16, 5, False, 0), "frc": (21, 5, False, 0), "flm": (7, 8, False, 0),
-    "u": (16, 4, False, 0), "mo": (6, 5, False, 0), "e": (16, 1, False, 0), "uimm": (16, 5, False, 0),
+    "u": (16, 4, False, 0), "mo": (6, 5, False, 0), "e": (16, 1, False, 0), "ct": (6, 5, False, 0),
+    "uimm": (16, 5, False, 0),
     "simm": (11, 5, True, 0), "lev": (20, 7, False, 0), "bh": (19, 2, False, 0),
 }  # fmt: skip
 
@@ -100,6 +102,13 @@ class Gpr(RegisterLocation):
 
     def __init__(self, which: str) -> None:
         super().__init__(S.GPR, fieldvalue(which, 8), width=32, how="part")
+
+
+class Fpr(RegisterLocation):
+    """A floating-point register."""
+
+    def __init__(self, which: str) -> None:
+        super().__init__(S.FPR, fieldvalue(which, 8))
 
 
 class GprOrZero(Location):
@@ -185,6 +194,7 @@ class Entry:
     needs: str = ""
     undefined: str = ""
     family: dict[str, Sequence[Any]] = field(default_factory=dict)
+    variant: str = ""  # tells forms of one mnemonic apart
     ends: str = ""
     doc: str = ""
     src: Src = NOWHERE
@@ -203,21 +213,22 @@ def insn(
         src = Src(fn.__code__.co_filename, fn.__code__.co_firstlineno)
         if not doc:
             raise SpecError(f"{src}: the entry {syntax!r} has no sentence of prose")
-        ENTRIES.append(Entry(fn, syntax, pattern, see, needs, undefined, {}, ends, doc, src))
+        ENTRIES.append(Entry(fn, syntax, pattern, see, needs, undefined, {}, "", ends, doc, src))
         return fn
 
     return wrap
 
 
 def table(
-    syntax: str, rows: dict[str, Pattern], *, see: str, needs: str = "", ends: str = ""
+    syntax: str, rows: Mapping[str, Pattern], *, see: str, needs: str = "", undefined: str = "", ends: str = ""
 ) -> Callable[[Body], Body]:
-    """One body for several mnemonics: `rows` gives the pattern of each, the body takes `name`."""
+    """One body for several patterns, by `name`: mnemonics where the syntax says `{name}`, else variants of one."""
 
     def wrap(fn: Body) -> Body:
         for name, pattern in rows.items():
-            insn(syntax.replace("{name}", name), pattern, see=see, needs=needs, ends=ends)(fn)
+            insn(syntax.replace("{name}", name), pattern, see=see, needs=needs, undefined=undefined, ends=ends)(fn)
             ENTRIES[-1].family = {"name": (name,)}
+            ENTRIES[-1].variant = "" if "{name}" in syntax else name
         return fn
 
     return wrap
@@ -255,7 +266,9 @@ def operand(name: str, zero: bool) -> Location:
         return Gpr(name)
     if name == "ra0":
         return GprOrZero("ra", zero)
-    if name in ("bt", "ba", "bb"):
+    if name in ("frt", "frs", "fra", "frb", "frc"):
+        return Fpr(name)
+    if name in ("bt", "ba", "bb", "bi"):
         return CrBit(name)
     if name in ("bf", "bfa"):
         return CrField(name)
@@ -286,7 +299,8 @@ def expand(entry: Entry) -> list[Form]:
             continue  # the entry has no such variant
         syntax = _syntax(entry.syntax, chosen)
         for zero in (False, True) if "ra0" in params else (False,):
-            ident = re.sub(r"\W", "_", syntax.split()[0].replace(".", "_rc")) + ("_z" if zero else "")
+            parts = [syntax.split()[0].replace(".", "_rc"), entry.variant, "z" if zero else ""]
+            ident = re.sub(r"\W", "_", "_".join(p for p in parts if p))
             forms.append(
                 Form(
                     entry, ident, syntax, mask_, value_, params,
@@ -303,6 +317,17 @@ def _syntax(text: str, chosen: dict[str, int]) -> str:
     return text
 
 
+def with_field(word: int, name: str, v: int) -> int:
+    """The word with a field set; the inverse of `field_of`. Raises ValueError for what does not fit."""
+    first, count, is_signed, shift = FIELDS[name]
+    low = -(1 << (count - 1)) if is_signed else 0
+    if v & ((1 << shift) - 1) or not low <= v >> shift < low + (1 << count):
+        raise ValueError(f"{v:#x} does not fit the field {name}")
+    at = 32 - first - count
+    m = (1 << count) - 1
+    return word & ~(m << at) | (v >> shift & m) << at
+
+
 def field_of(word: int, name: str) -> int:
     """The value of a field in an instruction word; a signed one as 32-bit two's complement."""
     first, count, is_signed, shift = FIELDS[name]
@@ -313,20 +338,21 @@ def field_of(word: int, name: str) -> int:
 
 
 __all__ = [
-    "B",
-    "D",
-    "I",
-    "M",
-    "X",
     "XL",
     "XO",
+    "B",
     "CrField",
+    "D",
     "Entry",
     "Form",
     "Gpr",
+    "I",
+    "M",
+    "X",
     "expand",
     "field_of",
     "insn",
     "opcode",
     "table",
+    "with_field",
 ]

@@ -24,6 +24,14 @@ RESERVE = _r("reserve", 1, doc="a reservation of lwarx is held")
 RESERVE_ADDR = _r("reserve_addr", 64, doc="its physical address, by granule")
 RESERVE_VALUE = _r("reserve_value", 32)
 MSR = _r("msr", 32)
+SRR0 = _r("srr0", 32)
+SRR1 = _r("srr1", 32)
+CSRR0 = _r("csrr0", 32)
+CSRR1 = _r("csrr1", 32)
+MCSRR0 = _r("mcsrr0", 32)
+MCSRR1 = _r("mcsrr1", 32)
+FPR = _r("fpr", 64, 32)
+FPSCR = _r("fpscr", 32)
 
 # MSR bits, by their place from the right (Book III-E, 4.2.1).
 MSR_GS, MSR_UCLE, MSR_SPV, MSR_WE, MSR_CE, MSR_EE, MSR_PR, MSR_FP, MSR_ME, MSR_FE0, MSR_DE, MSR_FE1, MSR_IS, MSR_DS = (

@@ -1,0 +1,133 @@
+"""A small PowerPC for tests: one instruction word at a time through the Python lowering, flat big-endian memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from cores.lang import softfloat
+from cores.lang.to_python import body_text, compile_text, state_class
+from cores.ppc import state as S
+from cores.ppc.decoder import Insn, decode, encode, forms
+
+SUITES = Path(os.environ.get("EMU_SHARED", Path(__file__).parents[3] / "shared")) / "suites"
+State = state_class(S.STATE, "PpcState")
+LINE = 32
+
+
+class Interrupt(Exception):
+    """An interrupt by its IVOR number, with ESR."""
+
+    def __init__(self, ivor: int, esr: int = 0) -> None:
+        super().__init__(f"IVOR{ivor} ESR {esr:08x}")
+        self.ivor = ivor
+        self.esr = esr
+
+
+class IllegalInstruction(Exception):
+    """No form fits the word."""
+
+
+@cache
+def function(form_number: int) -> Callable[..., None]:
+    """The Python function of a form."""
+    form = forms()[form_number]
+    form.trace()
+    namespace: dict[str, Any] = {}
+    name = f"op_{form.ident}"
+    compile_text(body_text(name, form.block), f"<ppc {name}>", namespace)
+    found: Callable[..., None] = namespace[name]
+    return found
+
+
+class Machine:
+    """Registers are `m.s`; `m.gpr` and `m.xer` are for comfort. Memory is 64 KiB that repeats over all addresses."""
+
+    def __init__(self) -> None:
+        self.s: Any = State()
+        self.s.msr = 1 << S.MSR_FP
+        self.memory = bytearray(0x10000)
+        self.ticks = 0
+        self.calls: list[str] = []
+        self.target: int | None = None
+
+    def run(self, word: int) -> Insn:
+        """Execute one instruction at PC; raises `Interrupt`, `IllegalInstruction`."""
+        insn = decode(word, self.s.pc)
+        if insn is None:
+            raise IllegalInstruction(f"{word:08x}")
+        self.target = None
+        function(insn.form.number)(self.s, self, insn)
+        if insn.form.entry.ends != "far":
+            self.s.pc = insn.next if self.target is None else self.target
+        return insn
+
+    def do(self, name: str, **fields: int) -> Insn:
+        """Execute an instruction by mnemonic and fields."""
+        return self.run(encode(name, **fields))
+
+    @property
+    def xer(self) -> int:
+        s = self.s
+        return int(s.xer_so << 31 | s.xer_ov << 30 | s.xer_ca << 29 | s.xer_count)
+
+    @xer.setter
+    def xer(self, v: int) -> None:
+        s = self.s
+        s.xer_so, s.xer_ov, s.xer_ca, s.xer_count = v >> 31 & 1, v >> 30 & 1, v >> 29 & 1, v & 0x7F
+
+    def put(self, address: int, data: bytes) -> None:
+        for k, b in enumerate(data):
+            self.memory[(address + k) & 0xFFFF] = b
+
+    def get(self, address: int, count: int) -> bytes:
+        return bytes(self.memory[(address + k) & 0xFFFF] for k in range(count))
+
+    # --- externs of the spec
+    def branch(self, target: int) -> None:
+        self.target = target
+
+    def raise_interrupt(self, ivor: int, esr: int) -> None:
+        raise Interrupt(ivor, esr)
+
+    def raise_alignment(self, address: int, is_store: int) -> None:
+        raise Interrupt(S.ALIGNMENT, S.ESR_ST if is_store else 0)
+
+    def check_multiple(self, address: int, is_store: int) -> None:
+        pass
+
+    def mem_probe_r(self, address: int) -> None:
+        pass
+
+    def mem_probe_w(self, address: int) -> None:
+        pass
+
+    def physical(self, address: int) -> int:
+        return address & 0xFFFF
+
+    def zero_line(self, address: int) -> None:
+        self.put(address & -LINE, bytes(LINE))
+
+    def code_line(self, address: int) -> None:
+        self.calls.append("code_line")
+
+    def context_synchronize(self) -> None:
+        self.calls.append("context_synchronize")
+
+    def mode_changed(self) -> None:
+        self.calls.append("mode_changed")
+
+    def time_base(self) -> int:
+        return self.ticks
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("mem_r"):
+            return lambda address: int.from_bytes(self.get(address, int(name[5:]) // 8), "big")
+        if name.startswith("mem_w"):
+            return lambda address, v: self.put(address, v.to_bytes(int(name[5:]) // 8, "big"))
+        if name in softfloat.FUNCTIONS:
+            return softfloat.FUNCTIONS[name]
+        raise AttributeError(name)
