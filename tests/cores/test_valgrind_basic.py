@@ -14,7 +14,7 @@ import pytest
 
 from cores.x86 import state as S
 from cores.x86.decoder import tables
-from cores.x86.forms import FIXED_REGISTERS, OPCODE_MAPS, Form, operand_width
+from cores.x86.forms import FIXED_REGISTERS, FIXED_SEGMENTS, OPCODE_MAPS, Form, operand_width
 from tests.cores.fpu_machine import number, real
 from tests.cores.insn_machine import DATA, STACK, InsnMachine
 from tests.cores.test_x86_fpu_vectors import float_of, x87_code
@@ -112,7 +112,8 @@ def encodings(row: Row) -> Iterator[bytes]:
     if name == "imul" and operands[0].kind.startswith("imm") and len(operands) == 2:
         orders.append([*operands, operands[1]])  # the register is source and destination
     for form, order in itertools.product(by_mnemonic().get(name, []), orders):
-        yield from encode(row, form, order)
+        if not FIXED_SEGMENTS.keys() & set(form.codes):
+            yield from encode(row, form, order)
 
 
 def encode(row: Row, form: Form, operands: list[Item]) -> Iterator[bytes]:
@@ -121,11 +122,7 @@ def encode(row: Row, form: Form, operands: list[Item]) -> Iterator[bytes]:
     listed = list(operands)
     if len(codes) == len(listed) + 1 and codes[0] == "1":
         listed.insert(0, Item("imm8", "", "1"))
-    if (
-        len(codes) != len(listed)
-        or "Sw" in codes
-        or not all(fits(i, c, form) for i, c in zip(listed, codes, strict=True))
-    ):
+    if len(codes) != len(listed) or not all(fits(i, c, form) for i, c in zip(listed, codes, strict=True)):
         return
     reg, rm, tail = max(form.digit, 0), 0, b""
     for item, code in zip(listed, codes, strict=True):
