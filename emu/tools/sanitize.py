@@ -1,0 +1,102 @@
+"""The engine built for testing: the generated unit and `tests/engine/fuzz_main.c` as one program, with sanitizers.
+
+`python -m emu.tools.sanitize [--plain] ARGUMENTS` builds it, when anything changed, and runs it with the arguments; see
+fuzz_main.c for those. The sanitized build has no tail calls, so it uses the trampoline of core.h. EMU_CC chooses the
+compiler (gcc), EMU_SANITIZE the sanitizers (address,undefined).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from emu.engine.build import ROOT, inputs_digest, unit
+
+FUZZ = ROOT / "tests" / "engine" / "fuzz_main.c"
+FLOATING = ("fpr_sig", "fpr_se", "fctrl", "fstat", "ftag", "fip", "fcs", "fdp", "fds", "fop", "xmm_lo", "xmm_hi")
+
+
+def grammar() -> str:
+    """Registers with their places, and every encoding of the form table, as C data."""
+    from cores.x86 import state as S
+    from cores.x86.decoder import tables
+
+    out = ["struct Field { uint32_t offset; uint8_t size, width, floating; uint32_t count; };"]
+    out.append("static const struct Field FIELDS[] = {")
+    for r in S.STATE:
+        element = f"sizeof(((Cpu *)0)->{r.name}{'[0]' if r.count else ''})"
+        flags = f"{element}, {r.width}, {int(r.name in FLOATING)}, {r.count or 1}"
+        out.append(f"    {{offsetof(Cpu, {r.name}), {flags}}},")
+    out += ["};", "enum { FIELD_COUNT = sizeof FIELDS / sizeof *FIELDS };"]
+    out.append("struct Encoding { uint8_t map, opcode, opreg, modrm; int8_t prefix, digit, mem, rm; };")
+    out.append("static const struct Encoding ENCODINGS[] = {")
+    forms = tables().forms
+    rows = {
+        f"    {{{f.map}, {f.opcode}, {int(f.opreg)}, {int(f.modrm)}, {f.prefix}, {f.digit}, {f.mem}, {f.rm}}},": None
+        for f in forms
+    }
+    out += rows
+    out += ["};", "enum { ENCODING_COUNT = sizeof ENCODINGS / sizeof *ENCODINGS };"]
+    out.append(f"enum {{ FORM_COUNT = {len(forms)} }};")
+    return "\n".join(out) + "\n"
+
+
+def _run(command: list[str]) -> None:
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode:
+        raise RuntimeError(f"{' '.join(command)}\n{result.stderr[-4000:]}")
+
+
+def build(*, sanitizers: str | None = None, compiler: str | None = None, trampoline: bool = True) -> Path:
+    """The fuzz program; compiled only if its sources, its compiler or its flags changed. Raises RuntimeError.
+
+    `sanitizers` is what -fsanitize gets, "" for none.
+    """
+    if sanitizers is None:
+        sanitizers = os.environ.get("EMU_SANITIZE", "address,undefined")
+    compiler = compiler or os.environ.get("EMU_CC", "gcc")
+    flags = ["-fno-strict-aliasing", "-w"]
+    flags += [f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all", "-O1"] if sanitizers else ["-O2"]
+    if trampoline:
+        flags.append("-DEMU_TRAMPOLINE")
+    declarations, text = unit(line_directives=False)
+    text = text.replace(inputs_digest(), "")  # says nothing about what the code does
+    engine = hashlib.sha256(" ".join([text, grammar(), compiler, *flags]).encode()).hexdigest()[:16]
+    folder = ROOT / "build" / "sanitize"
+    folder.mkdir(parents=True, exist_ok=True)
+    here = folder / engine
+    whole = hashlib.sha256(FUZZ.read_bytes()).hexdigest()[:16]
+    program = here / f"fuzz-{whole}"
+    if program.exists():
+        return program
+    here.mkdir(exist_ok=True)
+    (here / "unit.h").write_text(declarations)
+    (here / "unit.c").write_text(text)
+    (here / "grammar.h").write_text(grammar())
+    engine_object = here / "unit.o"
+    if not engine_object.exists():
+        fresh = here / f"unit.{os.getpid()}.o"
+        _run([compiler, *flags, "-c", str(here / "unit.c"), "-o", str(fresh)])
+        fresh.replace(engine_object)
+    fresh = here / f"fuzz.{os.getpid()}"
+    _run([compiler, *flags, f"-I{here}", str(FUZZ), str(engine_object), "-o", str(fresh)])
+    fresh.replace(program)
+    return program
+
+
+def main(words: list[str]) -> int:
+    """Build and run; returns the status of the program."""
+    plain = "--plain" in words
+    try:
+        program = build(sanitizers="" if plain else None)
+    except RuntimeError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return subprocess.run([str(program), *(w for w in words if w != "--plain")]).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
