@@ -6,9 +6,10 @@ matches operands against it. `parse_expression` reads what both assembler operan
 
 from __future__ import annotations
 
+import difflib
 import operator
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -66,6 +67,15 @@ def bytes_text(data: bytes) -> str:
 def db_text(data: bytes) -> str:
     """Bytes that are no instruction: `db 0x0f, 0xff`."""
     return "db " + ", ".join(f"{b:#04x}" for b in data)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """What was probably meant: the same letters in another order, else the closest name; "" if there is none."""
+    names = list(known)
+    letters = sorted(word)
+    swapped = [n for n in names if n != word and sorted(n) == letters]
+    near = swapped or difflib.get_close_matches(word, names, 1)
+    return near[0] if near else ""
 
 
 # --- tokens ----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..lang.to_text import Lookup, Node, TextError, Token, Tokens, num, parse_expression
+from ..lang.to_text import Lookup, Node, TextError, Token, Tokens, nearest, num, parse_expression
 from .encoder import Instruction, Plan, is_mnemonic, parse, plan, shortest
 from .operands import REGISTERS, SEGMENTS, SIZE_WORDS
 
@@ -308,8 +308,8 @@ class Assembler:
                 raise TextError(f"times {count} is too often")
         if s.kind == "data":
             return self._data(s) * count
-        if s.fixed and s.data:
-            return s.data
+        if s.fixed:
+            return s.data or shortest(s.plans, lookup, self.here)
         if s.times is None:
             return self._encode(s, lookup, s.size)
         # Each repetition has an address of its own.
@@ -362,10 +362,8 @@ def _relative(insn: Instruction, plans: list[Plan]) -> bool:
 
 
 def _nearby(name: str, known: dict[str, int]) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(name, list(known), 1)
-    return f"; did you mean {near[0]}?" if near else ""
+    near = nearest(name, known)
+    return f"; did you mean {near}?" if near else ""
 
 
 def strip_comment(line: str) -> str:

@@ -292,7 +292,7 @@ def _exceptions(
     elif form.entry.needs:
         add("#UD", f"a processor without {form.entry.needs}")
     if form.entry.lock:
-        add("#UD", "LOCK without a memory operand to write to" if form.lock_ok or form.mem == 0 else "LOCK")
+        add("#UD", "LOCK without a destination in memory")
     order = list(S.VECTOR_NAMES.values())
     return dict(sorted(out.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
 

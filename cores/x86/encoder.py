@@ -6,12 +6,11 @@ Nothing here knows an instruction: opcodes, operand codes and prefixes come from
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 
-from ..lang.to_text import Lookup, Node, TextError, Tokens, num, parse_expression, template
+from ..lang.to_text import Lookup, Node, TextError, Tokens, nearest, num, parse_expression, template
 from . import state as S
 from .decoder import tables
 from .forms import FIXED_REGISTERS, FIXED_SEGMENTS, Form, operand_width, uses_operand_size
@@ -46,7 +45,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "xlatb": ("xlat",), "wait": ("fwait",),
     "sal": ("shl",), "retn": ("ret",), "icebp": ("int1",), "setalc": ("salc",), "ud2a": ("ud2",),
     "iretw": ("o16", "iret"), "iretd": ("o32", "iret"), "retw": ("o16", "ret"), "retd": ("o32", "ret"),
-    "retfw": ("o16", "retf"), "retfd": ("o32", "retf"), "leavew": ("o16", "leave"), "leaved": ("o32", "leave"),
+    "retfw": ("o16", "retf"), "retfd": ("o32", "retf"),
     "pushaw": ("o16", "pusha"), "popaw": ("o16", "popa"), "pushfw": ("o16", "pushf"), "popfw": ("o16", "popf"),
 }  # fmt: skip
 # x87 instructions whose plain name waits first: FWAIT, then the one that does not wait.
@@ -140,8 +139,8 @@ def parse(tokens: Tokens, lookup: Lookup) -> Instruction:
         out.wait, word = True, f"fn{word[1:]}"
     out.mnemonic = word
     if word not in by_mnemonic() and word not in ("nop", "pause"):
-        near = difflib.get_close_matches(word, [*by_mnemonic(), *ALIASES], 1)
-        raise TextError(f"there is no instruction {word!r}" + (f"; did you mean {near[0]}?" if near else ""))
+        near = nearest(word, [*by_mnemonic(), *ALIASES])
+        raise TextError(f"there is no instruction {word!r}" + (f"; did you mean {near}?" if near else ""))
     while tokens.next is not None:
         out.operands.append(_operand(tokens, out, lookup))
         if tokens.next is None:
