@@ -8,7 +8,7 @@ A callee that may fault returns nonzero, and the caller leaves at once with `FAU
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .ir import (
     PURE,
@@ -46,6 +46,10 @@ class Style:
     branch: str = "BRANCH({slot}, {target});"  # to a place that the decoded instruction fixes
     jump: str = "JUMP({target});"  # to a computed place
     raised: str = "return 1;"  # after a callee that always raises
+    fields: dict[str, str] = field(default_factory=dict)  # fields of the instruction that are known here
+    inline: dict[str, str] = field(
+        default_factory=dict
+    )  # callees that stand in place as a macro: "{args}" and "{results}"
 
 
 class Emitter:
@@ -166,7 +170,7 @@ class _Lower:
                 raise TypeError(op)
             return f"((const uint8_t *)cpu->{reg.name})[{n[0]}]"
         if op == "field":
-            return f"i->{v.attr}"
+            return self.style.fields.get(str(v.attr), f"i->{v.attr}")
         if op == "var":
             return self.var(v.attr)
         raise ValueError(f"no C for {op}")
@@ -297,6 +301,14 @@ class _Lower:
         if callee.raises:
             out.line(f"{callee.name}({', '.join(first + args)});")
             out.line(self.style.raised)
+            return
+        template = self.style.inline.get(callee.name)
+        if template is not None:
+            for r in stmt.results:
+                self.text[id(r)] = f"t{r.ident}"
+                out.line(f"{ctype(r.width)} t{r.ident};")
+            outs_text = ", ".join(f"t{r.ident}" for r in stmt.results)
+            out.line(template.format(args=", ".join(_bare(a) for a in args), results=outs_text))
             return
         single = len(callee.results) == 1 and not callee.faults
         if single:

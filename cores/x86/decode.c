@@ -156,6 +156,9 @@ static int decode(Cpu *cpu, struct Fetcher *f, uint32_t eip, uint32_t big, struc
     if (unlikely(f->bad)) return f->bad;
     form = &form_table[number];
     i->fn = form->fn;
+    /* Flat handlers: every data segment is flat, and so is the one of this operand. */
+    if ((cpu->lookup_key & KEY_FLAT) && form->flat[0] && i->eamask == 0xffffffffu && (i->seg == 0 || i->seg == 2 || i->seg == 3))
+        i->fn = form->flat[i->index != 16];
     i->form = (uint16_t)number;
     i->flags = form->flags;
     i->len = (uint8_t)f->at;

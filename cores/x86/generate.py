@@ -84,6 +84,56 @@ def style(form: Form) -> Style:
     return Style(normal=normal, fault=fault, raised=fault, branch="BRANCH({slot}, {target});", jump="JUMP({target});")
 
 
+# Chapters whose memory forms also exist for flat segments; their bodies may start again from the beginning.
+FLAT_CHAPTERS = ("alu", "move", "control")
+# What has read memory that it may itself have changed cannot start again.
+NOT_FLAT = ("enter",)
+FLAT_SEGMENTS = (S.ES, S.SS, S.DS)
+
+
+def has_flat(form: Form) -> bool:
+    """Whether a form gets handlers for segments that begin at 0 and end at 4 GiB: no limit check, no segment base."""
+    if form.entry.chapter not in FLAT_CHAPTERS or form.osz == 16 or form.asz == 16 or form.mnemonic in NOT_FLAT:
+        return False
+    seen = False
+    for stmt in walk(form.block):
+        if isinstance(stmt, Call):
+            if not stmt.callee.name.startswith(("mem_r", "mem_w")):
+                return False
+            seg = stmt.args[0]
+            if seg.constant is not None and seg.constant not in FLAT_SEGMENTS:
+                return False
+            seen = True
+    return seen
+
+
+def flat_text(form: Form, plain: bool, *, line_directives: bool = True) -> str:
+    """The handler of a form for flat segments: what misses the TLB goes to the general handler, from the beginning.
+
+    `plain`: the address is base + displacement; else base + index * scale + displacement."""
+    general = f"op_{form.ident}"
+    name = f"{general}_{'b' if plain else 'x'}"
+    st = style(form)
+    st.fields = {"eamask": "0xffffffffu", **({"scale": "0u"} if plain else {})}
+    for w in (8, 16, 32, 64):
+        st.inline[f"mem_r{w}"] = f"FLAT_R({w}, rtag, {general}, {{args}}, {{results}});"
+        st.inline[f"mem_rw{w}"] = f"FLAT_R({w}, wtag, {general}, {{args}}, {{results}});"
+        st.inline[f"mem_w{w}"] = f"FLAT_W({w}, {general}, {{args}});"
+    head = [f'#line {form.entry.src.line} "{form.entry.src.file}"'] if line_directives else []
+    lines = body_text(form.block, st)
+    return "\n".join(
+        [
+            *head,
+            f"static const struct Insn *{name}(Cpu *cpu, const struct Insn *i)",
+            "{",
+            "    (void)cpu;",
+            *lines,
+            "}",
+            "",
+        ]
+    )
+
+
 def handler_text(form: Form, *, line_directives: bool = True) -> str:
     """The C function of one form."""
     encoding = f"{OPCODE_MAPS[form.map]} {form.opcode:02X}"
@@ -92,7 +142,15 @@ def handler_text(form: Form, *, line_directives: bool = True) -> str:
         head.append(f'#line {form.entry.src.line} "{form.entry.src.file}"')
     lines = body_text(form.block, style(form))
     return "\n".join(
-        [*head, f"static const struct Insn *op_{form.ident}(Cpu *cpu, const struct Insn *i)", "{", "    (void)cpu;", *lines, "}", ""]
+        [
+            *head,
+            f"static const struct Insn *op_{form.ident}(Cpu *cpu, const struct Insn *i)",
+            "{",
+            "    (void)cpu;",
+            *lines,
+            "}",
+            "",
+        ]
     )
 
 
@@ -115,16 +173,19 @@ def table_text(forms: list[Form]) -> str:
     out = ["enum { " + ", ".join(f"IMM_{k.upper()} = {n}" for n, k in enumerate(IMM)) + " };"]
     out.append(f"enum {{ FORM_OPREG = {FORM_OPREG}, FORM_REG8 = {FORM_REG8}, FORM_RM8 = {FORM_RM8}, FORM_LOCK = {FORM_LOCK}, "
                f"FORM_LAST = {FORM_LAST} }};")  # fmt: skip
-    out.append("struct FormInfo { Handler fn; uint8_t imm[2]; uint8_t flags; uint8_t feature_word; uint8_t feature_bit; };")
+    out.append(
+        "struct FormInfo { Handler fn; Handler flat[2]; uint8_t imm[2]; uint8_t flags; uint8_t feature_word; uint8_t feature_bit; };"
+    )
     out.append("struct SlotInfo { uint32_t base; uint16_t strides[6]; uint8_t modrm, any_form, register_only; };")
     out.append(f"static const struct FormInfo form_table[{len(forms) + 1}] = {{")
-    out.append("    {op_undefined, {0, 0}, FORM_LAST, 3, 0},")
+    out.append("    {op_undefined, {NULL, NULL}, {0, 0}, FORM_LAST, 3, 0},")
     for f in forms:
         imms = [IMM.index(_IMM_ALIAS.get(k, k)) for k in f.imms] + [0, 0]
         flags = FORM_OPREG * f.opreg | FORM_REG8 * f.reg8 | FORM_RM8 * f.rm8 | FORM_LOCK * f.lock_ok
         flags |= 0 if keeps_going(f) else FORM_LAST
         word, bit = S.FEATURES[f.entry.needs] if f.entry.needs else (3, 0)
-        out.append(f"    {{op_{f.ident}, {{{imms[0]}, {imms[1]}}}, {flags}, {word}, {bit}}},")
+        flat = f"{{op_{f.ident}_b, op_{f.ident}_x}}" if has_flat(f) else "{NULL, NULL}"
+        out.append(f"    {{op_{f.ident}, {flat}, {{{imms[0]}, {imms[1]}}}, {flags}, {word}, {bit}}},")
     out.append("};")
     out.append(f"static const struct SlotInfo slot_table[{len(t.slots)}] = {{")
     for s in t.slots:
@@ -159,7 +220,12 @@ class Source:
         self.prelude = PRELUDE
         self.declarations = "\n".join(f"static {procedure_signature(p)} __attribute__((unused));" for p in procs) + "\n"
         self.procedures = "\n".join(procedure_text(p, line_directives=line_directives) for p in procs)
-        self.handlers = "\n".join(handler_text(f, line_directives=line_directives) for f in forms)
+        texts = []
+        for f in forms:
+            texts.append(handler_text(f, line_directives=line_directives))
+            if has_flat(f):
+                texts += [flat_text(f, plain, line_directives=line_directives) for plain in (True, False)]
+        self.handlers = "\n".join(texts)
         self.tables = table_text(forms)
         self.reset = reset_text()
 

@@ -52,6 +52,15 @@ static void protect_page(Cpu *cpu, uint64_t offset)
     }
 }
 
+/* What blocks depend on: CS.D, the privilege, and whether ES, SS and DS all span the whole address space. */
+static void make_key(Cpu *cpu)
+{
+    uint32_t flat = KEY_FLAT;
+    for (uint32_t s = 0; s < 4; s++)
+        if (s != 1 && (cpu->seg_base[s] || cpu->seg_rlim[s] != 0xffffffffll || cpu->seg_wlim[s] != 0xffffffffll)) flat = 0;
+    cpu->lookup_key = (cpu->big ? KEY_BIG : 0) | (cpu->cpl == 3 ? KEY_USER : 0) | (cpu->single ? KEY_ALONE : 0) | flat;
+}
+
 /* Where accesses may take the fast path: data segments that grow up, with the rights the access needs. */
 static void seg_changed(Cpu *cpu, uint32_t seg)
 {
@@ -70,13 +79,14 @@ static void seg_changed(Cpu *cpu, uint32_t seg)
     }
     cpu->seg_rlim[seg] = r;
     cpu->seg_wlim[seg] = w;
+    make_key(cpu);
 }
 
 static void mode_changed(Cpu *cpu)
 {
     cpu->big = (cpu->seg_attr[1] >> 14) & 1;
     const uint32_t user = cpu->cpl == 3;
-    cpu->lookup_key = cpu->big | user << 1 | (cpu->single ? KEY_ALONE : 0);
+    make_key(cpu);
     cpu->dtlb = cpu->tlb + (user ? TLB_SIZE : 0);
     const uint32_t ac = user && (cpu->cr0 & 1u << 18) && (cpu->eflags & 1u << 18);
     if (ac != cpu->ac_check) {
@@ -133,8 +143,11 @@ static int translate(Cpu *cpu, uint32_t lin, uint32_t access, uint64_t *physical
         *physical = (uint64_t)(access & 4 ? f->frame : e->frame) << 12 | (lin & ~PAGE_MASK);
         return 0;
     }
+    cpu->walking = !cpu->single;
     proc_walk(cpu, lin, access, &ok, &at, &rights, &error);
-    if (!ok) return cpu->retry ? 1 : page_fault(cpu, lin, error);
+    cpu->walking = 0;
+    if (unlikely(cpu->retry)) return 1;
+    if (!ok) return page_fault(cpu, lin, error);
     at = a20(cpu, at);
     *physical = at;
     const uint64_t page = at & ~(uint64_t)(PAGE_SIZE - 1);

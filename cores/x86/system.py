@@ -89,7 +89,13 @@ def mov_from_segment(dst: Op, src: Op) -> None:
     dst.set(get(S.SEG_SEL, src.number).zext(dst.width))
 
 
-@insn("mov {dst}, {src}", [f"8E /{_number[s]} {s},Ew" for s in _LOADABLE if s != "SS"], see="vol. 2, MOV", helper=True)
+@insn(
+    "mov {dst}, {src}",
+    [f"8E /{_number[s]} {s},Ew" for s in _LOADABLE if s != "SS"],
+    see="vol. 2, MOV",
+    ends="block",
+    helper=True,
+)
 def mov_to_segment(dst: Op, src: Op) -> None:
     """Load a segment register, with all checks of protected mode. CS cannot be loaded this way."""
     load_segment(dst.number, src.read())
@@ -120,7 +126,7 @@ def _pop_segment(dst: Op, osz: int) -> None:
     set_stack_pointer((gpr(S.ESP, 32).read() + osz // 8) & mask, mask)
 
 
-@insn("pop {dst}", ["07 ES", "1F DS", "0F A1 FS", "0F A9 GS"], see="vol. 2, POP", helper=True)
+@insn("pop {dst}", ["07 ES", "1F DS", "0F A1 FS", "0F A9 GS"], see="vol. 2, POP", ends="block", helper=True)
 def pop_segment(dst: Op, *, osz: int) -> None:
     """Pop a selector into a segment register."""
     _pop_segment(dst, osz)
@@ -148,20 +154,20 @@ def _load_far_pointer(n: int, dst: Op, src: Op, osz: int) -> None:
 
 
 @family(segment=("es", "ds"))
-@insn("l{segment} {dst}, {src}", "[C4+n] /r mem Gv,Mp", see="vol. 2, LDS LES", helper=True)
+@insn("l{segment} {dst}, {src}", "[C4+n] /r mem Gv,Mp", see="vol. 2, LDS LES", ends="block", helper=True)
 def lds(dst: Op, src: Op, *, segment: str, osz: int) -> None:
     """Load ES or DS and a general register from a far pointer in memory."""
     _load_far_pointer(S.SEGMENT_NAMES.index(segment), dst, src, osz)
 
 
 @family(segment=("fs", "gs"))
-@insn("l{segment} {dst}, {src}", "0F [B4+n] /r mem Gv,Mp", see="vol. 2, LFS LGS", helper=True)
+@insn("l{segment} {dst}, {src}", "0F [B4+n] /r mem Gv,Mp", see="vol. 2, LFS LGS", ends="block", helper=True)
 def lfs(dst: Op, src: Op, *, segment: str, osz: int) -> None:
     """Load FS or GS and a general register from a far pointer in memory."""
     _load_far_pointer(S.SEGMENT_NAMES.index(segment), dst, src, osz)
 
 
-@insn("lss {dst}, {src}", "0F B2 /r mem Gv,Mp", see="vol. 2, LSS", helper=True)
+@insn("lss {dst}, {src}", "0F B2 /r mem Gv,Mp", see="vol. 2, LSS", ends="block", helper=True)
 def lss(dst: Op, src: Op, *, osz: int) -> None:
     """Load SS and a general register from a far pointer in memory; unlike MOV SS it holds nothing off."""
     _load_far_pointer(S.SS, dst, src, osz)

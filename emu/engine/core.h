@@ -16,6 +16,8 @@
 
 enum { KIND_BUS = 0, KIND_RAM = 1, KIND_ROM = 2 };
 enum { ATT_INTR = 1, ATT_NMI = 2, ATT_STOP = 4, ATT_STEP = 8, ATT_SHADOW = 16, ATT_HALT = 32, ATT_DEBUG = 64 };
+/* Bits of lookup_key: what blocks are made for, and that one instruction runs alone. */
+enum { KEY_BIG = 1, KEY_USER = 2, KEY_ALONE = 4, KEY_FLAT = 8 };
 enum { STOP_STOP = 1, STOP_HOOK = 2, STOP_ERROR = 4, STOP_SHUTDOWN = 8 };
 /* Exits of emu_run, as emu.cpu.Exit. */
 enum { RUN_BUDGET = 0, RUN_HALT, RUN_SHUTDOWN, RUN_HOOK, RUN_STOP, RUN_ERROR };
@@ -151,6 +153,28 @@ MEM_ACCESS(8, uint32_t, uint8_t)
 MEM_ACCESS(16, uint32_t, uint16_t)
 MEM_ACCESS(32, uint32_t, uint32_t)
 MEM_ACCESS(64, uint64_t, uint64_t)
+
+/* The same for flat segments, inside a handler: a miss starts the general handler from the beginning. */
+#define FLAT_ENTRY(W, off)                                                                                                     \
+    const uint32_t lin = (off);                                                                                                \
+    const struct TlbEntry *e = &cpu->dtlb[(lin >> 12) & (TLB_SIZE - 1)]
+#define FLAT_R(W, tag, general, seg, off, v)                                                                                   \
+    do {                                                                                                                       \
+        FLAT_ENTRY(W, off);                                                                                                    \
+        (void)(seg);                                                                                                           \
+        if (unlikely(((lin + (W / 8 - 1)) & PAGE_MASK) != e->tag)) return general(cpu, i);                                     \
+        uint##W##_t x;                                                                                                         \
+        memcpy(&x, (const void *)(uintptr_t)(e->addend + lin), sizeof x);                                                      \
+        (v) = x;                                                                                                               \
+    } while (0)
+#define FLAT_W(W, general, seg, off, v)                                                                                        \
+    do {                                                                                                                       \
+        FLAT_ENTRY(W, off);                                                                                                    \
+        (void)(seg);                                                                                                           \
+        if (unlikely(((lin + (W / 8 - 1)) & PAGE_MASK) != e->wtag)) return general(cpu, i);                                    \
+        const uint##W##_t x = (uint##W##_t)(v);                                                                                \
+        memcpy((void *)(uintptr_t)(e->addend + lin), &x, sizeof x);                                                            \
+    } while (0)
 
 /* Enter a block whose instructions fit the budget. */
 static inline const struct Insn *enter_block(Cpu *cpu, struct Block *b)

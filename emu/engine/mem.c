@@ -17,7 +17,7 @@ static const struct Region *find_region(const Cpu *cpu, uint64_t address)
 static uint64_t bus_read(Cpu *cpu, uint64_t address, uint32_t size)
 {
     if (cpu->peeking) return ~0ull;
-    if (unlikely(!cpu->single)) {
+    if (unlikely(cpu->walking)) {
         /* Page tables in device memory: a "not present" ends the walk, and the instruction runs alone. */
         cpu->retry = 1;
         return 0;
@@ -68,6 +68,11 @@ static void phys_write(Cpu *cpu, uint64_t address, uint32_t size, uint64_t v)
     if (r && address - r->base + size <= r->size) {
         if (r->kind == KIND_ROM) return;
         const uint64_t offset = r->offset + (address - r->base);
+        if (cpu->walking && holds_code(cpu, offset, size)) {
+            /* The accessed bit of a page table that is also code, perhaps the code that runs. */
+            cpu->retry = 1;
+            return;
+        }
         code_written(cpu, offset, size);
         memcpy(cpu->ram + offset, &v, size);
         return;

@@ -22,13 +22,21 @@ static void interrupt_taken(Cpu *cpu, uint32_t vector, uint32_t kind, uint32_t e
     if (unlikely(cpu->log_flags)) cpu->event(cpu->handle, 2, vector | kind << 8, error);
 }
 
+/* While one instruction runs alone, or an event is delivered, no lookup key matches: a near transfer then ends in the run
+ * loop rather than in the next block. */
+static void set_single(Cpu *cpu, uint32_t single)
+{
+    cpu->single = single;
+    cpu->lookup_key = (cpu->lookup_key & ~(uint32_t)KEY_ALONE) | (single ? KEY_ALONE : 0);
+}
+
 /* Deliver a vector, with the rules for faults that meet while another is delivered (vol. 3, table 6-5). */
 static void deliver_event(Cpu *cpu, uint32_t vector, uint32_t error, uint32_t kind)
 {
     uint32_t first = vector;
     int benign = kind != 0;
     const uint32_t alone_before = cpu->single;
-    cpu->single = 1;
+    set_single(cpu, 1);
     cpu->halted = 0;
     cpu->left--;
     if (kind == 0) cpu->stats.exceptions++;
@@ -36,7 +44,7 @@ static void deliver_event(Cpu *cpu, uint32_t vector, uint32_t error, uint32_t ki
     record(cpu, vector, error, kind);
     for (int depth = 0; depth < 8; depth++) {
         if (!proc_deliver(cpu, vector, error, kind, cpu->eip)) {
-            cpu->single = alone_before;
+            set_single(cpu, alone_before);
             return;
         }
         const uint32_t next = cpu->exc_vector;
@@ -54,7 +62,7 @@ static void deliver_event(Cpu *cpu, uint32_t vector, uint32_t error, uint32_t ki
         benign = 0;
     }
     record(cpu, 8, 0, 32);
-    cpu->single = alone_before;
+    set_single(cpu, alone_before);
     cpu->stop_flags |= STOP_SHUTDOWN;
     cpu->attention |= ATT_STOP;
 }
@@ -84,13 +92,13 @@ static int run_alone(Cpu *cpu)
         f.bytes = cpu->ram + fe->offset + ((cpu->seg_base[1] + cpu->eip) & ~PAGE_MASK);
         f.room = 16;
     }
-    cpu->single = 1;
+    set_single(cpu, 1);
     cpu->left--; /* before any device is asked, for the bytes too */
     const int bad = decode(cpu, &f, cpu->eip, cpu->big, i);
     if (bad) {
         if (bad == 3) raise_fault(cpu, 13, 0);
         cpu->left++;
-        cpu->single = 0;
+        set_single(cpu, 0);
         return 1;
     }
     i->rest = 1;
@@ -98,7 +106,7 @@ static int run_alone(Cpu *cpu)
     i[1].fn = op_done;
     i[1].start = i->next;
     const struct Insn *r = dispatch(cpu, i);
-    cpu->single = 0;
+    set_single(cpu, 0);
     return r == EXIT_FAULT;
 }
 
