@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from cores.lang.tier import NS_PER_INSN, Exit, GuestFault
 
 __all__ = [
+    "EVENT_APIC_BASE",
     "EVENT_FERR",
     "EVENT_INTERRUPT",
     "EVENT_UNIMPLEMENTED",
@@ -22,8 +23,8 @@ __all__ = [
     "GuestFault",
 ]
 
-EVENT_UNIMPLEMENTED, EVENT_INTERRUPT, EVENT_FERR = 1, 2, 3
-"""What `Cpu.on_event` reports: something not modelled (kind, number), a delivery, the FERR# pin."""
+EVENT_UNIMPLEMENTED, EVENT_INTERRUPT, EVENT_FERR, EVENT_APIC_BASE = 1, 2, 3, 4
+"""What `Cpu.on_event` reports: something not modelled (kind, number), a delivery, the FERR# pin, a new APIC base."""
 
 
 class CpuPins(Protocol):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from emu.bus import Bus
 from emu.clock import Clock, Pacer, wall
-from emu.cpu import EVENT_FERR, EVENT_INTERRUPT, EVENT_UNIMPLEMENTED, NS_PER_INSN, Cpu, Exit
+from emu.cpu import EVENT_APIC_BASE, EVENT_FERR, EVENT_INTERRUPT, EVENT_UNIMPLEMENTED, NS_PER_INSN, Cpu, Exit
 from emu.errors import MachineError
 from emu.inputs import Inputs
 from emu.memory import GuestRam
@@ -179,6 +179,8 @@ class Machine:
             UNIMP.info("processor: number %#x of kind %d is not modelled", b, a)
         elif kind == EVENT_INTERRUPT and self._on_interrupt is not None:
             self._on_interrupt(a, b)
+        elif kind == EVENT_APIC_BASE and self.bus.apic_base is not None:
+            self.bus.apic_base(a)
         elif kind == EVENT_FERR and self.on_ferr is not None:
             self.on_ferr()
 

@@ -47,6 +47,7 @@ debug_changed = E("debug_changed")  # after DR0-DR7 changed
 virtual_ns = E("virtual_ns", (), (64,))
 cpuid_leaf = E("cpuid_leaf", (32, 32), (32, 32, 32, 32))
 feature_word = E("feature_word", (8,), (32,))  # word as in state.FEATURES
+apic_base_changed = E("apic_base_changed", (32,))  # the low half of the new IA32_APIC_BASE
 unimplemented = E("unimplemented", (32, 32))  # (kind 1: MSR, number): named once in the log
 ferr = E("ferr")  # CR0.NE is 0 and an unmasked x87 exception is pending: FERR# is driven (IRQ 13 on a PC)
 interrupt_taken = E("interrupt_taken", (8, 8, 32, 32))  # (vector, kind, error, return EIP): for the log and the story

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..lang.trace import Val, procedure, return_, when
 from . import state as S
-from .externs import fault, feature_word, unimplemented, virtual_ns
+from .externs import apic_base_changed, fault, feature_word, unimplemented, virtual_ns
 from .registers import get, put, refuse, require_cpl0
 
 TSC, APIC_BASE, UCODE_REV, MTRR_CAP = 0x10, 0x1B, 0x8B, 0xFE
@@ -128,6 +128,7 @@ def write_msr(n: Val, new: Val) -> None:
         # Bits 0-7 and 9-10 and those above the physical address are reserved; bit 8 (BSP) stays set.
         refuse((new & ~0xFFFFFF900) != 0, S.GP)
         put(S.MSR_APIC_BASE, new | 0x100)
+        apic_base_changed(new.low(32) | 0x100)
         return_()
     with when(has("mtrr")):
         with when(n == MTRR_DEF):

@@ -764,6 +764,10 @@ class X86Cpu:
         """Extern."""
         self._event(1, kind, number)
 
+    def apic_base_changed(self, base: int) -> None:
+        """Extern: IA32_APIC_BASE was written."""
+        self._event(4, base, 0)
+
     def ferr(self) -> None:
         """Extern: a PC routes FERR# to IRQ 13."""
         self._event(3, 0, 0)

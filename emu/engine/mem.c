@@ -134,6 +134,8 @@ static uint32_t feature_word(Cpu *cpu, uint32_t word) { return cpu->features[wor
 
 static void unimplemented(Cpu *cpu, uint32_t kind, uint32_t number) { cpu->event(cpu->handle, 1, kind, number); }
 
+static void apic_base_changed(Cpu *cpu, uint32_t base) { cpu->event(cpu->handle, 4, base, 0); }
+
 /* FERR#: a PC routes it to IRQ 13. */
 static void ferr(Cpu *cpu) { cpu->event(cpu->handle, 3, 0, 0); }
 
