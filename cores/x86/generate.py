@@ -1,6 +1,7 @@
 """The C of the x86 core: state, procedures, one handler for each form, and the decoder's tables.
 
-`emu.engine.build` puts it between `core.h` and the hand-written parts; `python -m cores.x86.generate NAME` shows a piece.
+`emu.engine.build` puts it between `core.h` and the hand-written parts; `python -m cores.x86.generate NAME` shows a
+piece.
 """
 
 from __future__ import annotations
@@ -171,10 +172,10 @@ def table_text(forms: list[Form]) -> str:
     """Form table, slots and lookup as C data."""
     t = tables()
     out = ["enum { " + ", ".join(f"IMM_{k.upper()} = {n}" for n, k in enumerate(IMM)) + " };"]
-    out.append(f"enum {{ FORM_OPREG = {FORM_OPREG}, FORM_REG8 = {FORM_REG8}, FORM_RM8 = {FORM_RM8}, FORM_LOCK = {FORM_LOCK}, "
-               f"FORM_LAST = {FORM_LAST} }};")  # fmt: skip
+    flags_of = {"OPREG": FORM_OPREG, "REG8": FORM_REG8, "RM8": FORM_RM8, "LOCK": FORM_LOCK, "LAST": FORM_LAST}
+    out.append("enum { " + ", ".join(f"FORM_{name} = {bit}" for name, bit in flags_of.items()) + " };")
     out.append(
-        "struct FormInfo { Handler fn; Handler flat[2]; uint8_t imm[2]; uint8_t flags; uint8_t feature_word; uint8_t feature_bit; };"
+        "struct FormInfo { Handler fn; Handler flat[2]; uint8_t imm[2]; uint8_t flags, feature_word, feature_bit; };"
     )
     out.append("struct SlotInfo { uint32_t base; uint16_t strides[6]; uint8_t modrm, any_form, register_only; };")
     out.append(f"static const struct FormInfo form_table[{len(forms) + 1}] = {{")
