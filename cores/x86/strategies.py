@@ -6,7 +6,7 @@ program will find around it: operands mostly point at its data, jumps mostly sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..lang.strategies import Choices, number, one_in, pick
@@ -100,7 +100,7 @@ def _modrm(rng: Choices, form: Form, asz: int, place: Place) -> bytes:
         reg = pick(rng, (0, 2, 3, 4)) if rng.randrange(8) else reg
     if form.mem != 1:
         return bytes([0xC0 | reg << 3 | (form.rm if form.rm >= 0 else rng.randrange(8))])
-    target = place.data + rng.randrange(max(place.size - 64, 1))
+    target = _target(rng, place)
     wanted = rng.randrange(8)
     if asz == 16:
         if wanted < 4:  # the offset alone
@@ -122,6 +122,12 @@ def _modrm(rng: Choices, form: Form, asz: int, place: Place) -> bytes:
         return bytes([reg << 3 | rm]) + sib + target.to_bytes(4, "little")
     disp = (b"", _byte(rng), (number(rng, 32) if one_in(rng, 4) else number(rng, 8)).to_bytes(4, "little"))[mod]
     return bytes([mod << 6 | reg << 3 | rm]) + sib + disp
+
+
+def _target(rng: Choices, place: Place) -> int:
+    """An offset in the data, often aligned as vectors want it."""
+    target = place.data + rng.randrange(max(place.size - 64, 1))
+    return target if rng.randrange(2) else target & ~15
 
 
 def _byte(rng: Choices) -> bytes:
@@ -157,8 +163,8 @@ def _immediate(rng: Choices, kind: str, osz: int, asz: int, place: Place) -> byt
 
 
 def pointers(rng: Choices, place: Place) -> bytes:
-    """An instruction that brings an index or base register back to the data."""
-    target = place.data + rng.randrange(max(place.size - 64, 1))
+    """An instruction that brings a register back to the data, or gives it a selector."""
+    target = _target(rng, place) if rng.randrange(4) else pick(rng, place.selectors)
     reg = pick(rng, (S.EBX, S.ESI, S.EDI, S.EBP, S.EAX, S.EDX))
     return bytes([0xB8 + reg]) + target.to_bytes(4, "little")[: 4 if place.big else 2]
 
@@ -177,8 +183,11 @@ def program(rng: Choices, chapters: dict[str, list[Form]], place: Place, length:
 
 
 def registers(rng: Choices, place: Place) -> list[int]:
-    """Sixteen general registers and the zero: numbers, and pointers into the data."""
-    values: Sequence[int] = [
-        place.data + rng.randrange(place.size) if rng.randrange(2) else number(rng, 32) for _ in range(8)
-    ]
+    """Sixteen general registers and the zero: numbers, selectors, and pointers into the data."""
+    values = []
+    for _ in range(8):
+        if rng.randrange(2):
+            values.append(_target(rng, place))
+        else:
+            values.append(number(rng, 32) if rng.randrange(6) else pick(rng, place.selectors))
     return [*values, *([0] * 9)]

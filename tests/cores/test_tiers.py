@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -10,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cores.x86 import reference, strategies
+from cores.lang.strategies import pick
+from cores.x86 import models, reference, strategies
 from cores.x86.decoder import decode, tables
-from cores.x86.models import cpu_model
 from tests.cores.flat import make_cpu
 from tests.cores.tier_machine import CODE, DATA, DATA_PORT, MODES, Pair, world
 
@@ -70,11 +71,23 @@ def test_both_tiers_agree_for_two_hundred_thousand_instructions() -> None:
     assert len(reference._bodies) > len(tables().forms) * 0.9
 
 
+@pytest.mark.slow
+def test_both_tiers_agree_on_every_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = models.MODELS["qemu32"]
+    everything = replace(plain, name="everything", flags=f"{plain.flags} ssse3 mtrr mca")
+    monkeypatch.setitem(models.MODELS, "everything", everything)
+    both = pair("everything")
+    for form in tables().forms:
+        rng = Random(form.ident)
+        w = world(rng, pick(rng, MODES), {"": [form]}, 10)
+        assert both.run(w, rng, 40) == "", form.ident
+
+
 @pytest.mark.parametrize("big", [False, True])
 def test_a_drawn_instruction_decodes_to_its_form(big: bool) -> None:
     rng = Random(7)
     place = strategies.Place(big, 0x2000, 0x1000)
-    features = (*cpu_model("qemu32").features, 0)
+    features = (*models.cpu_model("qemu32").features, 0)
     wrong = []
     for form in tables().forms:
         if form.entry.needs == "ssse3":

@@ -305,7 +305,7 @@ def _common(rng: Choices, state: dict[str, Any], place: Place, mode: str) -> Non
     for bit, n in (
         (S.FLAG_DF, 3),
         (S.FLAG_IF, 2),
-        (S.FLAG_TF, 30),
+        (S.FLAG_TF, 16),
         (S.FLAG_RF, 40),
         (S.FLAG_AC, 6),
         (S.FLAG_NT, 12),
@@ -342,6 +342,10 @@ def _common(rng: Choices, state: dict[str, Any], place: Place, mode: str) -> Non
     if one_in(rng, 20):
         state["dr"][:4] = [pick(rng, (CODE, DATA)) + rng.randrange(64) for _ in range(4)]
         state["dr"][7] = 0x400 | rng.randrange(256) | rng.randrange(1 << 16) << 16
+    if rng.randrange(4):
+        state["msr_sysenter_cs"] = pick(rng, (CODE0_32, CODE3))
+        state["msr_sysenter_esp"] = STACK0 + 0x400
+        state["msr_sysenter_eip"] = CODE + rng.randrange(64)
     state["shadow"] = rng.randrange(3) if one_in(rng, 20) else 0
     state["nmi_blocked"] = int(one_in(rng, 20))
     _float(rng, state)
