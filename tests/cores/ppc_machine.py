@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from cores.lang import softfloat
-from cores.lang.to_python import body_text, compile_text, state_class
+from cores.lang.ir import Block, Call, Procedure, walk
+from cores.lang.to_python import body_text, compile_text, python_name, state_class
 from cores.ppc import state as S
 from cores.ppc.decoder import Insn, decode, encode, forms
 
@@ -32,11 +33,28 @@ class IllegalInstruction(Exception):
 
 
 @cache
+def procedure(p: Procedure) -> Callable[..., Any]:
+    """The Python function of a procedure."""
+    namespace = dict(procedures(p.body))
+    name = python_name(p)
+    compile_text(body_text(name, p.body, p.args, p), f"<ppc {name}>", namespace)
+    found: Callable[..., Any] = namespace[name]
+    return found
+
+
+def procedures(block: Block) -> Iterator[tuple[str, Any]]:
+    """The procedures that a body calls, by the names its text has for them."""
+    for stmt in walk(block):
+        if isinstance(stmt, Call) and isinstance(stmt.callee, Procedure):
+            yield python_name(stmt.callee), procedure(stmt.callee)
+
+
+@cache
 def function(form_number: int) -> Callable[..., None]:
     """The Python function of a form."""
     form = forms()[form_number]
     form.trace()
-    namespace: dict[str, Any] = {}
+    namespace = dict(procedures(form.block))
     name = f"op_{form.ident}"
     compile_text(body_text(name, form.block), f"<ppc {name}>", namespace)
     found: Callable[..., None] = namespace[name]
