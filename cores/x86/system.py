@@ -21,7 +21,7 @@ from .externs import (
     unlikely,
 )
 from .flags import EFLAGS, OF, ZF, read_eflags, write_arith
-from .forms import family, gpr, insn
+from .forms import MemOperand, family, gpr, insn
 from .msr import has, read_msr, tsc, write_msr
 from .paging import load_pdptes
 from .registers import (
@@ -346,8 +346,10 @@ def arpl(dst: Op, src: Op) -> None:
     wanted = src.read() & 3
     selector = dst.read()
     lower = (selector & 3) < wanted
+    # Through a place of its own: a destination that keeps its RPL is only read, and so may be read-only.
+    place = dst.at(0, 16) if isinstance(dst, MemOperand) else dst
     with when(lower):
-        dst.set((selector & 0xFFFC) | wanted)
+        place.set((selector & 0xFFFC) | wanted)
     ZF.set(lower)
 
 

@@ -746,3 +746,16 @@ def test_lgdt_with_16_bit_operands_takes_24_bits_of_base_and_sgdt_stores_32() ->
     m.execute(b"\x66\x0f\x01\x16\x00\x05")
     m.execute(b"\x0f\x01\x06\x00\x06")
     assert m.peek(0x600, "HI") == (0x1234, 0xABCDEF01)
+
+
+def test_arpl_writes_only_when_it_raises_the_rpl_and_so_passes_read_only_data() -> None:
+    m = Protected()
+    m.describe(GDT, SPARE, 0x8000, 0xFF, 0x91)
+    m.call(load_segment, S.DS, SPARE)
+    m.poke(0x8000, "H", 0x13)
+    m.s.gpr[S.EBX] = 2
+    arpl = b"\x63\x1d\x00\x00\x00\x00"  # arpl [0], bx
+    m.execute(arpl)
+    assert m.peek(0x8000, "H") == 0x13
+    m.poke(0x8000, "H", 0x10)
+    assert fault_of(lambda: m.execute(arpl)) == (S.GP, 0)
