@@ -101,6 +101,7 @@ typedef struct Cpu {
     uint32_t code_breaks; /* DR7 watches instructions */
     uint32_t delivered;   /* vectors delivered so far */
     uint32_t peeking;     /* a walk that must leave no trace */
+    uint32_t walking;     /* a walk for an instruction that does not run alone */
     uint32_t link_start;
     struct Block **link;
     uint32_t features[4];
