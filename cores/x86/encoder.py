@@ -141,12 +141,13 @@ def parse(tokens: Tokens, lookup: Lookup) -> Instruction:
     if word not in by_mnemonic() and word not in ("nop", "pause"):
         near = nearest(word, [*by_mnemonic(), *ALIASES])
         raise TextError(f"there is no instruction {word!r}" + (f"; did you mean {near}?" if near else ""))
-    while tokens.next is not None:
+    if tokens.next is None:
+        return out
+    while True:
         out.operands.append(_operand(tokens, out, lookup))
         if tokens.next is None:
-            break
+            return out
         tokens.expect(",")
-    return out
 
 
 def _operand(tokens: Tokens, insn: Instruction, lookup: Lookup) -> Parsed:

@@ -163,6 +163,7 @@ ERRORS = [
     ("eax:", "t.asm:1: eax cannot be the name of a label"),
     ("db 'abc", "t.asm:1: the string 'abc does not end"),
     ("mov eax, 1 +", "t.asm:1: a number or a name is expected at the end"),
+    ("mov eax,", "t.asm:1: an operand is expected at the end"),
     ("mov eax, (1", "t.asm:1: ')' expected at the end"),
     ("mov eax, 1 2", "t.asm:1: ',' expected before '2'"),
     ("mov eax, [esp*2]", "t.asm:1: esp cannot be an index"),
