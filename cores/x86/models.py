@@ -109,7 +109,7 @@ def cpuid(model: CpuModel, leaf: int, subleaf: int = 0) -> tuple[int, int, int, 
         brand = model.brand.ljust(48, "\0")
         return _word(brand, at), _word(brand, at + 4), _word(brand, at + 8), _word(brand, at + 12)
     if leaf == HYPERVISOR_LEAF and model.has("hypervisor"):
-        return leaf, *(_word(HYPERVISOR, at) for at in (0, 4, 8))
+        return leaf, _word(HYPERVISOR, 0), _word(HYPERVISOR, 4), _word(HYPERVISOR, 8)
     if leaf > model.level:
         leaf = model.level
     if leaf == 0:
