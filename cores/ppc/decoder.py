@@ -12,7 +12,7 @@ from functools import cache
 
 from ..lang.ir import SpecError
 from . import branch, fixed, float, load_store, system  # noqa: F401  (their entries register themselves)
-from .forms import ENTRIES, FIELDS, Form, expand, field_of, with_field
+from .forms import ENTRIES, Form, expand, field_of, with_field
 
 
 @dataclass
@@ -30,9 +30,17 @@ class Insn:
             raise AttributeError(name) from None
 
 
-def field_names(form: Form) -> tuple[str, ...]:
-    """The fields of a form that its operands stand for."""
-    return tuple("ra" if p == "ra0" else p for p in form.params)
+@cache
+def field_names(ident: str) -> tuple[str, ...]:
+    """The fields of a form, in the order of its syntax."""
+    operands = by_ident()[ident].syntax.partition(" ")[2]
+    return tuple("ra" if name == "ra0" else name for name in re.findall(r"\w+", operands))
+
+
+@cache
+def by_ident() -> dict[str, Form]:
+    """Forms by their names."""
+    return {form.ident: form for form in forms()}
 
 
 def mnemonic(form: Form) -> str:
@@ -86,7 +94,7 @@ def decode(word: int, address: int = 0) -> Insn | None:
         pair = values.get(word & mask)
         if pair is not None:
             form = pair[1 if word >> 16 & 31 == 0 else 0]
-            fields = {name: field_of(word, name) for name in field_names(form)}
+            fields = {name: field_of(word, name) for name in field_names(form.ident)}
             fields["next"] = (address + 4) & 0xFFFFFFFF
             return Insn(form, word, fields)
     return None
@@ -112,9 +120,4 @@ def encode(name: str, **fields: int) -> int:
     raise ValueError(f"no form of {name} has these fields")
 
 
-def operand_names(form: Form) -> tuple[str, ...]:
-    """The field names in the order of the syntax."""
-    return tuple(n for n in re.findall(r"\w+", form.syntax.partition(" ")[2]) if n in FIELDS or n == "ra0")
-
-
-__all__ = ["Insn", "by_mnemonic", "decode", "encode", "field_names", "forms", "mnemonic", "operand_names", "tables"]
+__all__ = ["Insn", "by_ident", "by_mnemonic", "decode", "encode", "field_names", "forms", "mnemonic", "tables"]

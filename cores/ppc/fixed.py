@@ -108,7 +108,10 @@ def adde(rt: Op, ra: Op, rb: Op, *, name: str, oe: int, rc: int) -> None:
 
 @table(
     "{name}[o][.] rt, ra",
-    {"addme": XO(31, 234), "addze": XO(31, 202), "subfme": XO(31, 232), "subfze": XO(31, 200)},
+    {
+        name: XO(31, xo).fixed(16, 5, 0)
+        for name, xo in (("addme", 234), ("addze", 202), ("subfme", 232), ("subfze", 200))
+    },
     see="3.3.9",
 )
 def addze(rt: Op, ra: Op, *, name: str, oe: int, rc: int) -> None:
@@ -120,7 +123,7 @@ def addze(rt: Op, ra: Op, *, name: str, oe: int, rc: int) -> None:
     _finish(rt, a, b, total, oe, rc)
 
 
-@insn("neg[o][.] rt, ra", XO(31, 104), see="3.3.9")
+@insn("neg[o][.] rt, ra", XO(31, 104).fixed(16, 5, 0), see="3.3.9")
 def neg(rt: Op, ra: Op, *, oe: int, rc: int) -> None:
     """Negate; the most negative number overflows."""
     a = ra.read()

@@ -337,9 +337,9 @@ def cache_clear(*, name: str) -> None:
         context_synchronize()
 
 
-@table("{name}", {"sync": X(31, 598, rc=0), "mbar": X(31, 854, rc=0)}, see="II 4.4.3")
+@table("{name}", {"sync": X(31, 598, rc=0), "eieio": X(31, 854, rc=0)}, see="II 4.4.3")
 def barrier(*, name: str) -> None:
-    """Order storage accesses (msync, eieio): they are in order already."""
+    """Order storage accesses (msync and mbar are the names of Book E): they are in order already."""
 
 
 @insn("isync", XL(19, 150), see="II 4.4.1", ends="block")

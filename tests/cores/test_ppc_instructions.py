@@ -220,4 +220,5 @@ def test_every_operand_of_a_syntax_is_a_field() -> None:
         for word in re.findall(r"\w+", form.syntax.partition(" ")[2]):
             if word not in FIELDS and word != "ra0":
                 unknown.add((form.ident, word))
+        unknown |= {(form.ident, p) for p in form.params if p not in form.syntax}
     assert not unknown
