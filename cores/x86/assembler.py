@@ -296,6 +296,8 @@ class Assembler:
             to = self._value(s, 0)
             if to <= 0 or to & (to - 1):
                 raise TextError(f"align {to}: a power of two is expected")
+            if to > MAX_SIZE:
+                raise TextError(f"align {to} is too far")
             fill = self._value(s, 1) if len(s.items) > 1 else 0x90
             return bytes([fill & 0xFF]) * (-self.here % to)
         count = 1
@@ -307,7 +309,10 @@ class Assembler:
             if count > (MAX_SIZE if s.kind == "data" else MAX_REPEATS):
                 raise TextError(f"times {count} is too often")
         if s.kind == "data":
-            return self._data(s) * count
+            data = self._data(s)
+            if len(data) * count > MAX_SIZE:
+                raise TextError(f"the output is larger than {MAX_SIZE} bytes")
+            return data * count
         if s.fixed:
             return s.data or shortest(s.plans, lookup, self.here)
         if s.times is None:

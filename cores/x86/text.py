@@ -107,7 +107,9 @@ def text(insn: Insn, big: bool) -> str:
             operands[sized] = f"{SIZES[form.osz]} {operands[sized]}"
         else:
             front.append(f"o{form.osz}")
-    return " ".join([*front, template(form.syntax).fill(operands, mnemonic)])
+    line = template(form.syntax).fill(operands, mnemonic)
+    # A pointer in the instruction shows by itself that the transfer is far.
+    return " ".join([*front, line.replace(" far ", " ") if "Ap" in form.codes else line])
 
 
 def _form(insn: Insn) -> Form:
