@@ -131,7 +131,8 @@ def enter(frame: Op, level: Op, *, osz: int) -> None:
     depth = level.read().zext(32) & 31
     sp = var(32, esp - size, "sp")
     MEM_W[osz](ss, sp.read() & mask, ebp.low(osz))
-    frame_pointer = esp - size
+    # ESP after the push, all of it: on a 16-bit stack its upper half stays out of the count.
+    frame_pointer = (esp & ~mask) | ((esp - size) & mask)
     with when(depth != 0):
         k = var(32, 1, "k")
         bp = var(32, ebp, "bp")
@@ -147,11 +148,7 @@ def enter(frame: Op, level: Op, *, osz: int) -> None:
         MEM_W[osz](ss, sp.read() & mask, frame_pointer.low(osz))
     final = sp.read() - frame.read().zext(32)
     mem_probe_w(ss, final & mask, size)
-    if osz == 32:
-        # With a 16-bit stack only BP is a stack pointer, but EBP takes the whole frame pointer.
-        gpr(S.EBP, 32).set((esp & ~mask) | (frame_pointer & mask))
-    else:
-        gpr(S.EBP, 16).set(frame_pointer.low(16))
+    gpr(S.EBP, osz).set(frame_pointer.low(osz))
     gpr(S.ESP, 32).set((esp & ~mask) | (final & mask))
 
 

@@ -128,6 +128,9 @@ class Machine:
         for k in range(size):
             self.translate(linear + k, user << 1 | 1)
 
+    def mem_probe_w(self, seg: int, offset: int, size: int) -> None:
+        self.lin_probe_w(self.call(segment_access, seg, offset, size, 1), int(self.s.cpl == 3), size)
+
     def _mem_r(self, n: int, seg: int, offset: int) -> int:
         return self._lin_r(n, self.call(segment_access, seg, offset, n, 0), int(self.s.cpl == 3))
 

@@ -243,6 +243,17 @@ def test_pop_ss_moves_the_pointer_by_the_old_stack_size() -> None:
     assert (m.esp, m.s.shadow) == (0x20000, 2)
 
 
+def test_enter_on_a_16_bit_stack_pushes_the_whole_frame_pointer() -> None:
+    m = Protected()
+    m.describe(GDT, SPARE, 0, 0xFFFF, 0x93, 0)
+    m.call(load_segment, S.SS, SPARE)
+    m.esp = 0x20000
+    m.s.gpr[S.EBP] = 0x77777777
+    m.execute(b"\xc8\x08\x00\x01")  # enter 8, 1
+    assert (m.esp, m.s.gpr[S.EBP]) == (0x2FFF0, 0x2FFFC)
+    assert m.peek(0xFFF8, "II") == (0x2FFFC, 0x77777777)
+
+
 # --- system segments
 
 
