@@ -1,4 +1,4 @@
-# make demo | test | test-fast | lint | bench | clean
+# make demo | test | test-fast | lint | bench | fuzz-sanitize | clean
 #
 # Everything happens inside .venv; PYTHON chooses the interpreter it is made from.
 
@@ -7,7 +7,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SOURCES := $(shell find cores emu/engine -name '*.py' -o -name '*.c' -o -name '*.h' 2>/dev/null)
 
-.PHONY: demo build test test-fast lint bench clean
+.PHONY: demo build test test-fast lint bench fuzz-sanitize clean
 
 demo: build
 	$(PY) -m images.demo --run
@@ -44,6 +44,12 @@ lint: build
 
 bench: build
 	$(PY) -m emu.tools.bench
+
+# Random programs on the engine under the address and undefined-behaviour sanitizers: make fuzz-sanitize SECONDS=600 SEED=7
+SECONDS ?= 60
+SEED ?= 1
+fuzz-sanitize: $(VENV)/.ready
+	$(PY) -m emu.tools.sanitize --seconds $(SECONDS) --seed $(SEED)
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis $(VENV)/.built

@@ -408,26 +408,27 @@ def state_struct(state: State, extra: str = "") -> str:
 
 
 PRELUDE = r"""
-static inline uint32_t emu_rotl8(uint32_t v, uint32_t n) { n &= 7; return ((v << n) | (v >> ((8 - n) & 7))) & 0xff; }
-static inline uint32_t emu_rotl16(uint32_t v, uint32_t n)
+#define HELPER static inline __attribute__((unused))
+HELPER uint32_t emu_rotl8(uint32_t v, uint32_t n) { n &= 7; return ((v << n) | (v >> ((8 - n) & 7))) & 0xff; }
+HELPER uint32_t emu_rotl16(uint32_t v, uint32_t n)
 {
     n &= 15;
     return ((v << n) | (v >> ((16 - n) & 15))) & 0xffff;
 }
-static inline uint32_t emu_rotl32(uint32_t v, uint32_t n) { n &= 31; return (v << n) | (v >> ((32 - n) & 31)); }
-static inline uint64_t emu_rotl64(uint64_t v, uint64_t n) { n &= 63; return (v << n) | (v >> ((64 - n) & 63)); }
-static inline uint32_t emu_clz32(uint32_t v) { return v ? (uint32_t)__builtin_clz(v) : 32; }
-static inline uint64_t emu_clz64(uint64_t v) { return v ? (uint64_t)__builtin_clzll(v) : 64; }
-static inline uint32_t emu_ctz32(uint32_t v) { return v ? (uint32_t)__builtin_ctz(v) : 32; }
-static inline uint64_t emu_ctz64(uint64_t v) { return v ? (uint64_t)__builtin_ctzll(v) : 64; }
-static inline uint32_t emu_sdiv32(int32_t a, int32_t b)
+HELPER uint32_t emu_rotl32(uint32_t v, uint32_t n) { n &= 31; return (v << n) | (v >> ((32 - n) & 31)); }
+HELPER uint64_t emu_rotl64(uint64_t v, uint64_t n) { n &= 63; return (v << n) | (v >> ((64 - n) & 63)); }
+HELPER uint32_t emu_clz32(uint32_t v) { return v ? (uint32_t)__builtin_clz(v) : 32; }
+HELPER uint64_t emu_clz64(uint64_t v) { return v ? (uint64_t)__builtin_clzll(v) : 64; }
+HELPER uint32_t emu_ctz32(uint32_t v) { return v ? (uint32_t)__builtin_ctz(v) : 32; }
+HELPER uint64_t emu_ctz64(uint64_t v) { return v ? (uint64_t)__builtin_ctzll(v) : 64; }
+HELPER uint32_t emu_sdiv32(int32_t a, int32_t b)
 {
     return b == 0 ? 0 : b == -1 ? 0u - (uint32_t)a : (uint32_t)(a / b);
 }
-static inline uint32_t emu_srem32(int32_t a, int32_t b) { return b == 0 || b == -1 ? 0 : (uint32_t)(a % b); }
-static inline uint64_t emu_sdiv64(int64_t a, int64_t b)
+HELPER uint32_t emu_srem32(int32_t a, int32_t b) { return b == 0 || b == -1 ? 0 : (uint32_t)(a % b); }
+HELPER uint64_t emu_sdiv64(int64_t a, int64_t b)
 {
     return b == 0 ? 0 : b == -1 ? 0u - (uint64_t)a : (uint64_t)(a / b);
 }
-static inline uint64_t emu_srem64(int64_t a, int64_t b) { return b == 0 || b == -1 ? 0 : (uint64_t)(a % b); }
+HELPER uint64_t emu_srem64(int64_t a, int64_t b) { return b == 0 || b == -1 ? 0 : (uint64_t)(a % b); }
 """

@@ -96,8 +96,8 @@ static uint32_t bulk_ins(Cpu *cpu, uint32_t port, uint32_t dst, uint32_t count, 
 static uint32_t bulk_outs(Cpu *cpu, uint32_t port, uint32_t seg, uint32_t src, uint32_t count, uint32_t size, uint32_t asz);
 
 #define LIN_ACCESS(W, T)                                                                                                       \
-    static int lin_r##W(Cpu *cpu, uint32_t lin, uint32_t user, T *v);                                                          \
-    static int lin_w##W(Cpu *cpu, uint32_t lin, uint32_t user, T v);
+    static int lin_r##W(Cpu *cpu, uint32_t lin, uint32_t user, T *v) __attribute__((unused));                                  \
+    static int lin_w##W(Cpu *cpu, uint32_t lin, uint32_t user, T v) __attribute__((unused));
 LIN_ACCESS(8, uint32_t)
 LIN_ACCESS(16, uint32_t)
 LIN_ACCESS(32, uint32_t)

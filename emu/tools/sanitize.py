@@ -64,7 +64,8 @@ def build(*, sanitizers: str | None = None, compiler: str | None = None, trampol
         flags.append("-DEMU_TRAMPOLINE")
     declarations, text = unit(line_directives=False)
     text = text.replace(inputs_digest(), "")  # says nothing about what the code does
-    engine = hashlib.sha256(" ".join([text, grammar(), compiler, *flags]).encode()).hexdigest()[:16]
+    names = grammar()
+    engine = hashlib.sha256(" ".join([text, names, compiler, *flags]).encode()).hexdigest()[:16]
     folder = ROOT / "build" / "sanitize"
     folder.mkdir(parents=True, exist_ok=True)
     here = folder / engine
@@ -75,7 +76,7 @@ def build(*, sanitizers: str | None = None, compiler: str | None = None, trampol
     here.mkdir(exist_ok=True)
     (here / "unit.h").write_text(declarations)
     (here / "unit.c").write_text(text)
-    (here / "grammar.h").write_text(grammar())
+    (here / "grammar.h").write_text(names)
     engine_object = here / "unit.o"
     if not engine_object.exists():
         fresh = here / f"unit.{os.getpid()}.o"
@@ -85,6 +86,13 @@ def build(*, sanitizers: str | None = None, compiler: str | None = None, trampol
     _run([compiler, *flags, f"-I{here}", str(FUZZ), str(engine_object), "-o", str(fresh)])
     fresh.replace(program)
     return program
+
+
+def write_unit(folder: Path) -> Path:
+    """The generated unit as a file, for compilers to look at."""
+    path = folder / "unit.c"
+    path.write_text(unit(line_directives=False)[1])
+    return path
 
 
 def main(words: list[str]) -> int:

@@ -1,0 +1,54 @@
+"""The engine under sanitizers, and both compilers' warnings. See tests/engine/fuzz_main.c; `make fuzz-sanitize` is longer."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from emu.tools import sanitize
+
+SECONDS = float(os.environ.get("EMU_FUZZ_SECONDS", "20"))
+SEED = os.environ.get("EMU_FUZZ_SEED", "1")
+
+
+def links(compiler: str, folder: Path, *flags: str) -> bool:
+    """Whether the compiler is there and has the libraries that the flags ask for."""
+    if shutil.which(compiler) is None:
+        return False
+    source = folder / "probe.c"
+    source.write_text("int main(void) { return 0; }\n")
+    command = [compiler, *flags, str(source), "-o", str(folder / "probe")]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+@pytest.mark.slow
+def test_random_programs_are_clean_and_independent_of_how_they_are_sliced(tmp_path: Path) -> None:
+    compiler = next((c for c in ("gcc", "clang") if links(c, tmp_path, "-fsanitize=address,undefined")), None)
+    if compiler is None:
+        pytest.skip("no compiler with libasan and libubsan (apt install gcc libasan8 libubsan1)")
+    program = sanitize.build(sanitizers="address,undefined", compiler=compiler)
+    result = subprocess.run(
+        [str(program), "--seed", SEED, "--seconds", str(SECONDS)], capture_output=True, text=True, timeout=600
+    )
+    assert result.returncode == 0, result.stderr[-6000:]
+    report = json.loads(result.stdout)
+    assert report["cases"] > 10
+    assert report["instructions"] > 1000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_the_generated_unit_compiles_without_a_warning(compiler: str, tmp_path: Path) -> None:
+    if not links(compiler, tmp_path):
+        pytest.skip(f"{compiler} is not installed")
+    unit = sanitize.write_unit(tmp_path)
+    # gcc finds what may be uninitialised only while it optimises; clang needs no code for what it says.
+    how = ["-O2", "-c", "-o", os.devnull] if compiler == "gcc" else ["-fsyntax-only"]
+    command = [compiler, *how, "-fno-strict-aliasing", "-Wall", "-Wextra", "-Werror", str(unit)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-6000:]
