@@ -3,7 +3,8 @@
  *
  * It does what small teaching kernels and bare-metal test suites do: multiboot information, MP table, local APIC timer,
  * I/O APIC routing of COM1, keyboard and IDE, IDE sectors by interrupt, fw_cfg. The words of its command line choose the
- * parts: mb mp timer disk write echo keys fwcfg pci off reboot.
+ * parts: mb mp timer disk write echo keys fwcfg pci off reboot. A boot sector that starts it with EAX = 0 gets the
+ * parts of BOOTED.
  *
  * Multiboot 1 specification, 3.3; Intel MultiProcessor Specification 1.4, chapter 4; SDM vol. 3, chapter "APIC";
  * 82093AA data sheet; ATA-2; QEMU's fw_cfg specification.
@@ -97,7 +98,8 @@ static int same(const void *a, const void *b, u32 length)
     return 1;
 }
 
-static const char *command_line = "";
+#define BOOTED "mp timer disk echo"
+static const char *command_line = BOOTED;
 
 static int asked(const char *word)
 {
@@ -480,7 +482,7 @@ static u32 pci(u32 slot, u32 function, u32 at)
 
 void kernel_main(u32 magic, u32 info)
 {
-    if (magic == 0x2BADB002 && MEMORY(u32, info) & 4) command_line = (const char *)MEMORY(u32, info + 16);
+    if (magic == 0x2BADB002) command_line = MEMORY(u32, info) & 4 ? (const char *)MEMORY(u32, info + 16) : "";
     if (asked("mb")) multiboot(magic, info);
     mp_table(asked("mp"));
     start_interrupts();
