@@ -1,0 +1,249 @@
+"""`make bench`: how fast Emu is, beside QEMU's TCG and Bochs where they are installed.
+
+Every line of the table is one piece of work inside the Linux guest of the shared collection (EMU_SHARED), timed on the
+host between the guest's own marks. Emulators take turns (A B A B ...), so that a noisy machine is noisy for all; what
+counts is the ratio within one round. Figures go to a table and a JSON file, never into a test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from emu.clock import wall
+
+WORK = ("boot", "sha256", "gzip", "awk", "sort", "fork")
+INTEGER = ("sha256", "gzip", "sort")
+APPEND = "console=ttyS0 quiet autorun=cpu"
+BOCHS_FILES = {
+    "isolinux.bin": "/usr/lib/ISOLINUX/isolinux.bin",
+    "ldlinux.c32": "/usr/lib/syslinux/modules/bios/ldlinux.c32",
+    "bios": "/usr/share/bochs/BIOS-bochs-latest",
+    "vga": "/usr/share/seabios/vgabios-stdvga.bin",
+}
+BOOT_SECTOR = bytes.fromhex("b010baf400eef4").ljust(510, b"\0") + b"\x55\xaa"  # mov al, 16; mov dx, 0xf4; out dx, al
+
+
+def guest() -> Path | None:
+    """The folder of the Linux guest, if it is there."""
+    folder = Path(os.environ.get("EMU_SHARED", "../shared")) / "guests" / "linux-i386"
+    return folder if (folder / "bzImage").exists() else None
+
+
+def emu_command(folder: Path, scratch: Path) -> list[str]:
+    """Emu's interp tier with the guest."""
+    return [sys.executable, "-m", "emu", "run", "--accel", "interp", "--clock", "warp", *_qemu_like(folder)]
+
+
+def qemu_command(folder: Path, scratch: Path) -> list[str]:
+    """QEMU's translator with the same words."""
+    return ["qemu-system-i386", "-accel", "tcg", "-M", "pc", *_qemu_like(folder)]
+
+
+def _qemu_like(folder: Path) -> list[str]:
+    kernel, initrd = str(folder / "bzImage"), str(folder / "initrd.gz")
+    return ["-m", "256", "-nographic", "-no-reboot", "-kernel", kernel, "-initrd", initrd, "-append", APPEND]
+
+
+def bochs_command(folder: Path, scratch: Path) -> list[str]:
+    """Bochs loads no kernel by itself: it boots a CD made here."""
+    tree = scratch / "cd" / "isolinux"
+    if not tree.exists():
+        tree.mkdir(parents=True)
+        for name in ("isolinux.bin", "ldlinux.c32"):
+            shutil.copy(BOCHS_FILES[name], tree / name)
+        shutil.copy(folder / "bzImage", tree / "linux")
+        shutil.copy(folder / "initrd.gz", tree / "initrd.gz")
+        (tree / "isolinux.cfg").write_text(
+            f"DEFAULT l\nPROMPT 0\nTIMEOUT 1\nLABEL l\n KERNEL linux\n INITRD initrd.gz\n APPEND {APPEND}\n"
+        )
+        subprocess.run(
+            ["xorriso", "-as", "mkisofs", "-quiet", "-o", str(scratch / "cd.iso"), "-b", "isolinux/isolinux.bin",
+             "-c", "isolinux/boot.cat", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table", str(tree.parent)],
+            check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        (scratch / "go.rc").write_text("c\n")
+        (scratch / "bochsrc").write_text(
+            f"megs: 256\nromimage: file={BOCHS_FILES['bios']}\nvgaromimage: file={BOCHS_FILES['vga']}\n"
+            f"ata0-master: type=cdrom, path={scratch}/cd.iso, status=inserted\nboot: cdrom\n"
+            f"com1: enabled=1, mode=file, dev={scratch}/serial\n"
+            'display_library: rfb, options="timeout=0"\nspeaker: enabled=0\n'
+            f"log: {scratch}/log\ncpu: count=1, ips=100000000, reset_on_triple_fault=1\npanic: action=report\n"
+        )
+    (scratch / "serial").unlink(missing_ok=True)
+    return ["bochs", "-q", "-f", str(scratch / "bochsrc"), "-rc", str(scratch / "go.rc")]
+
+
+def _lines_of_output(process: subprocess.Popen[bytes], scratch: Path) -> Iterator[bytes]:
+    if process.stdout is not None:
+        yield from process.stdout
+
+
+def _lines_of_file(process: subprocess.Popen[bytes], scratch: Path) -> Iterator[bytes]:
+    """Lines of the serial file as they come. The process prints without end on stdout, which nobody reads."""
+    path = scratch / "serial"
+    seen = 0
+    while process.poll() is None:
+        data = path.read_bytes() if path.exists() else b""
+        lines = data.split(b"\n")[:-1]
+        yield from lines[seen:]
+        seen = len(lines)
+        try:
+            process.wait(0.05)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+class Contender:
+    """One emulator: how to start it and where its serial output appears."""
+
+    def __init__(
+        self, name: str, command: Callable[[Path, Path], list[str]], *, needs: Sequence[str], file: bool
+    ) -> None:
+        self.name = name
+        self.command = command
+        self.needs = needs
+        self.lines = _lines_of_file if file else _lines_of_output
+        self.file = file
+
+    def missing(self) -> str | None:
+        """What is not installed, or None."""
+        for need in self.needs:
+            if not (Path(need).exists() if need.startswith("/") else shutil.which(need)):
+                return need
+        return None
+
+    def round(self, folder: Path, scratch: Path) -> dict[str, float]:
+        """Seconds for each piece of work, in one run."""
+        out = subprocess.DEVNULL if self.file else subprocess.PIPE
+        words = self.command(folder, scratch)
+        start = wall()
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.DEVNULL)
+        times: dict[str, float] = {}
+        last = start
+        try:
+            for line in self.lines(process, scratch):
+                now = wall()
+                name = "boot" if b"GUEST-READY" in line else line.split()[1].decode() if b"RESULT" in line else None
+                if name in WORK:
+                    times[name] = now - last
+                    last = now
+                if len(times) == len(WORK):
+                    break
+        finally:
+            process.kill()
+            process.wait()
+        return times
+
+
+CONTENDERS = (
+    Contender("emu", emu_command, needs=(), file=False),
+    Contender("qemu", qemu_command, needs=("qemu-system-i386",), file=False),
+    Contender("bochs", bochs_command, needs=("bochs", "xorriso", *BOCHS_FILES.values()), file=True),
+)
+
+
+def start_up(runs: int) -> dict[str, float]:
+    """Seconds from command to a boot sector's debug exit, and peak resident MiB of that run (16 MiB guest)."""
+    with tempfile.TemporaryDirectory() as folder:
+        image = Path(folder) / "exit.img"
+        image.write_bytes(BOOT_SECTOR)
+        device = "isa-debug-exit,iobase=0xf4,iosize=4"
+        words = [sys.executable, "-m", "emu", "run", "-m", "16", "-device", device, "-display", "none", str(image)]
+        best = float("inf")
+        peak = 0
+        for _ in range(runs):
+            start = wall()
+            process = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            _, status, usage = os.wait4(process.pid, 0)
+            best = min(best, wall() - start)
+            peak = max(peak, usage.ru_maxrss)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            if process.returncode != 33:
+                raise RuntimeError(f"the boot sector ended with status {process.returncode}, not 33")
+        return {"start_s": best, "peak_mib": peak / 1024}
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Minimum, median and maximum."""
+    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
+
+
+def ratios(rounds: dict[str, list[dict[str, float]]], name: str) -> dict[str, dict[str, float]]:
+    """How many times faster Emu is than `name`, for each piece of work, round against round."""
+    out = {}
+    for work in (*WORK, "integer"):
+        pairs = []
+        for other, ours in zip(rounds[name], rounds["emu"], strict=False):
+            parts = INTEGER if work == "integer" else (work,)
+            if all(p in other and p in ours for p in parts):
+                pairs.append(sum(other[p] for p in parts) / sum(ours[p] for p in parts))
+        if pairs:
+            out[work] = spread(pairs)
+    return out
+
+
+def main(argv: Sequence[str]) -> int:
+    """The `bench` subcommand."""
+    parser = argparse.ArgumentParser(prog="emu bench", description="time Emu beside QEMU and Bochs")
+    parser.add_argument("--runs", type=int, default=5, help="rounds of Emu and QEMU (default 5)")
+    parser.add_argument("--bochs-runs", type=int, default=1, help="rounds of Bochs, which is slow (default 1)")
+    parser.add_argument(
+        "-o", "--output", default="build/bench.json", help="where the figures go (default build/bench.json)"
+    )
+    args = parser.parse_args(list(argv))
+    report: dict[str, object] = {"start_up": start_up(max(1, args.runs))}
+    figures = report["start_up"]
+    print(f"command to debug exit: {figures['start_s']:.3f} s; peak resident {figures['peak_mib']:.0f} MiB")  # type: ignore[index]
+    folder = guest()
+    if folder is None:
+        print("the Linux guest is not there (set EMU_SHARED): only the start-up was measured")
+    else:
+        rounds = _race(folder, args.runs, args.bochs_runs)
+        report["rounds"] = rounds
+        report["ratios"] = {name: ratios(rounds, name) for name in rounds if name != "emu"}
+        _table(rounds, report["ratios"])  # type: ignore[arg-type]
+    path = Path(args.output)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=1) + "\n")
+    print(f"figures in {path}")
+    return 0
+
+
+def _race(folder: Path, runs: int, bochs_runs: int) -> dict[str, list[dict[str, float]]]:
+    rounds: dict[str, list[dict[str, float]]] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for k in range(runs):
+            for who in CONTENDERS:
+                missing = who.missing()
+                if missing:
+                    if k == 0:
+                        print(f"{who.name}: left out, {missing} is not installed")
+                    continue
+                if who.name == "bochs" and k >= bochs_runs:
+                    continue
+                times = who.round(folder, Path(scratch))
+                rounds.setdefault(who.name, []).append(times)
+                print(f"{who.name:6}", "  ".join(f"{w} {t:.2f} s" for w, t in times.items()), flush=True)
+    return rounds
+
+
+def _table(rounds: dict[str, list[dict[str, float]]], found: dict[str, dict[str, dict[str, float]]]) -> None:
+    for name, table in found.items():
+        print(f"\nEmu against {name}: times as fast (minimum, median, maximum of {len(rounds[name])})")
+        for work, r in table.items():
+            print(f"  {work:8} {r['min']:7.2f} {r['median']:7.2f} {r['max']:7.2f}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
