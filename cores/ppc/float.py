@@ -150,7 +150,7 @@ def _multiplier(v: Val, single: bool) -> Val:
     if not single:
         return v
     rounded = (v & ~const((1 << 27) - 1, 64)) + (v & (1 << 27))
-    return select(is_nan(v), v, rounded)
+    return select((v & (SIGN - 1)) >= 0x7FEFFFFFF8000000, v, rounded)
 
 
 def A(op: int, xo: int) -> Pattern:
