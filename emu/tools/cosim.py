@@ -113,9 +113,12 @@ class Side:
     failure: str = ""
     switch_at: int = 0
     switch: Callable[[], None] | None = None
+    deadline: float | None = None
 
     def poll(self, machine: Machine) -> None:
         """See `emu.machine.Outside`."""
+        if self.deadline is not None and wall() >= self.deadline:
+            machine.end(Cause.TIMEOUT, 124)
 
     def wait(self, machine: Machine, seconds: float | None) -> bool:
         """See `emu.machine.Outside`."""
@@ -348,7 +351,10 @@ class Cosim:
         while True:
             where: list[str] = []
             for side in (a, b):
+                side.deadline = self.deadline
                 side.run_to(target)
+                if side.machine.ending is not None and side.machine.ending.cause is Cause.TIMEOUT:
+                    return Outcome(equal, over="--timeout")
             difference = Difference(a, b)
             if difference:
                 self._high = target
@@ -358,8 +364,6 @@ class Cosim:
             equal = a.machine.retired
             if a.over or (limit is not None and equal >= limit):
                 return Outcome(equal, over=a.over)
-            if self.deadline is not None and wall() >= self.deadline:
-                return Outcome(equal, over="--timeout")
             if stop is None:
                 self.progress(equal)
             target = max(target, equal) + step

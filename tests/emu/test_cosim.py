@@ -41,6 +41,16 @@ def test_the_limit_and_the_tiers_come_from_the_command_line(rom: str, capsys: py
     assert "reference and reference are equal for 2,000 instructions" in capsys.readouterr().out
 
 
+def test_the_time_limit_also_ends_what_runs_before_the_first_comparison(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = bytearray(0x10000)
+    image[0xFFF0:0xFFF2] = b"\xeb\xfe"  # a jump to itself
+    (tmp_path / "rom.bin").write_bytes(image)
+    assert main(["-m", "1", "-bios", str(tmp_path / "rom.bin"), "--from", "1000000000000", "--timeout", "0.3"]) == 124
+    assert "--timeout" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("value", ["interp", "interp,jit", "interp,reference,interp"])
 def test_other_than_two_known_tiers_are_refused(value: str) -> None:
     with pytest.raises(UsageError, match="expected two of"):
