@@ -16,7 +16,7 @@ static int page_fault(Cpu *cpu, uint32_t lin, uint32_t error)
 
 static void tlb_clear(Cpu *cpu)
 {
-    for (uint32_t k = 0; k < 2 * TLB_SIZE; k++) cpu->tlb[k].rtag = cpu->tlb[k].wtag = cpu->tlb[k].ctag = NO_TAG;
+    for (uint32_t k = 0; k < 2 * TLB_SIZE; k++) cpu->tlb[k].rtag = cpu->tlb[k].wtag = cpu->ctag[k] = NO_TAG;
     for (uint32_t k = 0; k < FETCH_SIZE; k++) cpu->fetch[k].tag = 2;
     cpu->generation++;
     cpu->stats.tlb_flushes++;
@@ -33,7 +33,7 @@ static void tlb_flush_page(Cpu *cpu, uint32_t lin)
 {
     for (uint32_t k = 0; k < 2; k++) {
         struct TlbEntry *e = &cpu->tlb[k * TLB_SIZE + ((lin >> 12) & (TLB_SIZE - 1))];
-        e->rtag = e->wtag = e->ctag = NO_TAG;
+        e->rtag = e->wtag = cpu->ctag[e - cpu->tlb] = NO_TAG;
     }
     cpu->fetch[(lin >> 12) & (FETCH_SIZE - 1)].tag = 2;
     cpu->generation++;
@@ -46,7 +46,7 @@ static void protect_page(Cpu *cpu, uint64_t offset)
     for (uint32_t k = 0; k < 2 * TLB_SIZE; k++) {
         struct TlbEntry *e = &cpu->tlb[k];
         if (e->wtag != NO_TAG && e->addend + e->wtag == host) {
-            e->ctag = e->wtag;
+            cpu->ctag[e - cpu->tlb] = e->wtag;
             e->wtag = NO_TAG;
         }
     }
@@ -139,8 +139,8 @@ static int translate(Cpu *cpu, uint32_t lin, uint32_t access, uint64_t *physical
     struct FetchEntry *f = &cpu->fetch[(lin >> 12) & (FETCH_SIZE - 1)];
     struct TlbEntry *e = &cpu->tlb[(access & 2 ? TLB_SIZE : 0) + ((lin >> 12) & (TLB_SIZE - 1))];
     /* A translation that is known holds until it is flushed, whichever path asks for it: the reference does the same. */
-    if (access & 4 ? f->tag == (tag | (access >> 1 & 1)) : (access & 1 ? e->ctag : e->rtag) == tag) {
-        *physical = (uint64_t)(access & 4 ? f->frame : e->frame) << 12 | (lin & ~PAGE_MASK);
+    if (access & 4 ? f->tag == (tag | (access >> 1 & 1)) : (access & 1 ? cpu->ctag[e - cpu->tlb] : e->rtag) == tag) {
+        *physical = (uint64_t)(access & 4 ? f->frame : cpu->frame[e - cpu->tlb]) << 12 | (lin & ~PAGE_MASK);
         return 0;
     }
     cpu->walking = !cpu->single;
@@ -162,10 +162,10 @@ static int translate(Cpu *cpu, uint32_t lin, uint32_t access, uint64_t *physical
         return 0;
     }
     e->rtag = tag;
-    e->frame = (uint32_t)(at >> 12);
+    cpu->frame[e - cpu->tlb] = (uint32_t)(at >> 12);
     const int writable = (rights & 1) && r->kind == KIND_RAM;
     e->wtag = writable && !cpu->page_code[offset >> 12] ? tag : NO_TAG;
-    e->ctag = writable ? tag : NO_TAG;
+    cpu->ctag[e - cpu->tlb] = writable ? tag : NO_TAG;
     e->addend = (uint64_t)(uintptr_t)(cpu->ram + offset) - tag;
     return 0;
 }
@@ -212,13 +212,13 @@ static int lin_write(Cpu *cpu, uint32_t lin, uint32_t size, uint32_t access, uin
     if (likely(size <= room)) {
         /* A page known to be writable that also holds code needs no walk. */
         struct TlbEntry *e = &cpu->tlb[(access & 2 ? TLB_SIZE : 0) + ((lin >> 12) & (TLB_SIZE - 1))];
-        if (e->ctag == (lin & PAGE_MASK)) {
+        if (cpu->ctag[e - cpu->tlb] == (lin & PAGE_MASK)) {
             const uint64_t offset = e->addend + lin - (uint64_t)(uintptr_t)cpu->ram;
             if (holds_code(cpu, offset, size)) {
                 if (!cpu->single) return alone(cpu);
                 page_forget(cpu, cpu->page_code[offset >> 12]);
             }
-            if (!cpu->page_code[offset >> 12]) e->wtag = e->ctag;
+            if (!cpu->page_code[offset >> 12]) e->wtag = cpu->ctag[e - cpu->tlb];
             memcpy(cpu->ram + offset, &v, size);
             return 0;
         }

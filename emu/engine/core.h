@@ -103,13 +103,19 @@ LIN_ACCESS(16, uint32_t)
 LIN_ACCESS(32, uint32_t)
 LIN_ACCESS(64, uint64_t)
 
+/* The TLB entry of a linear address at the current privilege; entries are 16 bytes. */
+static inline const struct TlbEntry *tlb_at(const Cpu *cpu, uint32_t lin)
+{
+    return (const struct TlbEntry *)((const char *)cpu->dtlb + ((lin >> 8) & ((TLB_SIZE - 1) << 4)));
+}
+
 /* Access through a segment: one compare for the limit, one for the page; an access that crosses pages never matches,
  * because the tag of the next page stands at another index. */
 #define MEM_ACCESS(W, T, HOST)                                                                                                 \
     static inline int mem_r##W(Cpu *cpu, uint32_t seg, uint32_t off, T *v)                                                     \
     {                                                                                                                          \
         const uint32_t lin = cpu->seg_base[seg] + off;                                                                         \
-        const struct TlbEntry *e = &cpu->dtlb[(lin >> 12) & (TLB_SIZE - 1)];                                                   \
+        const struct TlbEntry *e = tlb_at(cpu, lin);                                                   \
         if (likely(((lin + (W / 8 - 1)) & PAGE_MASK) == e->rtag) &&                                                            \
             likely((int64_t)((uint64_t)off + (W / 8 - 1)) <= cpu->seg_rlim[seg])) {                                            \
             HOST x;                                                                                                            \
@@ -125,7 +131,7 @@ LIN_ACCESS(64, uint64_t)
     static inline int mem_rw##W(Cpu *cpu, uint32_t seg, uint32_t off, T *v)                                                    \
     {                                                                                                                          \
         const uint32_t lin = cpu->seg_base[seg] + off;                                                                         \
-        const struct TlbEntry *e = &cpu->dtlb[(lin >> 12) & (TLB_SIZE - 1)];                                                   \
+        const struct TlbEntry *e = tlb_at(cpu, lin);                                                   \
         if (likely(((lin + (W / 8 - 1)) & PAGE_MASK) == e->wtag) &&                                                            \
             likely((int64_t)((uint64_t)off + (W / 8 - 1)) <= cpu->seg_wlim[seg])) {                                            \
             HOST x;                                                                                                            \
@@ -141,7 +147,7 @@ LIN_ACCESS(64, uint64_t)
     static inline int mem_w##W(Cpu *cpu, uint32_t seg, uint32_t off, T v)                                                      \
     {                                                                                                                          \
         const uint32_t lin = cpu->seg_base[seg] + off;                                                                         \
-        const struct TlbEntry *e = &cpu->dtlb[(lin >> 12) & (TLB_SIZE - 1)];                                                   \
+        const struct TlbEntry *e = tlb_at(cpu, lin);                                                   \
         if (likely(((lin + (W / 8 - 1)) & PAGE_MASK) == e->wtag) &&                                                            \
             likely((int64_t)((uint64_t)off + (W / 8 - 1)) <= cpu->seg_wlim[seg])) {                                            \
             const HOST x = (HOST)v;                                                                                            \
@@ -158,7 +164,7 @@ MEM_ACCESS(64, uint64_t, uint64_t)
 /* The same for flat segments, inside a handler: a miss starts the general handler from the beginning. */
 #define FLAT_ENTRY(W, off)                                                                                                     \
     const uint32_t lin = (off);                                                                                                \
-    const struct TlbEntry *e = &cpu->dtlb[(lin >> 12) & (TLB_SIZE - 1)]
+    const struct TlbEntry *e = tlb_at(cpu, lin)
 #define FLAT_R(W, tag, general, seg, off, v)                                                                                   \
     do {                                                                                                                       \
         FLAT_ENTRY(W, off);                                                                                                    \

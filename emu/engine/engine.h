@@ -40,8 +40,6 @@ struct TlbEntry {
     uint32_t rtag;
     uint32_t wtag;
     uint64_t addend; /* host address minus linear address */
-    uint32_t ctag; /* writable RAM, though it may hold code */
-    uint32_t frame; /* physical page number */
 };
 
 struct FetchEntry {
@@ -86,6 +84,8 @@ typedef struct Cpu {
     int64_t seg_wlim[8];
     struct JumpEntry jumps[4096];
     struct TlbEntry tlb[1024]; /* 512 for the supervisor, 512 for the user */
+    uint32_t ctag[1024];       /* beside each: the page if it is writable RAM, though it may hold code */
+    uint32_t frame[1024];      /* and its physical page number */
     struct FetchEntry fetch[256];
     uint32_t generation;
     uint32_t intr;

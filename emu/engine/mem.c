@@ -144,7 +144,7 @@ static void ferr(Cpu *cpu) { cpu->event(cpu->handle, 3, 0, 0); }
 static uint32_t bulk_room(const Cpu *cpu, uint32_t seg, uint32_t off, uint32_t size, uint32_t asz, int write, uint8_t **host)
 {
     const uint32_t lin = cpu->seg_base[seg] + off;
-    const struct TlbEntry *e = &cpu->dtlb[(lin >> 12) & (TLB_SIZE - 1)];
+    const struct TlbEntry *e = tlb_at(cpu, lin);
     if ((lin & PAGE_MASK) != (write ? e->wtag : e->rtag)) return 0;
     uint64_t bytes = PAGE_SIZE - (lin & ~PAGE_MASK);
     const int64_t limit = write ? cpu->seg_wlim[seg] : cpu->seg_rlim[seg];
