@@ -42,6 +42,14 @@ def emu(*words: str, compat: bool = False, timeout: float = TIMEOUT, env: dict[s
     return subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout + 60, env=env)
 
 
+def dialogue(*steps: str) -> list[str]:
+    """Options for a conversation: each step is a text to wait for, or a line to type if it starts with ">"."""
+    words: list[str] = []
+    for step in steps:
+        words += ["--send", step[1:] + "\\n"] if step.startswith(">") else ["--expect", step]
+    return words
+
+
 def lines(result: Result) -> list[str]:
     """The lines of stdout, without carriage returns."""
     return result.stdout.decode("utf-8", "replace").replace("\r", "").splitlines()
