@@ -354,8 +354,8 @@ class Session:
 
     def _report(self, machine: Machine, cause: Cause, status: int, text: str) -> int:
         if cause == Cause.SHUTDOWN:
-            for line in [text, *machine.cpu.fault_story()] if not self.compat else []:
-                say(line)
+            if not self.compat:
+                self._tell_faults(machine, text)
         elif text:
             say(text)
         missed = self.script.waiting_for if self.script is not None and not self.script.done else None
@@ -370,6 +370,13 @@ class Session:
         if self.config.stats:
             self._stats(machine)
         return status
+
+    def _tell_faults(self, machine: Machine, text: str) -> None:
+        """What led to a triple fault, and the instructions before it."""
+        from emu.tools.postmortem import last_instructions
+
+        for line in (text, *machine.cpu.fault_story(), *last_instructions(self.config, self._date, machine)):
+            say(line)
 
     def _show_last(self, machine: Machine) -> None:
         """The last lines of the serial output, if there was any, and of the text screen, if anything is on it."""

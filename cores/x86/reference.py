@@ -486,7 +486,7 @@ class X86Cpu:
 
     def fault_story(self) -> list[str]:
         """After SHUTDOWN: the chain of faults in plain words."""
-        return story.tell(self.exceptions(), self.reg("idtr.limit"))
+        return story.tell(self.exceptions(), self.reg("idtr.limit"), bool(self.reg("cr0") & 1))
 
     def on_event(self, callback: Any, *, log_interrupts: bool = False) -> None:
         """Call `callback(kind, a, b)` for unimplemented MSRs (1), FERR# (3) and, if asked, for deliveries (2)."""

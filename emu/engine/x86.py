@@ -352,7 +352,7 @@ class X86Cpu:
         """After SHUTDOWN: the chain of faults in plain words."""
         from cores.x86.story import tell
 
-        return tell(self.exceptions(), self.reg("idtr.limit"))
+        return tell(self.exceptions(), self.reg("idtr.limit"), bool(self.reg("cr0") & 1))
 
     def on_event(self, callback: Any, *, log_interrupts: bool = False) -> None:
         """Call `callback(kind, a, b)` for unimplemented MSRs (1) and, if asked, for deliveries (2)."""
