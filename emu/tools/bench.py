@@ -76,7 +76,7 @@ def bochs_command(folder: Path, scratch: Path) -> list[str]:
             f"megs: 256\nromimage: file={BOCHS_FILES['bios']}\nvgaromimage: file={BOCHS_FILES['vga']}\n"
             f"ata0-master: type=cdrom, path={scratch}/cd.iso, status=inserted\nboot: cdrom\n"
             f"com1: enabled=1, mode=file, dev={scratch}/serial\n"
-            'display_library: rfb, options="timeout=0"\nspeaker: enabled=0\n'
+            'display_library: rfb, options="timeout=0"\nspeaker: enabled=0\nsound: waveoutdrv=dummy\n'
             f"log: {scratch}/log\ncpu: count=1, ips=100000000, reset_on_triple_fault=1\npanic: action=report\n"
         )
     (scratch / "serial").unlink(missing_ok=True)
