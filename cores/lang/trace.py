@@ -248,11 +248,11 @@ class Location:
 
     def read(self) -> Val:
         """The value it holds now."""
-        raise NotImplementedError
+        raise SpecError(f"{here()}: a {type(self).__name__} cannot be read")
 
     def set(self, value: Operand) -> None:
         """Give it a new value of the same width."""
-        raise NotImplementedError
+        raise SpecError(f"{here()}: a {type(self).__name__} cannot be set")
 
     def __bool__(self) -> bool:
         raise SpecError(f"{here()}: a run-time value cannot decide a plain `if`; use `when(...)` or `select(...)`")

@@ -16,7 +16,7 @@ import pytest
 from cores.x86.forms import Form
 from tests.cores.sse_machine import Machine, eflags, forms
 
-SUITE = Path(os.environ.get("EMU_SHARED", "/work/shared")) / "suites" / "valgrind-x86-insn"
+SUITE = Path(os.environ.get("EMU_SHARED", "../shared")) / "suites" / "valgrind-x86-insn"
 SETS = ("insn_sse", "insn_sse2", "insn_sse3")
 PREDICATES = ("eq", "lt", "le", "unord", "neq", "nlt", "nle", "ord")
 APPROXIMATE = {"rcpps", "rcpss", "rsqrtps", "rsqrtss"}
