@@ -16,6 +16,7 @@ data at once, as the standard's PIO data-out protocol does (no interrupt for the
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -100,7 +101,7 @@ class ChannelState:
     due: int | None = deadline()
 
 
-class Drive:
+class Drive(ABC):
     """What the channel asks of a drive. The drive's changing state is the channel's, so that it is saved with it."""
 
     resets: ClassVar[bool] = False
@@ -117,24 +118,24 @@ class Drive:
         state: ChannelState = self.channel.state
         return state.drives[self.index]
 
+    @abstractmethod
     def signature(self) -> None:
         """Put the type signature into the registers and end whatever goes on (ATA/ATAPI-6, 9.12)."""
-        raise NotImplementedError
 
     def power_on(self) -> None:
         """Settings after power-on, beyond the state's defaults."""
 
+    @abstractmethod
     def execute(self, opcode: int) -> None:
         """A command was written; BSY is clear."""
-        raise NotImplementedError
 
+    @abstractmethod
     def block_read(self) -> None:
         """The host has taken all of the buffer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def block_written(self) -> None:
         """The host has filled the buffer."""
-        raise NotImplementedError
 
     def later(self, status: int, delay: int = COMMAND_NS, *, interrupt: bool = True) -> None:
         """Show BSY now, and `status` and INTRQ in `delay` ns."""
