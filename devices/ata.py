@@ -122,7 +122,7 @@ class Drive(ABC):
     def signature(self) -> None:
         """Put the type signature into the registers and end whatever goes on (ATA/ATAPI-6, 9.12)."""
 
-    def power_on(self) -> None:
+    def power_on(self) -> None:  # noqa: B027 (most drives have none)
         """Settings after power-on, beyond the state's defaults."""
 
     @abstractmethod
