@@ -37,10 +37,20 @@ MASK = {1: 0xFF, 2: 0xFFFF, 4: 0xFFFFFFFF, 8: 0xFFFFFFFFFFFFFFFF}
 class Mapping:
     """One mapped range. `remove` takes it off the bus (a moved PCI base address)."""
 
-    __slots__ = ("_drop", "base", "max_width", "name", "read", "read_block", "room", "size", "write", "write_block")
+    __slots__ = (
+        "_drop", "base", "max_width", "name", "over", "read", "read_block", "room", "size", "write", "write_block",
+    )  # fmt: skip
 
     def __init__(
-        self, base: int, size: int, read: Read, write: Write, max_width: int, name: str, drop: Callable[[Mapping], None]
+        self,
+        base: int,
+        size: int,
+        read: Read,
+        write: Write,
+        max_width: int,
+        name: str,
+        over: bool,
+        drop: Callable[[Mapping], None],
     ) -> None:
         self.base = base
         self.size = size
@@ -48,6 +58,7 @@ class Mapping:
         self.write = write
         self.max_width = max_width
         self.name = name
+        self.over = over
         self._drop = drop
         self.read_block: Callable[[int], bytes] | None = None
         self.write_block: Callable[[bytes], None] | None = None
@@ -71,20 +82,23 @@ class _Space:
     def units(self, mapping: Mapping) -> range:
         return range(mapping.base >> self.shift, ((mapping.base + mapping.size - 1) >> self.shift) + 1)
 
-    def add(self, base: int, size: int, read: Read, write: Write, max_width: int, name: str) -> Mapping:
+    def add(
+        self, base: int, size: int, read: Read, write: Write, max_width: int, name: str, over: bool = False
+    ) -> Mapping:
         if size <= 0 or base < 0 or base + size > self.limit:
             raise ValueError(f"{name}: {self.what} {base:#x}+{size:#x} is outside the address space")
         if max_width not in MASK:
             raise ValueError(f"{name}: max_width {max_width} is not 1, 2, 4 or 8")
         for other in self.mappings:
-            if base < other.base + other.size and other.base < base + size:
+            if over == other.over and base < other.base + other.size and other.base < base + size:
                 raise ValueError(
                     f"{name}: {self.what} {base:#x}+{size:#x} overlaps {other.name} at {other.base:#x}+{other.size:#x}"
                 )
-        mapping = Mapping(base, size, read, write, max_width, name, self.drop)
+        mapping = Mapping(base, size, read, write, max_width, name, over, self.drop)
         self.mappings.append(mapping)
         for unit in self.units(mapping):
-            self.table[unit] = (*self.table.get(unit, ()), mapping)
+            others = self.table.get(unit, ())
+            self.table[unit] = (mapping, *others) if over else (*others, mapping)
         return mapping
 
     def drop(self, mapping: Mapping) -> None:
@@ -122,15 +136,24 @@ class Bus:
     # -- mapping
 
     def map_ports(
-        self, base: int, count: int, read: Read, write: Write, *, max_width: int = 1, name: str = "device"
+        self,
+        base: int,
+        count: int,
+        read: Read,
+        write: Write,
+        *,
+        max_width: int = 1,
+        name: str = "device",
+        over: bool = False,
     ) -> Mapping:
         """Let `read(offset, width)` and `write(offset, width, value)` answer for `count` ports at `base`.
 
         Raises ValueError for an overlap or a range outside the 64 Ki ports. For a data port at `base` the mapping's
         `read_block(nbytes)`, `write_block(data)` and `room()` may be set: string I/O then moves whole buffers, but no
         more than the `room()` bytes before the device does something, so that this happens at its exact time.
+        With `over` the range hides what else is there, and only another such range overlaps it.
         """
-        return self._ports.add(base, count, read, write, max_width, name)
+        return self._ports.add(base, count, read, write, max_width, name, over)
 
     def map_mmio(
         self, base: int, size: int, read: Read, write: Write, *, max_width: int = 4, name: str = "device"

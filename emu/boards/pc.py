@@ -139,15 +139,7 @@ def pc(setup: Setup) -> Machine:
         console = setup.serial[index] if index < len(setup.serial) else None
         if console is not None:
             _serial(m, irqs, index, base, irq, console)
-    if setup.debugcon is not None:
-        _debugcon(m, "debugcon", 0xE9, setup.debugcon)
-    for order, (name, props) in enumerate(config.devices):
-        if name == "isa-debugcon":
-            console = setup.consoles.get(props.get("chardev", ""))
-            port = number(props.get("iobase", "0xe9"), "isa-debugcon iobase", 0, 0xFFFF)
-            _debugcon(m, f"isa-debugcon{order}", port, console or NullConsole())
-        elif name == "isa-debug-exit":
-            _debug_exit(m, f"isa-debug-exit{order}", props)
+    _debug_ports(m, setup)
     shutdown = ShutdownPort(shutdown=m.power_off)
     bus.map_ports(0x8900, 1, shutdown.read, shutdown.write, name="shutdown port")
 
@@ -273,6 +265,18 @@ def _serial(m: Machine, irqs: IrqRouter, index: int, base: int, irq: int, consol
         m.send_break = uart.receive_break
 
 
+def _debug_ports(m: Machine, setup: Setup) -> None:
+    if setup.debugcon is not None:
+        _debugcon(m, "debugcon", 0xE9, setup.debugcon)
+    for order, (name, props) in enumerate(setup.config.devices):
+        if name == "isa-debugcon":
+            console = setup.consoles.get(props.get("chardev", ""))
+            port = number(props.get("iobase", "0xe9"), "isa-debugcon iobase", 0, 0xFFFF)
+            _debugcon(m, f"isa-debugcon{order}", port, console or NullConsole())
+        elif name == "isa-debug-exit":
+            _debug_exit(m, f"isa-debug-exit{order}", props)
+
+
 def _debugcon(m: Machine, name: str, port: int, console: Console) -> None:
     device = m.devices[name] = Debugcon(console=console)
     _map(m, port, 1, device.read, device.write, 1, name)
@@ -289,9 +293,9 @@ def _debug_exit(m: Machine, name: str, props: dict[str, str]) -> None:
 
 
 def _map(m: Machine, base: int, count: int, read: Read, write: Write, max_width: int, name: str) -> None:
-    """Map ports that the person chose. Raises UsageError if something is there."""
+    """Map ports that the person chose, in front of the board's own. Raises UsageError if two such devices overlap."""
     try:
-        m.bus.map_ports(base, count, read, write, max_width=max_width, name=name)
+        m.bus.map_ports(base, count, read, write, max_width=max_width, name=name, over=True)
     except ValueError as error:
         raise UsageError(f"-device {error}") from None
 
@@ -346,7 +350,7 @@ def _boot(m: Machine, setup: Setup, rom: bytes | None, *, apic: bool) -> None:
     from bios.pc.firmware import Bios
     from bios.pc.rom import HOOK_PORT
 
-    m.bus.map_ports(HOOK_PORT, 1, lambda offset, width: 0xFF, lambda o, w, value: m.cpu.hook(value), name="firmware")
+    _map(m, HOOK_PORT, 1, lambda offset, width: 0xFF, lambda o, w, value: m.cpu.hook(value), 1, "firmware")
     signature, _, _, features = cpuid(cpu_model(config.cpu), 1)
     host = BiosHost(
         m,

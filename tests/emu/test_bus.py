@@ -103,6 +103,17 @@ def test_an_overlap_is_refused_with_both_names() -> None:
         bus.map_ports(0xFFFF, 2, device.read, device.write)
 
 
+def test_a_mapping_over_another_hides_it_until_it_is_removed() -> None:
+    bus, below, above = Bus(), Recorder(), Recorder()
+    cover = bus.map_ports(0x82, 1, above.read, above.write, name="debug", over=True)
+    bus.map_ports(0x80, 8, below.read, below.write, name="pages")
+    assert [bus.port_read(port, 1) for port in (0x81, 0x82, 0x83)] == [0x11, 0x10, 0x13]
+    with pytest.raises(ValueError, match="overlaps debug"):
+        bus.map_ports(0x82, 1, above.read, above.write, over=True)
+    cover.remove()
+    assert bus.port_read(0x82, 1) == 0x12
+
+
 def test_a_removed_mapping_makes_room() -> None:
     bus, device = Bus(), Recorder()
     mapping = bus.map_mmio(0xFEC00000, 0x1000, device.read, device.write, name="ioapic")

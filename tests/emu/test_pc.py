@@ -85,9 +85,23 @@ def test_the_debug_ports_do_what_the_command_line_says() -> None:
     assert m.run().status == 33
 
 
-def test_a_debug_port_on_top_of_a_device_is_refused() -> None:
-    with pytest.raises(UsageError, match="overlaps"):
-        build("-device", "isa-debug-exit,iobase=0x60")
+def test_a_debug_port_hides_what_the_board_has_there() -> None:
+    m = build("-device", "isa-debug-exit,iobase=0x80,iosize=1")
+    m.bus.port_write(0x81, 1, 0x21)
+    assert m.bus.port_read(0x81, 1) == 0x21
+    m.bus.port_write(0x80, 1, 0x21)
+    assert m.run().status == 0x43
+    for port in (0x00, 0xB2, 0x1F0, 0x2E8, 0x3C0, 0x510, 0xCF8, 0x8900):
+        m = build("-device", f"isa-debug-exit,iobase={port},iosize=1")
+        m.bus.port_write(port, 1, 1)
+        assert m.run().status == 3
+
+
+def test_debug_ports_on_top_of_each_other_or_of_the_firmware_are_refused() -> None:
+    with pytest.raises(UsageError, match="overlaps isa-debug-exit0"):
+        build("-device", "isa-debug-exit,iobase=0x60", "-device", "isa-debug-exit,iobase=0x61")
+    with pytest.raises(UsageError, match="firmware: ports 0xe4.* overlaps"):
+        build("-device", "isa-debug-exit,iobase=0xe2,iosize=4")
     with pytest.raises(UsageError, match="expected ports up to 0xffff"):
         build("-device", "isa-debug-exit,iobase=0xffff,iosize=4")
 
