@@ -21,6 +21,7 @@ MACHINES = {
 DEVICES: dict[str, dict[str, str]] = {
     "isa-debug-exit": {"iobase": "first port (default 0x501)", "iosize": "number of ports (default 2)"},
     "isa-debugcon": {"iobase": "port (default 0xe9)", "chardev": "id of the -chardev that shows the output"},
+    "pc-testdev": {},
     "ide-hd": {"drive": "id of a -drive with if=none", "bus": "ide.0 or ide.1", "unit": "0 or 1"},
     "ide-cd": {"drive": "id of a -drive with if=none", "bus": "ide.0 or ide.1", "unit": "0 or 1"},
 }

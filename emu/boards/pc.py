@@ -40,6 +40,7 @@ from devices.ioapic import IoApic
 from devices.irq import IrqRouter
 from devices.keymap import type_text
 from devices.lapic import Lapic
+from devices.pc_testdev import LINES, MEMORY, PcTestdev
 from devices.pci import I440fx, PciHost, Piix3Ide, Piix3Isa, Piix4Pm
 from devices.pic8259 import Pic8259
 from devices.pit8254 import Pit8254
@@ -140,6 +141,8 @@ def pc(setup: Setup) -> Machine:
         if console is not None:
             _serial(m, irqs, index, base, irq, console)
     _debug_ports(m, setup)
+    if any(name == "pc-testdev" for name, _ in config.devices):
+        _testdev(m, [irqs.source(n) if n < 16 and n != 2 else _input(ioapic, n) for n in range(LINES)])
     shutdown = ShutdownPort(shutdown=m.power_off)
     bus.map_ports(0x8900, 1, shutdown.read, shutdown.write, name="shutdown port")
 
@@ -275,6 +278,19 @@ def _debug_ports(m: Machine, setup: Setup) -> None:
             _debugcon(m, f"isa-debugcon{order}", port, console or NullConsole())
         elif name == "isa-debug-exit":
             _debug_exit(m, f"isa-debug-exit{order}", props)
+
+
+def _testdev(m: Machine, lines: list[Line]) -> None:
+    """Not its port E4h, where a suite asks for a page to be mapped anew: our firmware has it, and there is no need."""
+    device = m.devices["pc-testdev"] = PcTestdev(lines=lines)
+    _map(m, 0xE0, 4, device.read_wide, device.write_wide, 4, "pc-testdev")
+    _map(m, 0xE8, 4, device.read_narrow, device.write_narrow, 1, "pc-testdev bytes")
+    _map(m, 0x2000, LINES, device.read_line, device.write_line, 1, "pc-testdev lines")
+    m.bus.map_mmio(0xFF000000, MEMORY, device.read_memory, device.write_memory, name="pc-testdev memory")
+
+
+def _input(ioapic: IoApic | None, pin: int) -> Line:
+    return ioapic.input(pin) if ioapic is not None else Wire(lambda level: None)
 
 
 def _debugcon(m: Machine, name: str, port: int, console: Console) -> None:

@@ -16,6 +16,7 @@ from devices.i8042 import I8042
 from devices.ioapic import IoApic
 from devices.irq import IrqRouter
 from devices.lapic import Lapic
+from devices.pc_testdev import PcTestdev
 from devices.pic8259 import Pic8259
 from devices.pit8254 import Pit8254
 from devices.port92 import Port92
@@ -153,8 +154,19 @@ def router(clock, line, console, memory) -> Bench:
     return Bench(dev, [], lambda rng: rng.choice(sources).set(rng.random() < 0.5))
 
 
+def scratch(clock, line, console, memory) -> Bench:
+    dev = PcTestdev(lines=[line() for _ in range(24)])
+    return Bench(dev, [(4, dev.read_narrow, dev.write_narrow), (24, dev.read_line, dev.write_line)])
+
+
+def scratch_wide(clock, line, console, memory) -> Bench:
+    dev = PcTestdev(lines=[])
+    return Bench(dev, [(4, dev.read_wide, dev.write_wide), (0x10000, dev.read_memory, dev.write_memory)], wide=True)
+
+
 DEADLINES = ("armed", "sent_at", "stale_at")
 MAKERS = [pic, pit, rtc, i8042, uart, lapic, ioapic, dma, port92, debugcon, shutdown, debug_exit, router]
+MAKERS += [scratch, scratch_wide]
 
 
 def run(bench: Bench, clock, rng: random.Random, steps: int) -> None:

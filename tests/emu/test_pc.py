@@ -97,6 +97,18 @@ def test_a_debug_port_hides_what_the_board_has_there() -> None:
         assert m.run().status == 3
 
 
+def test_the_test_device_raises_interrupts_at_both_controllers() -> None:
+    m = build("-device", "pc-testdev")
+    m.bus.port_write(0x2005, 1, 1)
+    m.bus.port_write(0x20, 1, 0x0A)
+    assert m.bus.port_read(0x20, 1) >> 5 & 1
+    m.bus.port_write(0xE0, 4, 0x12345678)
+    assert m.bus.port_read(0xE1, 1) == 0x56
+    m.bus.mmio_write(0xFF000100, 4, 0xCAFE)
+    assert m.bus.mmio_read(0xFF000100, 2) == 0xCAFE
+    build("-device", "pc-testdev", "-cpu", "486").bus.port_write(0x2017, 1, 1)
+
+
 def test_debug_ports_on_top_of_each_other_or_of_the_firmware_are_refused() -> None:
     with pytest.raises(UsageError, match="overlaps isa-debug-exit0"):
         build("-device", "isa-debug-exit,iobase=0x60", "-device", "isa-debug-exit,iobase=0x61")
