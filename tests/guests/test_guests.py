@@ -16,7 +16,7 @@ from emu.machine import Machine
 from emu.options import parse
 from emu.session import Session
 
-SHARED = Path(os.environ.get("EMU_SHARED", "/nowhere"))
+SHARED = Path(os.environ.get("EMU_SHARED", "../shared"))
 GUESTS = SHARED / "guests"
 LIMIT = 20_000_000_000
 """Instructions that any one step may take."""

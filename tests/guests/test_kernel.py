@@ -26,6 +26,13 @@ XV6 += " -smp 2 -m 512"
 KUNIT = "-nodefaults -m 1024 -kernel {kernel} -no-reboot -nographic -serial stdio"
 HOBBY = "-kernel {kernel} -device isa-debug-exit,iobase=0xf4,iosize=0x04 -serial stdio -display none -no-reboot"
 DEVELOPER = "-s -S -kernel {kernel} -hda {os} -serial stdio -display none"
+SYZKALLER = (
+    "-m 512 -smp 2 -chardev socket,id=SOCKSYZ,server=on,wait=off,host=localhost,port=46514"
+    " -mon chardev=SOCKSYZ,mode=control -display none -serial stdio -no-reboot -name VM-0 -device virtio-rng-pci"
+    " -device e1000,netdev=net0 -netdev user,id=net0,restrict=on,hostfwd=tcp:127.0.0.1:46515-:22 -hda {os} -snapshot"
+    " -kernel {kernel}"
+)
+SUITE = "-nodefaults -device pc-testdev -vnc none -serial stdio -device pci-testdev -machine accel=tcg -kernel {kernel}"
 BARE = "-kernel {kernel} -device isa-debug-exit,iobase=0xf4,iosize=0x4 -serial stdio -nographic -no-reboot"
 
 pytestmark = pytest.mark.guest
@@ -162,6 +169,14 @@ def test_kernel_developers_arguments_run(built: dict[str, Path]) -> None:
     assert "done" in lines(result)
 
 
+def test_syzkaller_arguments_warn_of_what_is_missing_and_run(built: dict[str, Path]) -> None:
+    result = emu(*words(SYZKALLER, built), "-append", "disk timer root=/dev/sda console=ttyS0", *EXIT, compat=True)
+    ended_well(result, 33)
+    assert lines(result)[-1] == "done"
+    warnings = result.stderr.decode().splitlines()
+    assert len(warnings) == len(set(warnings)) == sum(line.startswith("emu: warning: ") for line in warnings)
+
+
 def test_a_hobby_system_passes_its_status_and_logs_its_resets(built: dict[str, Path], tmp_path: Path) -> None:
     log = tmp_path / "log"
     result = emu(
@@ -182,6 +197,13 @@ def test_the_firmware_configuration_answers_as_bare_metal_suites_ask(built: dict
     assert value(result, "signature") == int.from_bytes(b"QEMU", "little")
     assert value(result, "memory") == 96 << 20
     assert value(result, "processors") == 1
+
+
+def test_bare_metal_suites_run_with_their_own_arguments(built: dict[str, Path]) -> None:
+    result = emu(*words(SUITE, built), *EXIT, "-smp", "1", "-append", "mb fwcfg timer lines", compat=True)
+    ended_well(result, 33)
+    assert "timer ok" in lines(result)
+    assert value(result, "line") == 1
 
 
 def test_a_key_typed_on_the_screen_arrives_by_interrupt(built: dict[str, Path]) -> None:

@@ -3,7 +3,7 @@
  *
  * It does what small teaching kernels and bare-metal test suites do: multiboot information, MP table, local APIC timer,
  * I/O APIC routing of COM1, keyboard and IDE, IDE sectors by interrupt, fw_cfg. The words of its command line choose the
- * parts: mb mp timer disk write echo keys fwcfg pci off reboot. A boot sector that starts it with EAX = 0 gets the
+ * parts: mb mp timer disk write echo keys lines fwcfg pci off reboot. A boot sector that starts it with EAX = 0 gets the
  * parts of BOOTED.
  *
  * Multiboot 1 specification, 3.3; Intel MultiProcessor Specification 1.4, chapter 4; SDM vol. 3, chapter "APIC";
@@ -238,6 +238,7 @@ static void mp_table(int show)
 #define VECTOR_KEYBOARD 33
 #define VECTOR_COM1 36
 #define VECTOR_IDE 46
+#define VECTOR_LINE 37
 #define VECTOR_ERROR 51
 #define VECTOR_SPURIOUS 63
 
@@ -246,7 +247,7 @@ static struct {
 } idt[64];
 static u32 gdt[6] = {0, 0, 0x0000FFFF, 0x00CF9A00, 0x0000FFFF, 0x00CF9200};
 extern u8 stubs[];
-static volatile u32 ticks, ide_interrupts, com_interrupts;
+static volatile u32 ticks, ide_interrupts, com_interrupts, line_interrupts;
 static volatile u8 received[64], scancodes[64];
 static volatile u32 received_count, scancode_count;
 
@@ -265,6 +266,9 @@ void interrupt(u32 vector, u32 error)
         break;
     case VECTOR_IDE:
         ide_interrupts++;
+        break;
+    case VECTOR_LINE:
+        line_interrupts++;
         break;
     case VECTOR_SPURIOUS:
         return;
@@ -339,7 +343,7 @@ static void start_interrupts(void)
     for (u32 pin = 0; pin <= last; pin++) ioapic_write(0x10 + 2 * pin, 0x10000 | (32 + pin));
     outb(COM1 + 2, 0);
     outb(COM1 + 3, 3);
-    outb(COM1 + 4, 8);
+    outb(COM1 + 4, 0); /* no OUT2: nothing of today gates the interrupt with it */
     outb(COM1 + 1, 1);
     inb(COM1 + 2);
     inb(COM1);
@@ -466,6 +470,15 @@ static void keys(void)
     put('\n');
 }
 
+static void lines(void)
+{
+    route(5, VECTOR_LINE);
+    outb(0x2005, 1);
+    outb(0x2005, 0);
+    timer();
+    line("line", line_interrupts);
+}
+
 static u32 fw_cfg(u16 key, u32 width)
 {
     u32 value = 0;
@@ -491,6 +504,7 @@ void kernel_main(u32 magic, u32 info)
     if (asked("write")) rewrite();
     if (asked("echo")) echo();
     if (asked("keys")) keys();
+    if (asked("lines")) lines();
     if (asked("fwcfg")) {
         line("signature", fw_cfg(0, 4));
         line("memory", fw_cfg(3, 4));
