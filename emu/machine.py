@@ -246,8 +246,8 @@ class Machine:
             if not budget:
                 continue
             reason = self.execute(budget)
-            if reason == Exit.HOOK and self.on_hook is not None:
-                self.on_hook(self.cpu.hook_value)
+            if reason == Exit.HOOK:
+                self._serve()
             elif reason == Exit.HALT:
                 if self.clock.next_wakeup() is None or not self.cpu.reg("eflags") & INTERRUPT_FLAG:
                     return reason
@@ -278,12 +278,22 @@ class Machine:
         if reason == Exit.HALT:
             self._halted(world)
         elif reason == Exit.HOOK:
-            if self.on_hook is not None:
-                self.on_hook(self.cpu.hook_value)
+            self._serve()
         elif reason == Exit.SHUTDOWN:
             self._shutdown()
         elif reason == Exit.ERROR:
             raise MachineError("the processor reported an internal error")
+
+    def _serve(self) -> None:
+        """The firmware's turn."""
+        if self.on_hook is None:
+            return
+        try:
+            self.on_hook(self.cpu.hook_value)
+        except MachineError:
+            raise
+        except Exception as error:
+            raise MachineError(f"firmware: {type(error).__name__}: {error}") from error
 
     def _halted(self, world: Outside) -> None:
         if not self.cpu.halted or self._reset_wanted or self._parked or self.ending is not None:
