@@ -40,7 +40,8 @@ class Lapic(Device):
 
     `extint_vector` acknowledges the 8259A pair; `end_of_interrupt(vector)` tells the I/O APIC that a level triggered
     interrupt was served; `nmi`, `init` and `startup(vector)` act on this processor; `send(destination, logical, mode,
-    vector)` carries interrupts for other processors, if there are any.
+    vector)` carries interrupts for other processors, if there are any. `identity(value)` hears what the ID register
+    reads as, None while the registers do not answer: kernels that ask who they are read it more than everything else.
     """
 
     regs = Bank(0x400, width=4)
@@ -91,6 +92,7 @@ class Lapic(Device):
         init: Callable[[], None] = _nothing,
         startup: Callable[[int], None] | None = None,
         send: Callable[[int, bool, int, int], None] | None = None,
+        identity: Callable[[int | None], None] | None = None,
     ) -> None:
         super().__init__()
         self.clock = clock
@@ -102,8 +104,14 @@ class Lapic(Device):
         self.init = init
         self.startup = startup
         self.send = send
+        self.identity = identity
         self._timer = clock.timer("lapic", self._expired)
         self.id = apic_id << 24
+        self._identify()
+
+    def _identify(self) -> None:
+        if self.identity is not None:
+            self.identity(self.id if self.state.on else None)
 
     def reset(self) -> None:
         """The state after power-on; the level of the 8259A's line is kept."""
@@ -111,12 +119,14 @@ class Lapic(Device):
         self.clear()
         self.state.extint, self.state.lint1 = extint, lint1
         self.id = self.apic_id << 24
+        self._identify()
         self._timer.cancel()
         self._update()
 
     def restored(self) -> None:
         """Arm the timer for the saved expiry."""
         self._arm(self.state.armed)
+        self._identify()
 
     # Interrupts in.
 
@@ -126,6 +136,7 @@ class Lapic(Device):
             return
         self.reset()
         self.state.on = on
+        self._identify()
         self._update()
 
     @property
@@ -274,6 +285,12 @@ class Lapic(Device):
     def _bitmap(self, offset: int) -> int:
         which = (self.state.isr, self.state.tmr, self.state.irr)[(offset - 0x100) >> 7]
         return which >> 32 * (offset >> 4 & 7) & 0xFFFF_FFFF
+
+    @regs.on_write(0x20, "ID")
+    def write_id(self, value: int) -> None:
+        """The physical identity."""
+        self.id = value & 0xFF00_0000
+        self._identify()
 
     @regs.on_read(0x30, "VERSION")
     def read_version(self) -> int:

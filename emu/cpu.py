@@ -42,6 +42,12 @@ class CpuPins(Protocol):
         """Gate address line 20: disabled, physical addresses lose bit 20."""
         ...
 
+    def set_steady(self, paddr: int, value: int | None) -> None:
+        """A promise about the 32-bit device register at `paddr`: reading it gives `value` and does nothing else.
+
+        A tier may then answer aligned 32-bit reads without asking the bus; None takes the promise back."""
+        ...
+
 
 class Cpu(CpuPins, Protocol):
     """A processor. Registers go by their manual names, small letters; see `reg`."""

@@ -192,6 +192,7 @@ static int lin_read(Cpu *cpu, uint32_t lin, uint32_t size, uint32_t access, uint
     const uint32_t room = PAGE_SIZE - (lin & ~PAGE_MASK);
     if (likely(size <= room)) {
         if (translate(cpu, lin, access, &at)) return 1;
+        if (size == 4 && !(access & 1) && steady_read(cpu, at, v)) return 0;
         if (must_be_alone(cpu, at, size, access & 1)) return alone(cpu);
         *v = phys_read(cpu, at, size);
         return 0;

@@ -358,6 +358,9 @@ class X86Cpu:
             self._a20 = mask
             self._clear_tlb()
 
+    def set_steady(self, paddr: int, value: int | None) -> None:
+        """A promise about a device register; this tier asks the bus all the same."""
+
     def reset(self) -> None:
         """Power-on state; `icount` becomes 0."""
         s = self.s

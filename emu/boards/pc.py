@@ -67,6 +67,7 @@ if TYPE_CHECKING:
 ROM_LIMIT = 16 << 20
 KERNEL_LIMIT = 3584 << 20
 LOW_ROM = 0x20000
+LAPIC, LAPIC_ID = 0xFEE00000, 0x20
 SERIAL_PORTS = ((0x3F8, 4), (0x2F8, 3))
 SERIAL_RETRY = 100_000  # ns: about one character at 115200 baud
 KEY_INTERVAL = 20_000_000  # ns between two keys that are typed for a person
@@ -93,12 +94,14 @@ def pc(setup: Setup) -> Machine:
     ioapic: IoApic | None = None
     intr: Line = Wire(cpu.set_intr)
     if cpu_model(config.cpu).has("apic"):
-        lapic = Lapic(clock=clock, intr=intr, nmi=cpu.nmi)
+        lapic = Lapic(
+            clock=clock, intr=intr, nmi=cpu.nmi, identity=lambda value: cpu.set_steady(LAPIC + LAPIC_ID, value)
+        )
         ioapic = IoApic(deliver=lapic.deliver, identity=0)
         lapic.end_of_interrupt = ioapic.end_of_interrupt
         intr = Wire(lapic.set_extint)
         bus.map_mmio(0xFEC00000, 0x1000, ioapic.read, ioapic.write, name="ioapic")
-        bus.map_mmio(0xFEE00000, 0x1000, lapic.read, lapic.write, name="lapic")
+        bus.map_mmio(LAPIC, 0x1000, lapic.read, lapic.write, name="lapic")
         bus.apic_base = lambda value: lapic.set_enabled(bool(value & 0x800))
     pic = Pic8259(intr=intr)
     bus.acknowledge = pic.acknowledge

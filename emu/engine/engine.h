@@ -28,6 +28,12 @@ struct Insn {
 };
 
 /* A stretch of guest physical memory: kind 1 RAM, 2 ROM, 0 belongs to the bus. */
+/* A 32-bit device register that reads the same until the board says otherwise, and does nothing when read. */
+struct Steady {
+    uint64_t address;
+    uint32_t value;
+};
+
 struct Region {
     uint64_t base;
     uint64_t size;
@@ -115,6 +121,8 @@ typedef struct Cpu {
     uint64_t ram_size;
     struct Region regions[64];
     uint32_t region_count;
+    struct Steady steady[8];
+    uint32_t steady_count;
     uint32_t *page_code; /* for each page of the RAM buffer: 0, or 1 + number in code_pages */
     uint64_t page_count;
     struct CodePage *code_pages;

@@ -218,6 +218,18 @@ class X86Cpu:
         """Gate address line 20."""
         lib.emu_set_a20(self._c, int(enabled))
 
+    def set_steady(self, paddr: int, value: int | None) -> None:
+        """See `emu.cpu.CpuPins.set_steady`. Raises ValueError for more registers than there is room for."""
+        known = {r.address: int(r.value) for r in self._c.steady[0 : self._c.steady_count]}
+        known.pop(paddr, None)
+        if value is not None:
+            known[paddr] = value
+        if len(known) > len(self._c.steady):
+            raise ValueError("too many steady registers")
+        for place, (address, word) in zip(self._c.steady, known.items(), strict=False):
+            place.address, place.value = address, word
+        self._c.steady_count = len(known)
+
     def reset(self) -> None:
         """Power-on state."""
         lib.emu_reset(self._c, self.model.signature)

@@ -308,3 +308,14 @@ def test_a_period_of_one_tick_does_not_flood(apic, clock):
     clock.fired = 0
     clock.advance(1_000_000)
     assert clock.fired == 1000
+
+
+def test_the_identity_is_told_whenever_the_id_register_reads_otherwise(clock, line):
+    told = []
+    dev = Lapic(clock=clock, intr=line, apic_id=1, identity=told.append)
+    dev.write(ID, 4, 0x0500_0000)
+    assert told == [1 << 24, dev.read(ID, 4)]
+    dev.set_enabled(False)
+    assert told[-1] is None
+    dev.set_enabled(True)
+    assert told[-1] == dev.read(ID, 4)

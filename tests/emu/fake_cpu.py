@@ -89,6 +89,9 @@ class FakeCpu:
     def set_a20(self, enabled: bool) -> None:
         self.a20 = enabled
 
+    def set_steady(self, paddr: int, value: int | None) -> None:
+        """Not made use of."""
+
     def reg(self, name: str) -> int:
         return self.regs[name]
 
