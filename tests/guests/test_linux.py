@@ -6,6 +6,7 @@ A line that complains must be one that the same kernel prints under QEMU too; th
 from __future__ import annotations
 
 import gzip
+import hashlib
 import re
 from pathlib import Path
 
@@ -140,3 +141,33 @@ def test_linux_reads_and_writes_its_disk(tmp_path: Path) -> None:
     ended_well(result)
     assert b"written by the guest" in disk.read_bytes()
     assert complaints(result) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["", "libata.dma=0"])
+def test_every_drive_of_both_channels_gives_its_files(mode: str) -> None:
+    drives = [guest("storage", name) for name in ("ext4.img", "ext2.img", "data.iso", "mbr.img")]
+    line = ["-hda", drives[0], "-hdb", drives[1], "-cdrom", drives[2], "-hdd", drives[3], "-snapshot"]
+    talk = dialogue("GUEST-READY", "# ")
+    for number, part in enumerate(("sda", "sdb", "sr0", "sdc1", "sdc2")):
+        mount = f"mkdir -p /m{number}; mount -r /dev/{part} /m{number} && cd /m{number} && "
+        check = "cat hello.txt empty dir/small.bin dir/odd.bin dir/sub/big.bin dir/sub/text.txt | sha256sum; cd /"
+        talk += dialogue(f">{mount}{check}", "# ")
+    talk += dialogue(">cat /sys/class/ata_device/*/dma_mode /sys/class/ata_device/*/pio_mode", "# ")
+    result = boot(*line, *talk, *dialogue(">poweroff -f", "Power down"), append=f"quiet {mode}")
+    ended_well(result)
+    sums = [found for found in lines(result) if re.fullmatch("[0-9a-f]{64}  -", found)]
+    assert len(sums) == 5 and len(set(sums)) == 1
+    assert complaints(result) == []
+
+
+@pytest.mark.slow
+def test_a_disk_of_numbered_sectors_reads_right_with_every_transfer_length() -> None:
+    talk = dialogue("GUEST-READY", "# ")
+    for size in ("512", "3584", "64k", "1M"):
+        talk += dialogue(f">dd if=/dev/sda bs={size} 2>/dev/null | sha256sum", "# ")
+    disk = guest("storage", "pattern.img")
+    result = boot("-hda", disk, "-snapshot", *talk, *dialogue(">poweroff -f", "Power down"), append="quiet")
+    ended_well(result)
+    wanted = hashlib.sha256(Path(disk).read_bytes()).hexdigest()
+    assert "\n".join(lines(result)).count(f"{wanted}  -") == 4
