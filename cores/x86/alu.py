@@ -177,8 +177,12 @@ def div(src: Op, *, name: str) -> None:
 _COUNTS = ["C0 /n Eb,Ib", "C1 /n Ev,Ib", "D0 /n Eb,1", "D1 /n Ev,1", "D2 /n Eb,CL", "D3 /n Ev,CL"]
 
 
+# A shift sets AF to anything, a rotate leaves it alone.
+_LEFT_OPEN = {**dict.fromkeys(("rol", "ror", "rcl", "rcr"), "OF"), **dict.fromkeys(("shl", "shr", "sal", "sar"), "AF OF")}
+
+
 @family(name=("rol", "ror", "rcl", "rcr", "shl", "shr", "sal", "sar"))
-@insn("{name} {dst}, {count}", _COUNTS, see="vol. 2, RCL RCR ROL ROR SAL SAR SHL SHR", undefined="AF OF")
+@insn("{name} {dst}, {count}", _COUNTS, see="vol. 2, RCL RCR ROL ROR SAL SAR SHL SHR", undefined=_LEFT_OPEN)
 def shift(dst: Op, count: Op, *, name: str) -> None:
     """Shift or rotate by count modulo 32. A count of 0 changes no flag; OF is defined for a count of 1."""
     a = dst.read()

@@ -114,8 +114,9 @@ def popa(*, osz: int) -> None:
     size = osz // 8
     esp = gpr(S.ESP, 32).read()
     mask = stack_mask()
-    values = [MEM_R[osz](const(S.SS, 8), (esp + size * (7 - k)) & mask) for k in range(8) if k != S.ESP]
-    for k, v in zip([k for k in range(8) if k != S.ESP], values, strict=True):
+    order = [k for k in reversed(range(8)) if k != S.ESP]
+    values = [MEM_R[osz](const(S.SS, 8), (esp + size * (7 - k)) & mask) for k in order]
+    for k, v in zip(order, values, strict=True):
         gpr(k, osz).set(v)
     gpr(S.ESP, 32).set((esp & ~mask) | ((esp + size * 8) & mask))
 

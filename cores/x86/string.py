@@ -216,8 +216,8 @@ def _cmps(width: int, asz: int, prefix: int) -> None:
     def once() -> Val:
         _overrun(const(S.ES, 8), S.EDI, width, asz, prefix, S.EDI, counts=False)
         _overrun(fieldvalue("seg", 8), S.ESI, width, asz, prefix, S.ESI, S.EDI, counts=False)
-        a = MEM_R[width](fieldvalue("seg", 8), gpr(S.ESI, asz).read().zext(32))
         b = MEM_R[width](const(S.ES, 8), gpr(S.EDI, asz).read().zext(32))
+        a = MEM_R[width](fieldvalue("seg", 8), gpr(S.ESI, asz).read().zext(32))
         return _compare(a, b)
 
     def move(times: Val) -> None:
@@ -230,13 +230,13 @@ def _cmps(width: int, asz: int, prefix: int) -> None:
 
 @insn("cmpsb", _encodings("A6"), see="vol. 2, CMPS")
 def cmpsb(*, asz: int, prefix: int) -> None:
-    """Compare seg:rSI with ES:rDI and step both; F3 repeats while equal, F2 while not."""
+    """Compare seg:rSI with ES:rDI, which is read first, and step both; F3 repeats while equal, F2 while not."""
     _cmps(8, asz, prefix)
 
 
 @insn("cmpsw|cmpsd", _encodings("A7"), see="vol. 2, CMPS")
 def cmps(*, osz: int, asz: int, prefix: int) -> None:
-    """Compare seg:rSI with ES:rDI and step both; F3 repeats while equal, F2 while not."""
+    """Compare seg:rSI with ES:rDI, which is read first, and step both; F3 repeats while equal, F2 while not."""
     _cmps(osz, asz, prefix)
 
 

@@ -683,14 +683,18 @@ POPF_BITS32 = flag_mask(S.FLAG_AC, S.FLAG_ID)
 @insn("popf|popfd", "9D", see="vol. 2, POPF POPFD", ends="block")
 def popf(*, osz: int) -> None:
     """Pop the flags. IOPL changes at level 0 only, IF where CPL is at most IOPL, VM, VIF, VIP never; RF is cleared."""
-    image = peek(osz).zext(32)
-    base = POPF_BITS | (POPF_BITS32 if osz == 32 else 0)
-    may = var(32, base, "may")
-    with unlikely(_v86_sensitive()):
+    sensitive = _v86_sensitive()
+    with unlikely(sensitive):
+        # Refused before the stack is touched.
         if osz == 32:
             fault(S.GP)
         else:
             trap_if(~get(S.CR4).bit(S.CR4_VME), S.GP)
+    image = peek(osz).zext(32)
+    base = POPF_BITS | (POPF_BITS32 if osz == 32 else 0)
+    may = var(32, base, "may")
+    with unlikely(sensitive):
+        if osz == 16:
             virtual_interrupt_flags(image)
             wants = image.bit(S.FLAG_IF).zext(32) << S.FLAG_VIF
             EFLAGS.set((EFLAGS.read() & ~(1 << S.FLAG_VIF)) | wants)
