@@ -1,0 +1,938 @@
+"""Random programs on the C engine and on Unicorn (`oracle_unicorn`, another process), instruction by instruction.
+
+A mode is a memory image with tables and boot code, which both processors run to get into it. The limit of the IDT is 0
+there, so an exception ends in a shutdown with the state as the faulting instruction left it; both sides then go on
+behind that instruction. Flags that an instruction leaves undefined are cleared on both sides after it. What Unicorn
+does not model, or models otherwise than the silicon, stands in `EXCUSES` and `LEFT_OUT`.
+"""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+import sys
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cores.lang.strategies import Choices, number, one_in, pick
+from cores.x86 import state as S
+from cores.x86 import strategies
+from cores.x86.decoder import decode
+from cores.x86.forms import Form
+from cores.x86.models import cpu_model
+from cores.x86.strategies import Place
+from emu.cpu import Exit
+from tests.cores.flat import make_cpu
+from tests.cores.oracle_unicorn import END_ERROR, END_STOPPED, FLOATS, REPEATS
+
+ORACLE = Path(__file__).with_name("oracle_unicorn.py")
+SIZE = 0x40000
+MODEL = "max"
+GDT, TSS, LDT, DIRECTORY, POINTERS, TABLE = 0x38000, 0x39000, 0x39800, 0x3A000, 0x3B000, 0x3C000
+ENTRIES = 512  # bytes of page table
+BOOT, PROBES = 0x8000, 0x8400
+CODE, DATA, STACK = 0x10000, 0x20000, 0x30000
+FLOAT_CHAPTERS = ("x87", "mmx", "sse", "sse2", "sse3", "ssse3")
+FLAG_BITS = {"CF": 1, "PF": 4, "AF": 0x10, "ZF": 0x40, "SF": 0x80, "OF": 0x800}
+CODE0, DATA0, CODE0_16, DATA0_16, STACK0_16, CODE3, DATA3, CODE3_16, DATA3_16, STACK3_16, TSS_SEL, LDT_SEL = (
+    8 * k for k in range(1, 13)
+)
+OTHERS = 8 * 13  # further descriptors to load and look at
+
+# Forms that are not drawn, by mnemonic.
+LEFT_OUT = {
+    "hlt": "Unicorn stops there",
+    **dict.fromkeys(("in", "out", "insb", "insw", "insd", "outsb", "outsw", "outsd"), "Unicorn has no ports"),
+    **dict.fromkeys(("rdtsc", "rdpmc", "cpuid", "rdmsr", "wrmsr", "sysenter", "sysexit"), "belongs to the CPU model"),
+    **dict.fromkeys(("int", "int3", "int1", "into"), "the IDT is empty, and Unicorn does not look at it"),
+    **dict.fromkeys(("lidt", "lgdt", "lldt", "ltr", "clts", "lmsw", "invd", "wbinvd", "invlpg"), "would end the mode"),
+    **dict.fromkeys(("fxsave", "fxrstor", "fnsave", "frstor", "fnstenv", "fldenv"), "QEMU keeps no x87 pointers"),
+    **dict.fromkeys(("fldcw", "ldmxcsr"), "QEMU raises no unmasked SIMD exception, and few of the x87 in time"),
+    "fisttp": "QEMU gives another number for an overflow",
+    **dict.fromkeys(("fprem", "fprem1", "fscale", "fxtract", "fbstp", "fbld"), "QEMU computes them on doubles"),
+    **dict.fromkeys(
+        ("f2xm1", "fyl2x", "fyl2xp1", "fptan", "fpatan", "fsin", "fcos", "fsincos"), "QEMU computes them on doubles"
+    ),
+    "fnstsw": "QEMU keeps few exception flags",
+    "smsw": "the upper half of a register is undefined",
+    **dict.fromkeys(("rcpps", "rcpss", "rsqrtps", "rsqrtss"), "QEMU gives exact quotients, not twelve bits"),
+}
+
+
+def undefined_flags(form: Form) -> int:
+    """EFLAGS bits that a form leaves undefined."""
+    declared = form.entry.undefined
+    text = declared if isinstance(declared, str) else declared.get(form.mnemonic, "")
+    bits = sum(FLAG_BITS[word] for word in text.split())
+    return bits & ~0x800 if "1" in form.codes else bits
+
+
+# --- modes -----------------------------------------------------------------------------------------------------------
+
+
+def descriptor(base: int, limit: int, access: int, flags: int) -> int:
+    """A descriptor; `limit` in units of the granularity in `flags` (8: pages, 4: 32-bit)."""
+    low = limit & 0xFFFF | (base & 0xFFFFFF) << 16 | access << 40
+    return low | (limit >> 16 & 0xF) << 48 | flags << 52 | base >> 24 << 56
+
+
+def _gate(kind: int, selector: int, offset: int, dpl: int) -> int:
+    return offset & 0xFFFF | selector << 16 | (0x80 | dpl << 5 | kind) << 40 | offset >> 16 << 48
+
+
+def _quads(values: list[int]) -> bytes:
+    return b"".join(v.to_bytes(8, "little") for v in values)
+
+
+@dataclass
+class Mode:
+    """A way to run: what the image holds and what programs may count on."""
+
+    name: str
+    big: bool
+    ring: int
+    flat: bool
+    pae: bool = False
+    real: bool = False
+    v86: bool = False
+    image: bytearray = field(default_factory=lambda: bytearray(SIZE))
+
+    @property
+    def bases(self) -> tuple[int, int, int]:
+        """Bases of code, data and stack."""
+        return (0, 0, 0) if self.flat else (CODE, DATA, STACK)
+
+    def put(self, at: int, data: bytes) -> None:
+        """Write to the image."""
+        self.image[at : at + len(data)] = data
+
+
+def modes() -> list[Mode]:
+    """All modes, with their images."""
+    found = [
+        Mode("real16", False, 0, False, real=True),
+        Mode("ring0_32", True, 0, True),
+        Mode("ring3_32", True, 3, True),
+        Mode("ring0_16", False, 0, False),
+        Mode("ring3_16", False, 3, False),
+        Mode("ring3_pae", True, 3, True, pae=True),
+        Mode("v86", False, 3, False, v86=True),
+    ]
+    for mode in found:
+        if mode.real:
+            _real(mode)
+        else:
+            _protected(mode)
+    return found
+
+
+def _real(mode: Mode) -> None:
+    """CS, data and stack segments, and an empty IDT. Runs from 0:BOOT."""
+    place = (BOOT + 0x80).to_bytes(2, "little")
+    code = b"\x2e\x0f\x01\x1e" + place + b"\x2e\x0f\x01\x16" + place  # lidt and lgdt cs:[..]
+    for op, base in ((0xD8, DATA), (0xC0, DATA), (0xE0, DATA), (0xE8, DATA), (0xD0, STACK)):
+        code += b"\xb8" + (base >> 4).to_bytes(2, "little") + bytes([0x8E, op])
+    code += b"\x66\xb8\x32\x00\x00\x60\x0f\x22\xc0"
+    code += b"\x66\xb8\x00\x06\x00\x00\x0f\x22\xe0"  # CR4: OSFXSR, OSXMMEXCPT
+    code += b"\xea\x00\x00" + (CODE >> 4).to_bytes(2, "little")
+    mode.put(BOOT, code)
+    mode.put(BOOT + 0x80, bytes(6))
+    mode.put(CODE, b"\x90")
+
+
+def _protected(mode: Mode) -> None:
+    wide = 0xC
+    descriptors = [
+        0,
+        descriptor(0, 0xFFFFF, 0x9B, wide),
+        descriptor(0, 0xFFFFF, 0x93, wide),
+        descriptor(CODE, 0xFFFF, 0x9B, 0),
+        descriptor(DATA, 0xFFFF, 0x93, 0),
+        descriptor(STACK, 0xFFFF, 0x93, 0),
+        descriptor(0, 0xFFFFF, 0xFB, wide),
+        descriptor(0, 0xFFFFF, 0xF3, wide),
+        descriptor(CODE, 0xFFFF, 0xFB, 0),
+        descriptor(DATA, 0xFFFF, 0xF3, 0),
+        descriptor(STACK, 0xFFFF, 0xF3, 0),
+        descriptor(TSS, 0xFF, 0x89, 0),
+        descriptor(LDT, 0x7F, 0x82, 0),
+        # To load: not present, read-only, execute-only, conforming, not yet accessed, of other rings, gates. QEMU does
+        # not mark code accessed that is jumped to, so all code is marked.
+        descriptor(0, 0xFFFFF, 0x73, wide),
+        descriptor(0, 0xFFFFF, 0xF0, wide),
+        descriptor(0, 0xFFFFF, 0xF9, wide),
+        descriptor(0, 0xFFFFF, 0x9F, wide),
+        descriptor(0, 0xFFFFF, 0x92, wide),
+        descriptor(DATA, 0xFFFFF, 0xB2, wide),
+        descriptor(0, 0xFFFFF, 0xFF, wide),
+        _gate(12, CODE0, CODE + 0x800, 3),
+        _gate(4, CODE0, CODE + 0x800 & 0xFFFF, 3),
+        _gate(12, CODE3, CODE + 0x800, 3),
+        _gate(12, CODE0 | 3, CODE + 0x800, 0),
+        descriptor(0, 0xFFFFF, 0x7A, wide),
+        descriptor(0, 0x3FF, 0xF6, wide),
+    ]
+    mode.put(GDT, _quads(descriptors))
+    mode.put(LDT, _quads([descriptor(0, 0xFFFFF, 0xF3, wide), descriptor(0, 0xFFFFF, 0xFB, wide)] + [0] * 14))
+    tss = bytearray(0x100)
+    struct.pack_into("<II", tss, 4, STACK + 0x1F00, DATA0)
+    struct.pack_into("<I", tss, 0x64, 0x68 << 16)
+    for k in range(0x68, 0x100):
+        tss[k] = 0xFF if k > 0x88 else k & 0xF0
+    mode.put(TSS, bytes(tss))
+    _pages(mode)
+    pointers = BOOT + 0x200
+    mode.put(pointers, struct.pack("<HI", len(descriptors) * 8 - 1, GDT) + bytes(2) + struct.pack("<HI", 0, 0))
+    code = bytearray(b"\x0f\x01\x15" + pointers.to_bytes(4, "little"))  # lgdt
+    code += b"\x0f\x01\x1d" + (pointers + 8).to_bytes(4, "little")  # lidt
+    code += b"\xb8" + (0x620 if mode.pae else 0x610).to_bytes(4, "little") + b"\x0f\x22\xe0"
+    code += b"\xb8" + DIRECTORY.to_bytes(4, "little") + b"\x0f\x22\xd8"
+    code += b"\xb8" + (0x80010033).to_bytes(4, "little") + b"\x0f\x22\xc0"
+    code += b"\xea" + (BOOT + len(code) + 7).to_bytes(4, "little") + CODE0.to_bytes(2, "little")
+    code += b"\x66\xb8" + LDT_SEL.to_bytes(2, "little") + b"\x0f\x00\xd0"
+    code += b"\x66\xb8" + TSS_SEL.to_bytes(2, "little") + b"\x0f\x00\xd8"
+    if mode.flat:
+        data, stack, target = (DATA3, DATA3, CODE3) if mode.ring else (DATA0, DATA0, CODE0)
+    else:
+        data, stack, target = (DATA3_16, STACK3_16, CODE3_16) if mode.ring else (DATA0_16, STACK0_16, CODE0_16)
+    rpl = mode.ring
+    code += b"\x66\xb8" + (DATA0).to_bytes(2, "little") + b"\x8e\xd0\xbc" + (STACK + 0x1F00).to_bytes(4, "little")
+    if mode.v86:
+        for value in (DATA >> 4, DATA >> 4, DATA >> 4, DATA >> 4, STACK >> 4, 0x800, 0x20002, CODE >> 4, 0):
+            code += b"\x68" + value.to_bytes(4, "little")
+        code += b"\xcf"
+    else:
+        code += b"\x66\xb8" + (data | rpl).to_bytes(2, "little")
+        for op in (0xD8, 0xC0, 0xE0, 0xE8):
+            code += bytes([0x8E, op])
+        start = CODE if mode.flat else 0
+        if rpl:
+            for value in (stack | 3, 0x800, 2, target | 3, start):
+                code += b"\x68" + value.to_bytes(4, "little")
+            code += b"\xcf"
+        else:
+            code += b"\x66\xb8" + stack.to_bytes(2, "little") + b"\x8e\xd0"
+            code += b"\xea" + start.to_bytes(4, "little") + target.to_bytes(2, "little")
+    mode.put(BOOT, bytes(code))
+    mode.put(CODE, b"\x90")
+
+
+def _pages(mode: Mode) -> None:
+    """The image onto itself. In the data: one page each read-only, for the supervisor, missing, and plain ones."""
+    entries = []
+    for page in range(SIZE >> 12):
+        # Unicorn itself fetches the byte before the address it is to stop at, here that before CODE.
+        flags = 7 if page >= CODE - 1 >> 12 or not mode.ring else 3
+        if page == DATA + 0x1000 >> 12:
+            flags = 5
+        elif page == DATA + 0x2000 >> 12:
+            flags = 3
+        elif page == DATA + 0x3000 >> 12 or page == CODE + 0x3000 >> 12:
+            flags = 6
+        elif page == DATA + 0x5000 >> 12:
+            flags = 1
+        entries.append(page << 12 | flags)
+    if mode.pae:
+        mode.put(DIRECTORY, _quads([POINTERS | 1, 0, 0, 0]))
+        mode.put(POINTERS, _quads([TABLE | 7]))
+        mode.put(TABLE, _quads(entries))
+    else:
+        mode.put(DIRECTORY, (TABLE | 7).to_bytes(4, "little"))
+        mode.put(TABLE, b"".join(e.to_bytes(4, "little") for e in entries))
+
+
+# Instructions at ring 0 that raise a known error code, for the oracle to find where it is kept.
+PROBE_CODES = ((0x0123, 0x0120), (0x7FFC, 0x7FFC), (0x0ABD, 0x0ABC))
+
+
+def probes(mode: Mode) -> list[tuple[int, int]]:
+    """Write the probes into the image; their addresses and error codes. Only ring 0 with flat segments has them."""
+    if mode.name != "ring0_32":
+        return []
+    out = []
+    for k, (selector, error) in enumerate(PROBE_CODES):
+        at = PROBES + 16 * k
+        mode.put(at, b"\x66\xb8" + selector.to_bytes(2, "little") + b"\x8e\xd8")
+        out.append((at, error))
+    return out
+
+
+# --- programs --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Program:
+    """A program and what it starts from."""
+
+    mode: Mode
+    gpr: list[int]
+    eflags: int
+    patches: list[tuple[int, bytes]]
+    code: list[tuple[int, bytes, Form | None]] = field(default_factory=list)
+    floats: bool = False
+
+    @property
+    def end(self) -> int:
+        """The linear address behind the last instruction."""
+        at, data, _ = self.code[-1]
+        return at + len(data)
+
+
+def chapters(mode: Mode, kind: str) -> dict[str, list[Form]]:
+    """The forms that programs of a mode are drawn from. kind: "integer", "x87", "mmx" or "sse"."""
+    names = {"x87": ("x87",), "mmx": ("mmx",), "sse": ("sse", "sse2", "sse3", "ssse3")}.get(kind, ())
+
+    def allowed(form: Form) -> bool:
+        if form.mnemonic in LEFT_OUT and not (mode.ring == 3 and form.mnemonic in _REFUSED and not mode.v86):
+            return False
+        if any(code in ("Cd", "Dd") for code in form.codes) and mode.ring == 0:
+            return False
+        chapter = form.entry.chapter
+        return chapter in names or chapter not in FLOAT_CHAPTERS
+
+    return strategies.forms(allowed)
+
+
+# Refused at ring 3, and so drawn there.
+_REFUSED = ("hlt", "lidt", "lgdt", "lldt", "ltr", "clts", "lmsw", "invd", "wbinvd", "invlpg", "rdmsr", "wrmsr")
+SELECTORS = (*(8 * k for k in range(1, 28)), *(8 * k + 3 for k in range(1, 28)), 4, 0xC, 0xF, 0, 0xFFF8)
+WINDOWS = ((0, 0x1000), (0xF80, 0x100), (0x1F80, 0x100), (0x2F80, 0x100), (0x4F80, 0x100))
+RELATIVE = ("Jb", "Jz")
+
+
+def draw(rng: Choices, mode: Mode, length: int) -> Program:
+    """Draw a program of about `length` instructions."""
+    kind = pick(rng, ("integer", "integer", "integer", "x87", "mmx", "sse"))
+    found = _chapters(mode, kind)
+    window, size = pick(rng, WINDOWS) if not mode.real else (0, 0x1000)
+    code_base, data_base, stack_base = mode.bases if not (mode.real or mode.v86) else (CODE, DATA, STACK)
+    paragraphs = (DATA >> 4, STACK >> 4, CODE >> 4, (DATA >> 4) + 1)
+    selectors = (
+        paragraphs if mode.real or mode.v86 else tuple(s | mode.ring if one_in(rng, 2) else s for s in SELECTORS)
+    )
+    place = Place(mode.big, DATA + window - data_base, size, selectors)
+    gpr = strategies.registers(rng, place)[:8]
+    gpr[S.ESP] = STACK - stack_base + 0x800 if not one_in(rng, 8) else number(rng, 32)
+    eflags = 2 | number(rng, 12) & 0x8D5 | (0x400 if one_in(rng, 3) else 0)
+    program = Program(mode, gpr, eflags, [], floats=kind != "integer")
+    items: list[tuple[bytes, Form | None]] = []
+    if program.floats:
+        items.append((_fxrstor(mode, data_base), None))
+        program.patches.append((DATA + 0x7000, _float_image(rng)))
+    for _ in range(length):
+        if one_in(rng, 8):
+            items.append((strategies.pointers(rng, place), None))
+        if one_in(rng, 12):
+            items.append((b"\xbc" + (STACK - stack_base + 0x800).to_bytes(4, "little")[: 4 if mode.big else 2], None))
+        form = strategies.choose(rng, found)
+        if form.entry.chapter == "string":
+            count = rng.randrange(12)
+            items.append((b"\xb9" + count.to_bytes(4 if mode.big else 2, "little"), None))
+        items.append((strategies.instruction(rng, form, place, plain=bool(rng.randrange(4))), form))
+    _lay_out(rng, program, items, code_base)
+    if not mode.real:
+        program.patches.append((GDT + TSS_SEL + 5, b"\x8b"))  # busy: the image is from before LTR
+    program.patches.append((DATA, _data(rng, mode, place, data_base)))
+    return program
+
+
+_found: dict[tuple[str, str], dict[str, list[Form]]] = {}
+
+
+def _chapters(mode: Mode, kind: str) -> dict[str, list[Form]]:
+    if (mode.name, kind) not in _found:
+        _found[mode.name, kind] = chapters(mode, kind)
+    return _found[mode.name, kind]
+
+
+def _lay_out(rng: Choices, program: Program, items: list[tuple[bytes, Form | None]], base: int) -> None:
+    """Put the instructions one behind the other, jumps aimed forward at one of them."""
+    at = CODE
+    starts = []
+    for data, _ in items:
+        starts.append(at)
+        at += len(data)
+    starts.append(at)
+    image = b""
+    for k, (data, form) in enumerate(items):
+        if form is not None and form.codes and form.codes[-1] in RELATIVE and rng.randrange(8):
+            size = 1 if form.codes[-1] == "Jb" else form.osz // 8 or 1
+            delta = pick(rng, starts[k + 1 : k + 6]) - starts[k + 1]
+            if delta < 0x80 or size > 1:
+                data = data[:-size] + delta.to_bytes(size, "little")
+        program.code.append((starts[k], data, _decoded(data, program.mode.big)))
+        image += data
+    program.patches.append((CODE, image + b"\x90" * 16))
+
+
+_FEATURES = (*cpu_model(MODEL).features, 0)
+
+
+def _decoded(data: bytes, big: bool) -> Form | None:
+    """The form that the bytes really are: prefixes may have made another one of them."""
+    rest = iter(data + b"\x90" * 16)
+    return decode(lambda: next(rest), 0, big, _FEATURES).form
+
+
+def _fxrstor(mode: Mode, base: int) -> bytes:
+    address = DATA + 0x7000 - base
+    return (
+        b"\x0f\xae\x0d" + address.to_bytes(4, "little") if mode.big else b"\x0f\xae\x0e" + address.to_bytes(2, "little")
+    )
+
+
+def _float_image(rng: Choices) -> bytes:
+    image = bytearray(512)
+    control = 0x3F | 0x40 | pick(rng, (0, 0x200, 0x300, 0x300)) | rng.randrange(4) << 10
+    struct.pack_into("<HHB", image, 0, control, rng.randrange(8) << 11, pick(rng, (0xFF, 0xFF, 0, rng.randrange(256))))
+    struct.pack_into("<I", image, 24, pick(rng, (0x1F80, 0x1F80, 0x3F80, 0x5F80, 0x7F80)))
+    for k in range(8):
+        struct.pack_into("<QH", image, 32 + 16 * k, *_extended(rng))
+        struct.pack_into("<QQ", image, 160 + 16 * k, _half(rng), _half(rng))
+    return bytes(image)
+
+
+def _extended(rng: Choices) -> tuple[int, int]:
+    sign = rng.randrange(2) << 15
+    if one_in(rng, 4):
+        return 1 << 63 | pick(rng, (0, 1 << 62, number(rng, 62))), sign | pick(rng, (0x7FFF, 1, 0x7FFE))
+    if one_in(rng, 6):
+        return 0, sign
+    return 1 << 63 | number(rng, 63), sign | 0x3FFF - 8 + rng.randrange(60)
+
+
+def _half(rng: Choices) -> int:
+    """Eight bytes of XMM: integers, doubles, singles, with NaN, infinity and denormals among them."""
+    kind = rng.randrange(4)
+    if kind == 0:
+        return number(rng, 64)
+    if kind == 1:
+        exponent = 0x3FF - 8 + rng.randrange(40) if rng.randrange(4) else pick(rng, (0, 1, 0x7FE, 0x7FF))
+        return rng.randrange(2) << 63 | exponent << 52 | (number(rng, 52) if rng.randrange(4) else 0)
+    out = 0
+    for shift in (0, 32):
+        exponent = 0x7F - 8 + rng.randrange(40) if rng.randrange(4) else pick(rng, (0, 1, 0xFE, 0xFF))
+        out |= (rng.randrange(2) << 31 | exponent << 23 | (number(rng, 23) if rng.randrange(4) else 0)) << shift
+    return out
+
+
+def _data(rng: Choices, mode: Mode, place: Place, base: int) -> bytes:
+    """The pages of data: numbers, pointers into the data and the code, far pointers."""
+    out = bytearray()
+    while len(out) < 0x1200:
+        kind = rng.randrange(6)
+        if kind == 0:
+            out += number(rng, 32).to_bytes(4, "little")
+        elif kind == 1:
+            out += (place.data + rng.randrange(place.size)).to_bytes(4, "little")
+        elif kind == 2:
+            target = (0 if not mode.flat else CODE) + rng.randrange(64)
+            out += target.to_bytes(4 if mode.big else 2, "little") + pick(rng, place.selectors).to_bytes(2, "little")
+        elif kind == 3:
+            out += (rng.randrange(1 << 23) | (120 + rng.randrange(16)) << 23).to_bytes(4, "little")
+        else:
+            out += _half(rng).to_bytes(8, "little")
+    page = bytes(out[:0x1000])
+    return page + page[:0xF80] + bytes(0x80) + page[0x80:] + bytes(0x80) + bytes(0x1000) + page + page
+
+
+# --- the two sides ---------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Record:
+    """One instruction as the oracle saw it: where, what it raised (-1: nothing), and the registers after it."""
+
+    address: int
+    vector: int
+    error: int
+    cr2: int
+    eip: int
+    eflags: int
+    gpr: tuple[int, ...]
+    words: tuple[int, ...] = ()  # FCW, FSW, FTW, MXCSR
+    x87: tuple[bytes, ...] = ()
+    xmm: tuple[bytes, ...] = ()
+
+
+@dataclass
+class Answer:
+    """What the oracle says of a program: how it ended, Unicorn's error, CRC of memory, segments, page table."""
+
+    records: list[Record]
+    end: int
+    error: int
+    crc: int
+    segments: list[tuple[int, ...]]
+    entries: bytes
+
+
+class OracleDied(Exception):
+    """Unicorn crashed. While it runs a program a new process takes its place."""
+
+
+class Oracle:
+    """The other process."""
+
+    def __init__(self, found: list[Mode]) -> None:
+        self.modes = found
+        self.deaths = 0
+        self.process: Any = None
+        self._start()
+
+    def _start(self) -> None:
+        self.close()
+        self.process = subprocess.Popen([sys.executable, str(ORACLE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.segments = {}
+        order = sorted(range(len(self.modes)), key=lambda k: self.modes[k].name != "ring0_32")
+        for k in order:
+            mode = self.modes[k]
+            places = probes(mode)
+            head = struct.pack("<BBII", k, 16 if mode.real else 32, SIZE, BOOT)
+            head += struct.pack("<IIIH", CODE, TABLE, TABLE + ENTRIES, len(places))
+            head += b"".join(struct.pack("<II", *p) for p in places)
+            answer = self._ask(b"B" + head + bytes(mode.image))
+            self.segments[mode.name] = answer
+
+    def close(self) -> None:
+        """End the process."""
+        if self.process is not None:
+            self.process.stdin.close()
+            self.process.stdout.close()
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def _ask(self, message: bytes) -> bytes:
+        try:
+            self.process.stdin.write(struct.pack("<I", len(message)) + message)
+            self.process.stdin.flush()
+            head = self.process.stdout.read(4)
+            answer = self.process.stdout.read(struct.unpack("<I", head)[0]) if len(head) == 4 else b""
+        except OSError:
+            answer = b""
+        if not answer:
+            raise OracleDied
+        return bytes(answer)
+
+    def run(self, p: Program, most: int) -> Answer:
+        """Run a program. Raises OracleDied."""
+        number_ = self.modes.index(p.mode)
+        base = CODE if not p.mode.flat or p.mode.real or p.mode.v86 else 0
+        message = struct.pack("<BII", number_, base, CODE - base) + struct.pack("<I8II", p.eflags, *p.gpr, most)
+        message += struct.pack("<H", len(p.patches))
+        for at, data in p.patches:
+            message += struct.pack("<II", at, len(data)) + data
+        message += struct.pack("<H", len(p.code))
+        for at, data, form in p.code:
+            kind = REPEATS * (form is not None and form.entry.chapter == "string") | FLOATS * p.floats
+            undefined = undefined_flags(form) if form is not None else 0
+            message += struct.pack("<IIIB", at, at + len(data), undefined, kind)
+        try:
+            return _answer(self._ask(b"P" + message), p)
+        except OracleDied:
+            self.deaths += 1
+            self._start()
+            raise
+
+    def memory(self, mode: Mode) -> bytes:
+        """What memory holds after the last program of the mode."""
+        return self._ask(b"D" + bytes([self.modes.index(mode)]))
+
+
+def _answer(answer: bytes, p: Program) -> Answer:
+    records = []
+    at = 4
+    for _ in range(struct.unpack_from("<I", answer)[0]):
+        address, vector, error, cr2, eip, eflags, *gpr = struct.unpack_from("<IhII10I", answer, at)
+        at += struct.calcsize("<IhII10I")
+        record = Record(address, vector, error, cr2, eip, eflags, tuple(gpr))
+        if p.floats:
+            record.words = struct.unpack_from("<HHHI", answer, at)
+            record.x87 = struct.unpack_from("<" + "10s" * 8, answer, at + 10)
+            record.xmm = struct.unpack_from("<" + "16s" * 8, answer, at + 90)
+            at += 218
+        records.append(record)
+    end, error, crc = struct.unpack_from("<BII", answer, at)
+    segments = [struct.unpack_from("<4I", answer, at + 9 + 16 * k) for k in range(8)]
+    return Answer(records, end, error, crc, segments, answer[at + 9 + 128 :])
+
+
+class Subject:
+    """The C engine in the modes."""
+
+    def __init__(self, found: list[Mode], tier: str = "interp") -> None:
+        self.cpu, self.ram = make_cpu(tier, SIZE, MODEL)
+        self.states: dict[str, Any] = {}
+        for mode in found:
+            probes(mode)
+            self._boot(mode)
+
+    def _boot(self, mode: Mode) -> None:
+        cpu = self.cpu
+        cpu.reset()
+        self.ram.view[:] = bytes(mode.image)
+        cpu.invalidate(0, SIZE)
+        if mode.real:
+            cpu.set_reg("cs", 0)
+        else:
+            flat = {"seg_base": [0] * 8, "seg_limit": [0xFFFFFFFF] * 8, "cr0": 0x11, "cpl": 0}
+            cpu.load_state({**flat, "seg_attr": [0xC093, 0xC09B, *([0xC093] * 4), 0x82, 0x8B]})
+        cpu.set_reg("eip", BOOT)
+        for _ in range(100):
+            cpu.run(1)
+            if cpu.reg("cs.base") + cpu.reg("eip") == CODE:
+                break
+        else:
+            raise AssertionError(f"{mode.name} does not boot: {cpu.exceptions()}")
+        self.states[mode.name] = cpu.state()
+
+    def start(self, p: Program) -> None:
+        """Memory and registers as the program wants them."""
+        image = bytearray(p.mode.image)
+        for at, data in p.patches:
+            image[at : at + len(data)] = data
+        self.ram.view[:] = image
+        self.cpu.invalidate(0, SIZE)
+        self.cpu.load_state({**self.states[p.mode.name], "gpr": [*p.gpr, *([0] * 9)]})
+        self.cpu.set_reg("eflags", self.cpu.reg("eflags") & ~0xCD5 | p.eflags)
+
+    def step(self, repeats: bool) -> tuple[int, int, int]:
+        """Run one instruction, all its iterations; (vector or -1, error, CR2)."""
+        cpu = self.cpu
+        at = cpu.reg("eip")
+        for _ in range(70_000):
+            reason = cpu.run(1)
+            if reason == Exit.SHUTDOWN:
+                story = [r for r in cpu.exceptions() if r["kind"] == 0][-1]
+                return story["vector"], story["error"], story["cr2"]
+            if not repeats or cpu.reg("eip") != at:
+                break
+        return -1, 0, 0
+
+
+# --- comparing -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Step:
+    """One instruction on both sides."""
+
+    mode: Mode
+    form: Form | None
+    data: bytes
+    vector: int
+    error: int
+    cr2: int
+    eip: int
+    eflags: int
+    gpr: tuple[int, ...]
+    state: dict[str, Any]
+    oracle: Record
+    before: tuple[int, ...]
+
+
+Excuse = Callable[[Step], bool]
+
+
+def _is(*mnemonics: str) -> Excuse:
+    return lambda s: s.form is not None and s.form.mnemonic in mnemonics
+
+
+def _lock(s: Step) -> bool:
+    return s.form is None and s.vector == S.UD and s.oracle.vector != S.UD and 0xF0 in s.data[:4]
+
+
+def _far_stack(s: Step) -> bool:
+    return s.mode.ring == 3 and s.vector == S.PF_ and s.form is not None and s.form.mnemonic in ("iret", "retf", "call")
+
+
+def _mmx_fault(s: Step) -> bool:
+    mmx = s.form is not None and any(code[0] in "PQN" for code in s.form.codes)
+    return mmx and s.vector == s.oracle.vector == S.PF_
+
+
+def _code_limit(s: Step) -> bool:
+    return s.vector == s.oracle.vector == S.GP and s.error == 0 and _is("call", "jmp", "retf", "iret")(s)
+
+
+def _no_control_register(s: Step) -> bool:
+    return _is("mov")(s) and s.vector == S.UD and s.form is not None and "Cd" in s.form.codes
+
+
+def _hook_flags(s: Step) -> bool:
+    return (
+        s.form is not None
+        and (s.form.entry.chapter == "control" or _is("cmpxchg8b")(s))
+        and s.vector == s.oracle.vector
+        and s.eip == s.oracle.eip
+    )
+
+
+def _mmx_0f38(s: Step) -> bool:
+    return s.form is not None and s.form.entry.chapter == "ssse3" and s.form.codes[:1] == ("Pq",)
+
+
+def _same_register(s: Step) -> bool:
+    return s.form is not None and s.form.mnemonic.startswith("ph") and s.form.mem == 0
+
+
+def _wide_release(s: Step) -> bool:
+    return s.form is not None and s.form.mnemonic in ("ret", "retf") and bool(s.form.imms) and s.data[-1] >= 0x80
+
+
+def _predicate(s: Step) -> bool:
+    return s.form is not None and s.form.mnemonic in ("cmpps", "cmppd", "cmpss", "cmpsd") and s.data[-1] > 7
+
+
+def _vm_from_ring3(s: Step) -> bool:
+    return not s.mode.v86 and _is("iret")(s) and bool(s.oracle.eflags & 0x20000)
+
+
+def _pusha(s: Step) -> bool:
+    return s.vector == s.oracle.vector == S.PF_ and _is("pusha", "pushad")(s)
+
+
+def _tags(s: Step) -> bool:
+    return _is("fst", "fstp", "fstpnce")(s) and s.form is not None and "STi" in s.form.codes
+
+
+def _enter_probe(s: Step) -> bool:
+    return _is("enter")(s) and s.vector in (S.PF_, S.SS_) and s.oracle.vector < 0
+
+
+def _enter(s: Step) -> bool:
+    return s.form is not None and s.form.mnemonic == "enter" and s.form.osz != (32 if s.mode.big else 16)
+
+
+def _stack_fault(s: Step) -> bool:
+    return s.form is not None and s.form.entry.chapter == "x87" and bool(s.state["fstat"] & 0x40)
+
+
+def _limit(s: Step) -> bool:
+    return s.vector in (S.GP, S.SS_) and s.error == 0 and s.oracle.vector != s.vector
+
+
+# Where the two may differ, and why; the rest of the program is then not looked at.
+EXCUSES: tuple[tuple[str, Excuse], ...] = (
+    ("QEMU checks neither limits nor types of segments at an access, nor the limit of CS at a jump", _limit),
+    ("QEMU lets LOCK stand before some forms that may not have it", _lock),
+    ("QEMU looks neither for empty registers nor for stack overflow in the x87", _stack_fault),
+    ("QEMU leaves TOP alone", _is("emms")),
+    ("QEMU goes over to MMX before the memory operand faults", _mmx_fault),
+    ("QEMU sizes the frame pointer of ENTER by the stack, not by the operand", _enter),
+    ("QEMU does not check that the new stack pointer of ENTER can be written to", _enter_probe),
+    ("QEMU does not go over to MMX for instructions of the map 0F 38", _mmx_0f38),
+    ("QEMU overwrites the source of a horizontal operation that is its destination", _same_register),
+    ("QEMU extends the sign of the bytes that RET releases", _wide_release),
+    ("QEMU takes comparison predicates above 7 for undefined", _predicate),
+    ("QEMU lets IRET at ring 3 set VM", _vm_from_ring3),
+    ("QEMU stores what PUSHA pushes from the lowest address up", _pusha),
+    ("QEMU does not tag the destination of FST ST(i)", _tags),
+    ("QEMU names the selector where a far transfer goes beyond the limit of its segment", _code_limit),
+    ("QEMU looks at the privilege before it looks which control register", _no_control_register),
+    ("Unicorn loses flags on the way to its hook", _hook_flags),
+    ("QEMU sets C2 for the root of a negative number", _is("fsqrt")),
+    ("QEMU need not write for ARPL to fault", _is("arpl")),
+    ("QEMU does not look at the operand of CLFLUSH", _is("clflush")),
+    ("QEMU goes over to MMX for a memory operand, too", _is("cvtpi2pd")),
+    (
+        "QEMU obeys F2 where the last of F2 and F3 counts",
+        lambda s: b"\xf2\xf3" in s.data[:6] or (b"\xf3" in s.data[:4] and b"\xf2" in s.data[:4]),
+    ),
+    ("QEMU has far transfers at ring 3 use the stack as the supervisor", _far_stack),
+    ("QEMU rounds constants to nearest in every mode", _is("fldl2t", "fldl2e", "fldpi", "fldlg2", "fldln2")),
+    ("QEMU takes F6 /1 and F7 /1 for undefined", lambda s: s.oracle.vector == 6 and _is("test")(s)),
+    ("QEMU leaves OF, SF and AF alone where these clear them", _is("fcomi", "fcomip", "fucomi", "fucomip")),
+)
+
+
+@dataclass
+class Result:
+    """What became of a program."""
+
+    executed: int = 0
+    faults: int = 0
+    problem: str = ""
+    excuse: str = ""
+
+
+class Bench:
+    """Both sides, and what was found."""
+
+    def __init__(self) -> None:
+        self.modes = modes()
+        self.oracle = Oracle(self.modes)
+        self.subject = Subject(self.modes)
+        self.excused: Counter[str] = Counter()
+        self.vectors: Counter[str] = Counter()
+        self.mnemonics: Counter[str] = Counter()
+        self.executed = 0
+
+    def close(self) -> None:
+        """End the oracle."""
+        self.oracle.close()
+
+    def run(self, p: Program, most: int = 64) -> Result:
+        """Run a program on both."""
+        result = Result()
+        try:
+            answer = self.oracle.run(p, most)
+        except OracleDied:
+            result.excuse = "Unicorn crashed"
+            self.excused[result.excuse] += 1
+            return result
+        table = {at: (data, form) for at, data, form in p.code}
+        self.subject.start(p)
+        cpu = self.subject.cpu
+        base = cpu.reg("cs.base")
+        gpr = tuple(p.gpr)
+        for record in answer.records:
+            at = base + cpu.reg("eip") & 0xFFFFFFFF
+            if at != record.address:
+                result.problem = f"at {at:#x}, the oracle at {record.address:#x}"
+                break
+            data, form = table[at]
+            step = self._step(p, form, data, record, gpr)
+            problem = self._compare(p, step)
+            if not problem and _stack_fault(step):
+                problem = "a stack fault of the x87"  # what follows differs sooner or later
+            if problem:
+                name = form.ident if form else "undefined"
+                result.excuse = next((why for why, excuse in EXCUSES if excuse(step)), "") or self._overwritten(p)
+                if not result.excuse:
+                    result.problem = f"{data.hex()} {name}: {problem}"
+                break
+            result.executed += 1
+            if form is not None:
+                self.mnemonics[form.mnemonic] += 1
+            if step.vector >= 0:
+                result.faults += 1
+                self.vectors[S.VECTOR_NAMES.get(step.vector, "?")] += 1
+                cpu.set_reg("eip", at + len(data) - base & 0xFFFFFFFF)
+            gpr = step.gpr
+        else:
+            self._end(p, answer, result)
+        self.executed += result.executed
+        if result.excuse:
+            self.excused[result.excuse] += 1
+        return result
+
+    def _step(self, p: Program, form: Form | None, data: bytes, record: Record, before: tuple[int, ...]) -> Step:
+        cpu = self.subject.cpu
+        vector, error, cr2 = self.subject.step(form is not None and form.entry.chapter == "string")
+        undefined = undefined_flags(form) if form is not None and vector < 0 else 0
+        eflags = cpu.reg("eflags")
+        if undefined:
+            eflags &= ~undefined
+            cpu.set_reg("eflags", eflags)
+            record.eflags &= ~undefined
+        gpr = tuple(cpu.reg(name) for name in S.R32)
+        state = cpu.state() if p.floats else {}
+        return Step(p.mode, form, data, vector, error, cr2, cpu.reg("eip"), eflags, gpr, state, record, before)
+
+    def _overwritten(self, p: Program) -> str:
+        """An excuse, where the program wrote over itself or its page tables."""
+        view = self.subject.ram.view
+        before = bytearray(p.mode.image)
+        for at, data in p.patches:
+            before[at : at + len(data)] = data
+        if view[CODE : p.end] != before[CODE : p.end]:
+            return "a program that wrote over itself: what stands where is not known"
+        for start in (DIRECTORY, POINTERS, TABLE):
+            if any(
+                (a ^ b) & 0x9F
+                for a, b in zip(view[start : start + 0x1000], before[start : start + 0x1000], strict=True)
+            ):
+                return "a program that wrote over its page tables: which translations are kept is not defined"
+        return ""
+
+    def _compare(self, p: Program, s: Step) -> str:
+        out = []
+        o = s.oracle
+        if s.vector != o.vector:
+            out.append(f"vector {s.vector} not {o.vector}")
+        elif s.vector >= 0:
+            if s.vector == S.PF_ and s.error & ~o.error == 2:
+                # QEMU reads before it writes, also where the silicon asks for the right to write at once.
+                o.error |= 2
+            if s.error != o.error and s.vector not in (S.DE, S.DB, S.UD, S.BR, S.NM, S.MF):
+                out.append(f"error {s.error:#x} not {o.error:#x}")
+            if s.vector == S.PF_ and s.cr2 != o.cr2:
+                out.append(f"cr2 {s.cr2:#x} not {o.cr2:#x}")
+        if s.eip != o.eip and not (s.vector >= 0 and o.vector >= 0):
+            out.append(f"eip {s.eip:#x} not {o.eip:#x}")
+        if s.gpr != o.gpr:
+            out += [f"{n} {a:#x} not {b:#x}" for n, a, b in zip(S.R32, s.gpr, o.gpr, strict=True) if a != b]
+        if (s.eflags ^ o.eflags) & ~0x10000:
+            out.append(f"eflags {s.eflags:#x} not {o.eflags:#x}")
+        if p.floats and s.form is not None:
+            out += _floats(s)
+        return ", ".join(out)
+
+    def _end(self, p: Program, answer: Answer, result: Result) -> None:
+        """Memory and segments when all records are through."""
+        if answer.end in (END_ERROR, END_STOPPED):
+            result.excuse = f"Unicorn stopped, error {answer.error}"
+            return
+        cpu = self.subject.cpu
+        memory = bytearray(self.subject.ram.view)
+        drawn = {form.mnemonic for _, _, form in p.code if form is not None}
+        entries = bytes(memory[TABLE : TABLE + ENTRIES])
+        memory[TABLE : TABLE + ENTRIES] = bytes(ENTRIES)
+        if zlib.crc32(memory) != answer.crc:
+            theirs = self.oracle.memory(p.mode)
+            at = [k for k in range(SIZE) if memory[k] != theirs[k] and not TABLE <= k < TABLE + ENTRIES]
+            result.excuse = self._overwritten(p)
+            if not result.excuse:
+                result.problem = "memory " + " ".join(f"{k:#x}:{memory[k]:02x}/{theirs[k]:02x}" for k in at[:8])
+            return
+        for k in range(ENTRIES):
+            # QEMU sets the accessed bit before it looks at the rights, has ARPL always write and ENTER not look ahead.
+            more, less = answer.entries[k] & ~entries[k], entries[k] & ~answer.entries[k]
+            if more & ~(0x60 if "arpl" in drawn else 0x20) or less & ~(0x60 if "enter" in drawn else 0):
+                result.problem = f"entry {TABLE + k:#x}:{entries[k]:02x}/{answer.entries[k]:02x}"
+                return
+        segments = answer.segments
+        state = cpu.state()
+        for k, name in enumerate(S.SEGMENT_NAMES[:6]):
+            selector, base, limit, flags = segments[k]
+            mine_ = (state["seg_sel"][k], state["seg_base"][k], state["seg_limit"][k])
+            if mine_[0] != selector or (selector & ~3 and mine_ != (selector, base, limit)):
+                result.problem = f"{name} {[hex(x) for x in mine_]} not {[hex(x) for x in segments[k]]}"
+            elif not p.mode.real and selector & ~3 and not p.mode.v86 and state["seg_attr"][k] != flags >> 8 & 0xF0FF:
+                result.problem = f"{name} attributes {state['seg_attr'][k]:#x} not {flags >> 8 & 0xF0FF:#x}"
+
+
+def _floats(s: Step) -> list[str]:
+    """What differs in the x87 and SSE registers."""
+    out = []
+    o, st = s.oracle, s.state
+    chapter = s.form.entry.chapter if s.form else ""
+    if chapter not in FLOAT_CHAPTERS and not s.data.startswith(b"\\x0f\\xae"):
+        return out
+    for k in range(8):
+        xmm = st["xmm_lo"][k] | st["xmm_hi"][k] << 64
+        if xmm.to_bytes(16, "little") != o.xmm[k]:
+            out.append(f"xmm{k} {xmm:032x} not {o.xmm[k][::-1].hex()}")
+        sig = st["fpr_sig"][k].to_bytes(8, "little")
+        se = st["fpr_se"][k].to_bytes(2, "little") if chapter == "x87" else o.x87[k][8:]
+        if sig + se != o.x87[k]:
+            out.append(f"r{k} {(sig + se)[::-1].hex()} not {o.x87[k][::-1].hex()}")
+    fcw, fsw, ftw, mxcsr = o.words
+    if st["fctrl"] != fcw:
+        out.append(f"fcw {st['fctrl']:#x} not {fcw:#x}")
+    # Exception flags and C1 aside, and the other condition codes where no comparison is.
+    compares = s.form is not None and s.form.mnemonic.startswith(("fcom", "fucom", "ficom", "ftst", "fxam"))
+    if (st["fstat"] ^ fsw) & (0x7D00 if compares else 0x3800):
+        out.append(f"fsw {st['fstat']:#x} not {fsw:#x}")
+    used = sum(((ftw >> 2 * k & 3) != 3) << k for k in range(8))
+    if st["ftag"] != used:
+        out.append(f"ftag {st['ftag']:#x} not {used:#x}")
+    if (st["mxcsr"] ^ mxcsr) & ~0x3F:
+        out.append(f"mxcsr {st['mxcsr']:#x} not {mxcsr:#x}")
+    return out
