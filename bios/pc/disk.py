@@ -196,6 +196,10 @@ def transfer(call: Call, drive: Drive, lba: int, count: int, address: int, *, wr
 # --- the classic calls, by cylinder, head and sector ----------------------------------------------------------------
 
 
+CLASSIC_MAX = 128
+"""Sectors in one call: 64 KiB, what DMA can do. DOS relies on more being refused (a count that went below 0)."""
+
+
 def _chs(call: Call, drive: Drive) -> int | None:
     """The sector CH/CL/DH name, if the medium has it and the AL sectors from there."""
     geometry = geometry_of(call, call.dl, drive)
@@ -221,10 +225,14 @@ def _classic(call: Call, *, write: bool | None) -> None:
         finish(call, TIMEOUT if drive.kind is DriveKind.FLOPPY else NO_MEDIA)
         return
     count = call.al
-    lba = _chs(call, drive)
-    if lba is None or count == 0:
+    if not 1 <= count <= CLASSIC_MAX:
         call.al = 0
-        finish(call, SECTOR_NOT_FOUND if count else BAD_COMMAND)
+        finish(call, BAD_COMMAND)
+        return
+    lba = _chs(call, drive)
+    if lba is None:
+        call.al = 0
+        finish(call, SECTOR_NOT_FOUND)
         return
     if drive.kind is DriveKind.FLOPPY:
         _spin(call)

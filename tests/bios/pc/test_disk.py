@@ -62,6 +62,14 @@ def test_a_sector_outside_the_medium_is_not_found(cylinder: int, head: int, sect
     assert (pc.ah, pc.al) == (0x04, 0)
 
 
+@pytest.mark.parametrize(("count", "ok"), [(0, False), (1, True), (128, True), (129, False), (0xEE, False)])
+def test_a_call_moves_1_to_128_sectors(count: int, ok: bool) -> None:
+    pc = machine(hard_disk(16 * 63 * 20))
+    pc.interrupt(0x13, ax=0x0200 | count, dl=0x80, es=0x1000, bx=0, **chs(2, 1, 1))
+    assert (pc.carry, pc.ah, pc.al) == ((False, 0, count) if ok else (True, 1, 0))
+    assert (pc.dword(0x10000) == (2 * 16 + 1) * 63) is ok
+
+
 def test_a_drive_that_is_not_there_times_out() -> None:
     pc = machine()
     pc.interrupt(0x13, ax=0x0201, dl=0, es=0x1000, bx=0, **chs(0, 0, 1))
