@@ -19,6 +19,10 @@ COMMANDS = {
 }
 
 
+LONGEST = 1000
+"""Characters of a message: a line should stay one that a person can read."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """`emu COMMAND ...`; returns the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
@@ -106,7 +110,7 @@ def _print(text: str) -> None:
 
 def _guarded(action: Callable[[], int]) -> int:
     """Run a command; whatever goes wrong becomes one line and a status."""
-    from emu.options import ShowAndExit, UsageError
+    from emu.options import ShowAndExit, UsageError, shown
 
     _keep_standard_descriptors()
     try:
@@ -123,13 +127,14 @@ def _guarded(action: Callable[[], int]) -> int:
         _complain("the host has not enough memory")
         return 1
     except Exception as error:
-        _complain(f"internal error: {type(error).__name__}: {error}; {_report(error)}")
+        _complain(f"internal error: {type(error).__name__}: {shown(str(error), 600)}; {_report(error)}")
         return 1
 
 
 def _complain(text: str) -> None:
     try:
-        sys.stderr.write("emu: " + " ".join(text.splitlines()) + "\n")
+        line = " ".join(text.splitlines())
+        sys.stderr.write(f"emu: {line if len(line) <= LONGEST else line[:LONGEST] + '...'}\n")
         sys.stderr.flush()
     except (OSError, ValueError):
         pass
