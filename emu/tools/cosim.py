@@ -45,6 +45,7 @@ class Relay:
         self.inner = cpu
         self.intr = False
         self.a20 = True
+        self.steady: dict[int, int | None] = {}
         self.events: tuple[Any, bool] = (None, False)
 
     def take_over(self, cpu: Any) -> None:
@@ -56,6 +57,8 @@ class Relay:
         cpu.time_offset = old.time_offset
         cpu.set_a20(self.a20)
         cpu.set_intr(self.intr)
+        for paddr, value in self.steady.items():
+            cpu.set_steady(paddr, value)
         cpu.on_event(self.events[0], log_interrupts=self.events[1])
         self.inner = cpu
 
@@ -68,6 +71,11 @@ class Relay:
         """See `emu.cpu.CpuPins`."""
         self.a20 = enabled
         self.inner.set_a20(enabled)
+
+    def set_steady(self, paddr: int, value: int | None) -> None:
+        """See `emu.cpu.CpuPins`."""
+        self.steady[paddr] = value
+        self.inner.set_steady(paddr, value)
 
     def on_event(self, callback: Any, *, log_interrupts: bool = False) -> None:
         """See `emu.cpu.Cpu`."""
