@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import random
+import shutil
+import struct
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -43,6 +47,35 @@ def test_what_dos_writes_is_in_the_file(tmp_path: Path) -> None:
     ended_well(emu(*floppy("-fda", str(image)), *talk, compat=True))
     assert b"written by the guest" in image.read_bytes()
     assert b"NEW     TXT" in image.read_bytes()
+
+
+@pytest.mark.parametrize("model", ["486", "pentium", "pentium3", "max"])
+def test_dos_runs_on_every_model_in_one_mebibyte(model: str) -> None:
+    path = guest("freedos-floppies", "freedos.boot.disk.1.4MB.img")
+    words = ["-cpu", model, "-m", "1", "-fda", path, "-boot", "a", "-snapshot"]
+    ended_well(emu(*words, *dialogue("A:\\>", ">ver", VERSION), compat=True))
+
+
+def test_dos_copies_files_on_a_hard_disk(tmp_path: Path) -> None:
+    for tool in ("mformat", "mcopy"):
+        if shutil.which(tool) is None:
+            pytest.skip("no mtools on this host")
+    disk, content = tmp_path / "c.img", random.Random(1).randbytes(300_000)
+    (tmp_path / "rnd.bin").write_bytes(content)
+    heads, sectors = 16, 63
+    total = 40 * heads * sectors
+    entry = bytes((0x80, 1, 1, 0, 6, heads - 1, sectors, 39)) + struct.pack("<II", sectors, total - sectors)
+    disk.write_bytes((bytes(446) + entry).ljust(510, b"\0") + b"\x55\xaa" + bytes(512 * (total - 1)))
+    at = f"{disk}@@{512 * sectors}"
+    shape = f"-T {total - sectors} -h {heads} -s {sectors} -H {sectors} -c 4"
+    subprocess.run(["mformat", "-i", at, *shape.split(), "::"], check=True)
+    subprocess.run(["mcopy", "-i", at, str(tmp_path / "rnd.bin"), "::rnd.bin"], check=True)
+    path = guest("freedos-floppies", "freedos.boot.disk.1.4MB.img")
+    talk = dialogue("A:\\>", ">copy c:rnd.bin c:two.bin", ">copy c:two.bin c:three.bin", ">ver", VERSION)
+    ended_well(emu(*floppy("-fda", path, "-hda", str(disk)), *talk, compat=True))
+    assert disk.read_bytes().count(content[:512]) == 3
+    subprocess.run(["mcopy", "-i", at, "::three.bin", str(tmp_path / "three.bin")], check=True)
+    assert (tmp_path / "three.bin").read_bytes() == content
 
 
 def test_a_compressed_floppy_is_unpacked(tmp_path: Path) -> None:
