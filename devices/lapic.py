@@ -23,6 +23,8 @@ LEVEL = 1 << 15
 PERIODIC = 1 << 17
 ENABLED = 1 << 8
 VERSION = 0x0005_0014
+DEFAULT_BASE = 0xFEE0_0000
+GLOBAL_ENABLE = 1 << 11
 MIN_PERIOD_NS = 1_000
 """Timer interrupts closer together than this in virtual time are merged."""
 
@@ -40,8 +42,7 @@ class Lapic(Device):
 
     `extint_vector` acknowledges the 8259A pair; `end_of_interrupt(vector)` tells the I/O APIC that a level triggered
     interrupt was served; `nmi`, `init` and `startup(vector)` act on this processor; `send(destination, logical, mode,
-    vector)` carries interrupts for other processors, if there are any. `identity(value)` hears what the ID register
-    reads as, None while the registers do not answer: kernels that ask who they are read it more than everything else.
+    vector)` carries interrupts for other processors, if there are any.
     """
 
     regs = Bank(0x400, width=4)
@@ -66,6 +67,7 @@ class Lapic(Device):
     class State:
         on: bool = state.flag(True)
         """The global enable of the APIC base register."""
+        base: int = state.uint(32, DEFAULT_BASE)
         irr: int = state.uint(256)
         isr: int = state.uint(256)
         tmr: int = state.uint(256)
@@ -92,7 +94,6 @@ class Lapic(Device):
         init: Callable[[], None] = _nothing,
         startup: Callable[[int], None] | None = None,
         send: Callable[[int, bool, int, int], None] | None = None,
-        identity: Callable[[int | None], None] | None = None,
     ) -> None:
         super().__init__()
         self.clock = clock
@@ -104,14 +105,19 @@ class Lapic(Device):
         self.init = init
         self.startup = startup
         self.send = send
-        self.identity = identity
+        self.shown: Callable[[int, int | None], None] | None = None
         self._timer = clock.timer("lapic", self._expired)
         self.id = apic_id << 24
-        self._identify()
 
-    def _identify(self) -> None:
-        if self.identity is not None:
-            self.identity(self.id if self.state.on else None)
+    def show_to(self, shown: Callable[[int, int | None], None]) -> None:
+        """Call `shown(base, identity)`, now and at every change: where the page is and what its ID register reads as,
+        None while nothing answers. Kernels that ask who they are read little else."""
+        self.shown = shown
+        self._show()
+
+    def _show(self) -> None:
+        if self.shown is not None:
+            self.shown(self.state.base, self.id if self.state.on else None)
 
     def reset(self) -> None:
         """The state after power-on; the level of the 8259A's line is kept."""
@@ -119,14 +125,14 @@ class Lapic(Device):
         self.clear()
         self.state.extint, self.state.lint1 = extint, lint1
         self.id = self.apic_id << 24
-        self._identify()
+        self._show()
         self._timer.cancel()
         self._update()
 
     def restored(self) -> None:
         """Arm the timer for the saved expiry."""
         self._arm(self.state.armed)
-        self._identify()
+        self._show()
 
     # Interrupts in.
 
@@ -136,8 +142,14 @@ class Lapic(Device):
             return
         self.reset()
         self.state.on = on
-        self._identify()
+        self._show()
         self._update()
+
+    def set_base(self, value: int) -> None:
+        """IA32_APIC_BASE was written: bit 11 is the global enable, bits 12-31 are the place of the page."""
+        self.set_enabled(bool(value & GLOBAL_ENABLE))
+        self.state.base = value & 0xFFFF_F000
+        self._show()
 
     @property
     def enabled(self) -> bool:
@@ -290,7 +302,7 @@ class Lapic(Device):
     def write_id(self, value: int) -> None:
         """The physical identity."""
         self.id = value & 0xFF00_0000
-        self._identify()
+        self._show()
 
     @regs.on_read(0x30, "VERSION")
     def read_version(self) -> int:

@@ -263,6 +263,9 @@ def into() -> None:
 @insn("int1", "F1", see="vol. 2, INT1", ends="far", helper=True)
 def int1() -> None:
     """Debug trap of an in-circuit emulator: the handler of vector 1, whatever the privilege of its gate."""
+    # What MOV SS held back is reported by the same trap.
+    put(S.DR, get(S.DR, 6) | get(S.DEBUG_PENDING), 6)
+    put(S.DEBUG_PENDING, 0)
     deliver(S.DB, 0, DIRECT, _next())
 
 

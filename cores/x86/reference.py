@@ -219,7 +219,8 @@ class X86Cpu:
         if fault is not None:
             s.eflags |= resume
             self._take(fault.vector, fault.error, 0)
-        elif step and self._delivered == delivered:
+        elif step and self._delivered == delivered and s.shadow != 2:
+            # Behind MOV SS the step is lost, not late: only breakpoints wait.
             s.debug_pending |= 0x4000
         return None
 

@@ -547,7 +547,11 @@ def _set_edx_eax(v: Val) -> None:
 @insn("cpuid", "0F A2", see="vol. 2, CPUID", needs="cpuid")
 def cpuid() -> None:
     """Identify the processor: EAX, EBX, ECX and EDX by the leaf in EAX and the subleaf in ECX."""
-    a, b, c, d = cpuid_leaf(gpr(S.EAX, 32), gpr(S.ECX, 32))
+    leaf = gpr(S.EAX, 32).read()
+    a, b, c, d = cpuid_leaf(leaf, gpr(S.ECX, 32))
+    # A local APIC that IA32_APIC_BASE switches off is not announced (vol. 3, 10.4.3).
+    off = (leaf == 1) & ~get(S.MSR_APIC_BASE).bit(11)
+    d = select(off, d & ~(1 << S.FEATURES["apic"][1]), d)
     for n, v in ((S.EAX, a), (S.EBX, b), (S.ECX, c), (S.EDX, d)):
         gpr(n, 32).set(v)
 

@@ -49,7 +49,7 @@ from devices.rtc_mc146818 import RtcMc146818, days_from_civil
 from devices.uart16550 import Uart16550
 from devices.vga import Vga
 from emu.boards import make_cpu
-from emu.bus import Bus
+from emu.bus import UNIMP, Bus
 from emu.clock import Clock
 from emu.firmware import BiosHost
 from emu.machine import Cause, Machine
@@ -63,11 +63,12 @@ if TYPE_CHECKING:
     from devices.contracts import Console
     from emu.boards import Date, Setup
     from emu.bus import Mapping, Read, Write
+    from emu.cpu import Cpu
 
 ROM_LIMIT = 16 << 20
 KERNEL_LIMIT = 3584 << 20
 LOW_ROM = 0x20000
-LAPIC, LAPIC_ID = 0xFEE00000, 0x20
+LAPIC_ID = 0x20
 SERIAL_PORTS = ((0x3F8, 4), (0x2F8, 3))
 SERIAL_RETRY = 100_000  # ns: about one character at 115200 baud
 KEY_INTERVAL = 20_000_000  # ns between two keys that are typed for a person
@@ -94,15 +95,13 @@ def pc(setup: Setup) -> Machine:
     ioapic: IoApic | None = None
     intr: Line = Wire(cpu.set_intr)
     if cpu_model(config.cpu).has("apic"):
-        lapic = Lapic(
-            clock=clock, intr=intr, nmi=cpu.nmi, identity=lambda value: cpu.set_steady(LAPIC + LAPIC_ID, value)
-        )
+        lapic = Lapic(clock=clock, intr=intr, nmi=cpu.nmi)
+        lapic.show_to(_lapic_page(bus, cpu, lapic))
         ioapic = IoApic(deliver=lapic.deliver, identity=0)
         lapic.end_of_interrupt = ioapic.end_of_interrupt
         intr = Wire(lapic.set_extint)
         bus.map_mmio(0xFEC00000, 0x1000, ioapic.read, ioapic.write, name="ioapic")
-        bus.map_mmio(LAPIC, 0x1000, lapic.read, lapic.write, name="lapic")
-        bus.apic_base = lambda value: lapic.set_enabled(bool(value & 0x800))
+        bus.apic_base = lapic.set_base
     pic = Pic8259(intr=intr)
     bus.acknowledge = pic.acknowledge
     if lapic is not None:
@@ -232,6 +231,28 @@ NOT_THERE = (
 def _shadow(readable: bool, writable: bool) -> Kind:
     """PAM bits. What is not readable as RAM shows the ROM, which is in the same bytes."""
     return Kind.RAM if writable else Kind.ROM
+
+
+def _lapic_page(bus: Bus, cpu: Cpu, lapic: Lapic) -> Callable[[int, int | None], None]:
+    """The local APIC's page, which IA32_APIC_BASE moves; its ID register is read without asking it."""
+    now: Mapping | None = None
+
+    def show(base: int, identity: int | None) -> None:
+        nonlocal now
+        if now is None or now.base != base:
+            try:
+                moved = bus.map_mmio(base, 0x1000, lapic.read, lapic.write, name="lapic")
+            except ValueError as error:
+                UNIMP.warning("%s; it stays where it is", error)
+            else:
+                if now is not None:
+                    cpu.set_steady(now.base + LAPIC_ID, None)
+                    now.remove()
+                now = moved
+        if now is not None:
+            cpu.set_steady(now.base + LAPIC_ID, identity)
+
+    return show
 
 
 def _movable(bus: Bus, size: int, read: Read, write: Write, max_width: int, name: str) -> Callable[[int | None], None]:

@@ -171,7 +171,8 @@ static int attend(Cpu *cpu)
         if (faulted) {
             cpu->eflags |= resume;
             after_fault(cpu);
-        } else if (step && cpu->delivered == taken) {
+        } else if (step && cpu->delivered == taken && cpu->shadow != 2) {
+            /* Behind MOV SS the step is lost, not late: only breakpoints wait. */
             cpu->debug_pending |= 0x4000;
         }
         return 0;

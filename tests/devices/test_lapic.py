@@ -310,12 +310,15 @@ def test_a_period_of_one_tick_does_not_flood(apic, clock):
     assert clock.fired == 1000
 
 
-def test_the_identity_is_told_whenever_the_id_register_reads_otherwise(clock, line):
+def test_place_and_identity_are_told_whenever_they_change(clock, line):
     told = []
-    dev = Lapic(clock=clock, intr=line, apic_id=1, identity=told.append)
+    dev = Lapic(clock=clock, intr=line, apic_id=1)
+    dev.show_to(lambda *what: told.append(what))
     dev.write(ID, 4, 0x0500_0000)
-    assert told == [1 << 24, dev.read(ID, 4)]
-    dev.set_enabled(False)
-    assert told[-1] is None
-    dev.set_enabled(True)
-    assert told[-1] == dev.read(ID, 4)
+    assert told == [(0xFEE00000, 1 << 24), (0xFEE00000, dev.read(ID, 4))]
+    dev.set_base(0xFED4_0900)
+    assert told[-1] == (0xFED40000, dev.read(ID, 4))
+    dev.set_base(0xFED4_0100)
+    assert told[-1] == (0xFED40000, None)
+    dev.reset()
+    assert told[-1] == (0xFEE00000, 1 << 24)
