@@ -9,13 +9,14 @@ from importlib import import_module
 
 COMMANDS = {
     "run": "run a guest (see `emu run -help`)",
-    "test": "the same, for guests that are tests: a triple fault is a failure",
+    "test": "another name of run, for guests that are tests",
     "doctor": "look at this computer and say what is missing",
     "disasm": "bytes to assembly",
     "asm": "assembly to bytes",
     "explain": "what an instruction does, in words",
     "docs": "the instruction set reference, generated from the spec",
     "cosim": "run a guest on two tiers in lockstep and stop at the first difference",
+    "bench": "time Emu, beside QEMU and Bochs where they are installed",
 }
 
 
@@ -26,9 +27,13 @@ LONGEST = 1000
 def main(argv: Sequence[str] | None = None) -> int:
     """`emu COMMAND ...`; returns the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if not words or words[0] in ("-h", "--help", "help"):
+    if not words:
+        return _guarded(_nothing_to_do)
+    if words[0] in ("-h", "-help", "--help", "help"):
+        if len(words) > 1 and words[0] == "help":
+            return main([words[1], "--help"])
         _print(_usage())
-        return 0 if words else 1
+        return 0
     if words[0] in ("-version", "--version", "version"):
         return _guarded(lambda: _run(["-version"], compat=False))
     command, rest = words[0], words[1:]
@@ -91,11 +96,18 @@ def _unknown(command: str) -> int:
     raise UsageError(f"{shown(command)}: neither a command ({', '.join(COMMANDS)}) nor a file")
 
 
+def _nothing_to_do() -> int:
+    from emu.options import UsageError
+
+    raise UsageError("expected a command or a disk image; emu --help lists the commands")
+
+
 def _usage() -> str:
     from emu.options import VERSION
 
-    lines = [f"Emu {VERSION}: a PC in software", "", "usage: emu COMMAND ..."]
-    return "\n".join([*lines, *(f"  {name:8} {text}" for name, text in COMMANDS.items())])
+    lines = [f"Emu {VERSION}: a PC in software", "", "usage: emu COMMAND ..., or emu IMAGE to run a disk image", ""]
+    lines += (f"  {name:8} {text}" for name, text in COMMANDS.items())
+    return "\n".join([*lines, "", "emu COMMAND --help says more. emu-system-i386 takes QEMU's command line."])
 
 
 def _print(text: str) -> None:

@@ -7,7 +7,6 @@ counts is the ratio within one round. Figures go to a table and a JSON file, nev
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shlex
@@ -20,6 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from emu.clock import wall
+from emu.options import UsageError, shown
+from emu.tools.words import Words, count
 
 WORK = ("boot", "sha256", "gzip", "awk", "sort", "fork")
 INTEGER = ("sha256", "gzip", "sort")
@@ -198,14 +199,23 @@ def ratios(rounds: dict[str, list[dict[str, float]]], name: str) -> dict[str, di
 
 def main(argv: Sequence[str]) -> int:
     """The `bench` subcommand."""
-    parser = argparse.ArgumentParser(prog="emu bench", description="time Emu beside QEMU and Bochs")
-    parser.add_argument("--runs", type=int, default=5, help="rounds of Emu and QEMU (default 5)")
-    parser.add_argument("--bochs-runs", type=int, default=1, help="rounds of Bochs, which is slow (default 1)")
+    parser = Words(
+        "bench", "Time Emu, beside QEMU and Bochs where they are installed, on the Linux guest of EMU_SHARED."
+    )
+    parser.add_argument("--runs", type=count, default=5, metavar="N", help="rounds of Emu and QEMU (5)")
+    parser.add_argument("--bochs-runs", type=count, default=1, metavar="N", help="rounds of Bochs, which is slow (1)")
     parser.add_argument(
-        "-o", "--output", default="build/bench.json", help="where the figures go (default build/bench.json)"
+        "-o", dest="output", default="build/bench.json", metavar="FILE", help="figures (build/bench.json)"
     )
     args = parser.parse_args(list(argv))
-    report: dict[str, object] = {"start_up": start_up(max(1, args.runs))}
+    path = Path(args.output)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("a").close()
+    except (OSError, ValueError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise UsageError(f"bench: {shown(args.output)}: {why}") from None
+    report: dict[str, object] = {"start_up": start_up(args.runs)}
     figures = report["start_up"]
     print(f"command to debug exit: {figures['start_s']:.3f} s; peak resident {figures['peak_mib']:.0f} MiB")  # type: ignore[index]
     folder = guest()
@@ -216,8 +226,6 @@ def main(argv: Sequence[str]) -> int:
         report["rounds"] = rounds
         report["ratios"] = {name: ratios(rounds, name) for name in rounds if name != "emu"}
         _table(rounds, report["ratios"])  # type: ignore[arg-type]
-    path = Path(args.output)
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=1) + "\n")
     print(f"figures in {path}")
     return 0
@@ -249,4 +257,6 @@ def _table(rounds: dict[str, list[dict[str, float]]], found: dict[str, dict[str,
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    from emu.__main__ import main as emu
+
+    sys.exit(emu(["bench", *sys.argv[1:]]))

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import NamedTuple
 
-from emu.options import VERSION, UsageError, shown
+from emu.options import VERSION
+from emu.tools.words import Words
 
 
 class Finding(NamedTuple):
@@ -26,11 +27,11 @@ class Finding(NamedTuple):
 
 def main(words: Sequence[str]) -> int:
     """Print the table (`--json`: as data). Status 0, or 1 if something is missing that Emu cannot run without."""
-    unknown = [word for word in words if word != "--json"]
-    if unknown:
-        raise UsageError(f"doctor: unknown option {shown(unknown[0])}; it takes only --json")
+    parser = Words("doctor", "Look at this computer and say what is missing.")
+    parser.add_argument("--json", action="store_true", help="the same as data")
+    as_data: bool = parser.parse_args(list(words)).json
     findings = [check() for check in CHECKS]
-    if "--json" in words:
+    if as_data:
         print(json.dumps([finding._asdict() for finding in findings], indent=1))
     else:
         width = max(len(finding.what) for finding in findings)

@@ -43,6 +43,12 @@ def main(words: Sequence[str]) -> int:
     insn = decode_bytes(data[:15], args.eip, args.bits)
     if insn is None or insn.form is None:
         raise UsageError(f"explain: {data[:15].hex(' ')} is no instruction")
+    if len(data) > len(insn.raw):
+        text, _ = disassemble(insn.raw, insn.start, args.bits)
+        left = len(data) - len(insn.raw)
+        raise UsageError(
+            f"explain: bytes left over after '{text}': {left}; one instruction at a time (or emu disasm --hex)"
+        )
     lines = explain(insn, args.bits)
     form = insn.form
     pieces = []

@@ -32,6 +32,13 @@ def address(text: str) -> int:
     return value
 
 
+def count(text: str) -> int:
+    """How many: 1 to a million."""
+    if not (text.isascii() and text.isdigit() and len(text) < 8 and 1 <= int(text) <= 1_000_000):
+        raise argparse.ArgumentTypeError(f"expected 1 to 1000000, found {text!r}")
+    return int(text)
+
+
 def bits(text: str) -> bool:
     """`--bits`: whether it says 32."""
     if text not in ("16", "32"):
@@ -51,4 +58,4 @@ def hex_bytes(text: str) -> bytes:
     return data
 
 
-__all__ = ["Words", "address", "bits", "hex_bytes"]
+__all__ = ["Words", "address", "bits", "count", "hex_bytes"]

@@ -115,6 +115,7 @@ def test_the_lowerings_of_the_form_are_shown_on_demand(capfd: pytest.CaptureFixt
         (["explain", "inc [eax]"], "the size of the memory operand is not clear"),
         (["explain", "0f ff"], "0f ff is no instruction"),
         (["explain", "abc"], "is not a row of bytes in hex"),
+        (["explain", "90 f3 aa"], "bytes left over after 'nop': 2; one instruction at a time"),
         (["explain", ""], "expected an instruction"),
         (["explain"], "the following arguments are required"),
         (["explain", "--bits", "64", "nop"], "expected 16 or 32, found '64'"),
