@@ -165,3 +165,35 @@ static int decode(Cpu *cpu, struct Fetcher *f, uint32_t eip, uint32_t big, struc
     i->next = eip + f->at;
     return 0;
 }
+
+static void raise_undefined(Cpu *cpu) { raise_fault(cpu, 6, 0); }
+
+static int fetch_fill(Cpu *cpu, uint32_t eip, uint32_t lin)
+{
+    uint64_t at;
+    if (eip > cpu->seg_limit[1]) return raise_fault(cpu, 13, 0);
+    return translate(cpu, lin, 4 | (cpu->cpl == 3 ? 2 : 0), &at);
+}
+
+/* For a block: `room` bytes straight from memory. Nonzero: not a whole instruction. */
+static int decode_at(Cpu *cpu, const uint8_t *bytes, uint32_t room, uint32_t eip, uint32_t key, struct Insn *i)
+{
+    struct Fetcher f = {cpu, bytes, room, 0, 0};
+    (void)key;
+    return decode(cpu, &f, eip, cpu->big, i);
+}
+
+/* The instruction at CS:EIP, byte by byte where it may leave its page. Nonzero: a fault was raised. */
+static int decode_alone(Cpu *cpu, struct Insn *i)
+{
+    struct Fetcher f = {cpu, NULL, 0, 0, 0};
+    const uint32_t lin = code_linear(cpu, cpu->eip);
+    const struct FetchEntry *fe = fetch_at(cpu, lin);
+    if (PAGE_SIZE - (lin & ~PAGE_MASK) >= 16 && fe->tag == fetch_tag(cpu, lin) && (uint64_t)cpu->eip + 15 <= cpu->seg_limit[1]) {
+        f.bytes = cpu->ram + fe->offset + (lin & ~PAGE_MASK);
+        f.room = 16;
+    }
+    const int bad = decode(cpu, &f, cpu->eip, cpu->big, i);
+    if (bad == 3) raise_fault(cpu, 13, 0);
+    return bad;
+}

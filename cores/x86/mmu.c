@@ -18,7 +18,7 @@ static void tlb_clear(Cpu *cpu)
 {
     for (uint32_t k = 0; k < 2 * TLB_SIZE; k++) cpu->tlb[k].rtag = cpu->tlb[k].wtag = cpu->ctag[k] = NO_TAG;
     for (uint32_t k = 0; k < FETCH_SIZE; k++) cpu->fetch[k].tag = 2;
-    cpu->generation++;
+    cpu->generation += GENERATION_STEP;
     cpu->stats.tlb_flushes++;
 }
 
@@ -36,7 +36,7 @@ static void tlb_flush_page(Cpu *cpu, uint32_t lin)
         e->rtag = e->wtag = cpu->ctag[e - cpu->tlb] = NO_TAG;
     }
     cpu->fetch[(lin >> 12) & (FETCH_SIZE - 1)].tag = 2;
-    cpu->generation++;
+    cpu->generation += GENERATION_STEP;
 }
 
 /* Writes to a page that holds code must be seen: drop the write tags that lead to it. */
@@ -148,7 +148,7 @@ static int translate(Cpu *cpu, uint32_t lin, uint32_t access, uint64_t *physical
     cpu->walking = 0;
     if (unlikely(cpu->retry)) return 1;
     if (!ok) return page_fault(cpu, lin, error);
-    at = a20(cpu, at);
+    at = on_bus(cpu, at);
     *physical = at;
     const uint64_t page = at & ~(uint64_t)(PAGE_SIZE - 1);
     const struct Region *r = find_region(cpu, page);

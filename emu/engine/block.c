@@ -1,4 +1,5 @@
-/* The decoded-block cache: keyed by physical address, EIP, mode and CS limit; forgotten page by page when code is written. */
+/* The decoded-block cache: keyed by physical address, instruction pointer, mode and code limit; forgotten page by page when
+ * code is written. */
 
 static const struct Insn *op_end(Cpu *cpu, const struct Insn *i)
 {
@@ -7,20 +8,20 @@ static const struct Insn *op_end(Cpu *cpu, const struct Insn *i)
 
 static const struct Insn *op_done(Cpu *cpu, const struct Insn *i)
 {
-    cpu->eip = i->start;
+    cpu->IP = i->start;
     return EXIT_DONE;
 }
 
 static const struct Insn *op_fault(Cpu *cpu, const struct Insn *i)
 {
-    cpu->eip = i->start;
+    cpu->IP = i->start;
     cpu->left += i->rest;
     return EXIT_FAULT;
 }
 
 static const struct Insn *op_undefined(Cpu *cpu, const struct Insn *i)
 {
-    raise_fault(cpu, 6, 0);
+    raise_undefined(cpu);
     return op_fault(cpu, i);
 }
 
@@ -31,13 +32,13 @@ static void code_flush(Cpu *cpu)
     cpu->code_page_count = 0;
     cpu->code_page_free = 0;
     cpu->arena_used = 0;
-    cpu->generation++;
+    cpu->generation += GENERATION_STEP;
     cpu->stats.code_flushes++;
 }
 
-static inline uint32_t block_hash(uint64_t offset, uint32_t eip)
+static inline uint32_t block_hash(uint64_t offset, uint32_t ip)
 {
-    return ((uint32_t)offset * 0x9e3779b1u ^ eip * 0x85ebca6bu) >> 17 & (HASH_SIZE - 1);
+    return ((uint32_t)offset * 0x9e3779b1u ^ ip * 0x85ebca6bu) >> 17 & (HASH_SIZE - 1);
 }
 
 /* Forget every block of a page, which is plain memory again. */
@@ -45,7 +46,7 @@ static void page_forget(Cpu *cpu, uint32_t index)
 {
     struct CodePage *p = &cpu->code_pages[index - 1];
     for (struct Block *b = p->blocks; b; b = b->page_next) {
-        struct Block **at = &cpu->hash[block_hash(b->offset, b->eip)];
+        struct Block **at = &cpu->hash[block_hash(b->offset, b->ip)];
         while (*at && *at != b) at = &(*at)->hash_next;
         if (*at) *at = b->hash_next;
     }
@@ -53,7 +54,7 @@ static void page_forget(Cpu *cpu, uint32_t index)
     p->granules = cpu->code_page_free;
     cpu->code_page_free = index;
     cpu->page_code[p->page] = 0;
-    cpu->generation++;
+    cpu->generation += GENERATION_STEP;
     cpu->stats.page_invalidations++;
 }
 
@@ -100,9 +101,9 @@ static uint32_t page_claim(Cpu *cpu, uint64_t offset)
     return *slot;
 }
 
-/* Decode from `eip` to the end of the page, of the block, or to a transfer. NULL where not even one instruction fits: the
+/* Decode from `ip` to the end of the page, of the block, or to a transfer. NULL where not even one instruction fits: the
  * caller then runs that instruction alone. */
-static struct Block *build_block(Cpu *cpu, uint32_t eip, uint64_t offset)
+static struct Block *build_block(Cpu *cpu, uint32_t ip, uint64_t offset, uint32_t key)
 {
     const uint64_t need = sizeof(struct Block) + (BLOCK_MAX + 2) * sizeof(struct Insn);
     if (cpu->arena_used + need > cpu->arena_size) code_flush(cpu);
@@ -113,14 +114,13 @@ static struct Block *build_block(Cpu *cpu, uint32_t eip, uint64_t offset)
     }
     struct Block *b = (struct Block *)(cpu->arena + cpu->arena_used);
     uint32_t room = PAGE_SIZE - (uint32_t)(offset & (PAGE_SIZE - 1));
-    if (eip > cpu->seg_limit[1]) return NULL;
-    if ((uint64_t)cpu->seg_limit[1] - eip + 1 < room) room = cpu->seg_limit[1] - eip + 1;
+    if (ip > code_limit(cpu)) return NULL;
+    if ((uint64_t)code_limit(cpu) - ip + 1 < room) room = code_limit(cpu) - ip + 1;
     uint32_t at = 0, n = 0;
     int open = 1;
     while (n < BLOCK_MAX && open) {
-        struct Fetcher f = {cpu, cpu->ram + offset + at, room - at, 0, 0};
         struct Insn *i = &b->insn[n];
-        if (decode(cpu, &f, eip + at, cpu->big, i)) break;
+        if (decode_at(cpu, cpu->ram + offset + at, room - at, ip + at, key, i)) break;
         at += i->len;
         n++;
         open = !(i->flags & FORM_LAST);
@@ -132,19 +132,19 @@ static struct Block *build_block(Cpu *cpu, uint32_t eip, uint64_t offset)
     /* An open block ends in op_end; the slot behind the last instruction holds the links. */
     uint32_t slots = n + 1;
     if (open) {
-        b->insn[n].start = eip + at;
-        b->insn[n].imm = eip;
+        b->insn[n].start = ip + at;
+        b->insn[n].imm = ip;
         memset(&b->insn[n + 1], 0, sizeof b->insn[n + 1]);
         slots++;
     }
-    b->eip = eip;
-    b->cs_limit = cpu->seg_limit[1];
+    b->ip = ip;
+    b->limit = code_limit(cpu);
     b->offset = offset;
-    b->key = cpu->lookup_key;
+    b->key = key;
     b->n = (uint16_t)n;
     b->bytes = (uint16_t)at;
     cpu->arena_used += sizeof(struct Block) + slots * sizeof(struct Insn);
-    struct Block **head = &cpu->hash[block_hash(offset, eip)];
+    struct Block **head = &cpu->hash[block_hash(offset, ip)];
     b->hash_next = *head;
     *head = b;
     struct CodePage *p = &cpu->code_pages[index - 1];
@@ -156,39 +156,31 @@ static struct Block *build_block(Cpu *cpu, uint32_t eip, uint64_t offset)
     return b;
 }
 
-/* The block at CS:EIP. *status: 0 found, 1 a fault was raised, 2 the instruction must run alone. */
+/* The block at the instruction pointer. *status: 0 found, 1 a fault was raised, 2 the instruction must run alone. */
 static struct Block *find_block(Cpu *cpu, int *status)
 {
-    const uint32_t lin = cpu->seg_base[1] + cpu->eip;
+    const uint32_t ip = cpu->IP, lin = code_linear(cpu, ip);
     struct JumpEntry *j = &cpu->jumps[(lin ^ (lin >> 12)) & (JUMP_SIZE - 1)];
     *status = 0;
-    if (j->lin == lin && j->generation == cpu->generation && j->block->eip == cpu->eip && j->block->key == cpu->lookup_key &&
-        j->block->cs_limit == cpu->seg_limit[1])
-        return j->block;
+    if (j->lin == lin && j->generation == cpu->generation && j->block->ip == ip && same_code(cpu, j->block)) return j->block;
     cpu->stats.lookups++;
-    const uint32_t user = cpu->cpl == 3;
-    const struct FetchEntry *f = &cpu->fetch[(lin >> 12) & (FETCH_SIZE - 1)];
-    if (f->tag != ((lin & PAGE_MASK) | user)) {
-        uint64_t at;
-        if (cpu->eip > cpu->seg_limit[1]) {
-            *status = raise_fault(cpu, 13, 0);
-            return NULL;
-        }
-        if (translate(cpu, lin, 4 | user << 1, &at)) {
+    const struct FetchEntry *f = fetch_at(cpu, lin);
+    if (f->tag != fetch_tag(cpu, lin)) {
+        if (fetch_fill(cpu, ip, lin)) {
             *status = cpu->retry ? 2 : 1;
             cpu->retry = 0;
             return NULL;
         }
-        if (f->tag != ((lin & PAGE_MASK) | user)) {
+        if (f->tag != fetch_tag(cpu, lin)) {
             *status = 2;
             return NULL;
         }
     }
     const uint64_t offset = f->offset + (lin & ~PAGE_MASK);
-    struct Block *b = cpu->hash[block_hash(offset, cpu->eip)];
-    while (b && !(b->offset == offset && b->eip == cpu->eip && b->key == cpu->lookup_key && b->cs_limit == cpu->seg_limit[1]))
-        b = b->hash_next;
-    if (!b) b = build_block(cpu, cpu->eip, offset);
+    const uint32_t key = cpu->lookup_key | page_key(f);
+    struct Block *b = cpu->hash[block_hash(offset, ip)];
+    while (b && !(b->offset == offset && b->ip == ip && b->key == key && b->limit == code_limit(cpu))) b = b->hash_next;
+    if (!b) b = build_block(cpu, ip, offset, key);
     if (!b) {
         *status = 2;
         return NULL;

@@ -1,22 +1,26 @@
-"""The cffi builder of the compiled tiers: gathers the spec, writes the generated C, declares what to compile.
+"""The cffi builder of the compiled tiers: gathers a spec, writes the generated C, declares what to compile.
 
-`setup.py` runs it through `cffi_modules`; `python -m emu.engine.build` builds in place. Everything becomes one unit, so
-that handlers inline the memory fast path. The digest of all inputs is compiled in.
+`setup.py` runs it through `cffi_modules`; `python -m emu.engine.build [CORE ...]` builds in place. Everything of a
+core becomes one unit, so that handlers inline the memory fast path. The digest of all inputs is compiled in.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import cffi
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT / "emu" / "engine"
-X86 = ROOT / "cores" / "x86"
 LANG = ROOT / "cores" / "lang"
+# What each core has in C by hand, beside core.h and members.h, in the order of the unit.
+BEFORE = {"x86": ("ports.c", "mmu.c")}
+CORES = tuple(BEFORE)
 
 CALLBACKS = """
 extern "Python" uint32_t py_port_read(void *, uint32_t, uint32_t);
@@ -30,30 +34,36 @@ extern "Python" void py_event(void *, uint32_t, uint32_t, uint32_t);
 """
 
 
-def inputs_digest() -> str:
-    """SHA-256 over every source that the compiled engine comes from."""
+def inputs_digest(core: str = "x86") -> str:
+    """SHA-256 over every source that the compiled engine of a core comes from."""
     h = hashlib.sha256()
-    for folder in (LANG, X86, ENGINE):
+    for folder in (LANG, ROOT / "cores" / core, ENGINE):
         for path in sorted(folder.iterdir()):
-            if path.suffix in (".py", ".c", ".h"):
+            if path.suffix in (".py", ".c", ".h") and not path.name.startswith("_"):
                 h.update(path.name.encode())
                 h.update(path.read_bytes())
     return h.hexdigest()
 
 
-def header(state: str) -> str:
-    """engine.h with the registers in place."""
-    return (ENGINE / "engine.h").read_text().replace("/*STATE_MEMBERS*/", state)
+def header(core: str, state: str) -> str:
+    """engine.h with the registers and members of a core in place."""
+    parts = re.split(r"^/\*([A-Z_]+)\*/\n", (ROOT / "cores" / core / "members.h").read_text(), flags=re.M)
+    text = (ENGINE / "engine.h").read_text().replace("/*STATE_MEMBERS*/", state)
+    for name, body in zip(parts[1::2], parts[2::2], strict=True):
+        mark = f"/*{name}*/"
+        if mark not in text:
+            raise ValueError(f"cores/{core}/members.h: engine.h has no place named {name}")
+        text = text.replace(mark, body)
+    return text
 
 
-def unit(*, line_directives: bool = True) -> tuple[str, str]:
+def unit(core: str = "x86", *, line_directives: bool = True) -> tuple[str, str]:
     """(declarations for cdef, the whole C text)."""
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
-    from cores.x86.generate import Source
-
-    src = Source(line_directives=line_directives)
-    declarations = header(src.state)
+    src = import_module(f"cores.{core}.generate").Source(line_directives=line_directives)
+    declarations = header(core, src.state)
+    folder = ROOT / "cores" / core
 
     def part(path: Path) -> str:
         return f'#line 1 "{path}"\n' + path.read_text()
@@ -62,28 +72,32 @@ def unit(*, line_directives: bool = True) -> tuple[str, str]:
         "#include <stdint.h>\n#include <stddef.h>",
         declarations,
         part(ENGINE / "core.h"),
+        part(folder / "core.h"),
+        part(ENGINE / "chain.h"),
         part(LANG / "softfloat.h"),
         part(LANG / "softfloat.c").replace('#include "softfloat.h"', ""),
         src.prelude,
         src.declarations,
         part(ENGINE / "mem.c"),
-        part(X86 / "mmu.c"),
+        *(part(folder / name) for name in BEFORE[core]),
         src.procedures,
         src.handlers,
         "static const struct Insn *op_undefined(Cpu *cpu, const struct Insn *i);",
         src.tables,
         src.reset,
-        part(X86 / "decode.c"),
+        part(folder / "decode.c"),
         part(ENGINE / "block.c"),
+        part(ENGINE / "single.c"),
+        part(folder / "events.c"),
         part(ENGINE / "run.c"),
-        f'const char *emu_build_digest(void) {{ return "{inputs_digest()}"; }}\n',
+        f'const char *emu_build_digest(void) {{ return "{inputs_digest(core)}"; }}\n',
     ]
     return declarations, "\n".join(pieces)
 
 
-def ffi_x86() -> cffi.FFI:
+def builder(core: str) -> cffi.FFI:
     """The builder object that cffi and setuptools want."""
-    declarations, text = unit()
+    declarations, text = unit(core)
     ffi = cffi.FFI()
     ffi.cdef(declarations + CALLBACKS)
     # Two flag stores are cheaper than one vector store put together from them.
@@ -96,9 +110,15 @@ def ffi_x86() -> cffi.FFI:
         "-Wextra",
     ]
     flags += os.environ.get("EMU_CFLAGS", "").split()
-    ffi.set_source("emu.engine._x86", text, extra_compile_args=flags)
+    ffi.set_source(f"emu.engine._{core}", text, extra_compile_args=flags)
     return ffi
 
 
+def ffi_x86() -> cffi.FFI:
+    """The x86 engine."""
+    return builder("x86")
+
+
 if __name__ == "__main__":
-    ffi_x86().compile(tmpdir=str(ROOT), verbose=False)
+    for name in sys.argv[1:] or CORES:
+        builder(name).compile(tmpdir=str(ROOT), verbose=False)

@@ -1,39 +1,28 @@
 /* The whole boundary between Python and C: gcc compiles it, ffi.cdef reads it. Only plain declarations.
- * build.py puts the registers of cores/x86/state.py where STATE_MEMBERS stands. */
+ * build.py fills the marked places for one core: the registers of its state.py, and the parts of its members.h. */
 
 struct Cpu;
 struct Insn;
 struct Block;
 
-/* A decoded instruction. The slot behind the last one of a block holds its links (see struct Links). */
+/* A decoded instruction. The slot behind the last one of a block holds its links (see struct Links). The members of each
+ * core begin with imm and put start and next at bytes 16 and 20. */
 struct Insn {
     const struct Insn *(*fn)(struct Cpu *cpu, const struct Insn *i);
-    uint32_t imm;
-    uint32_t disp;
-    uint32_t start;
-    uint32_t next;
-    uint32_t eamask;
-    uint16_t imm2;
-    uint16_t fop;
-    uint8_t reg;
-    uint8_t rm;
-    uint8_t base;
-    uint8_t index;
-    uint8_t scale;
-    uint8_t seg;
+    /*INSN_MEMBERS*/
     uint8_t len;
     uint8_t flags;
     uint16_t form;
     uint16_t rest; /* instructions of the block from this one to its end */
 };
 
-/* A stretch of guest physical memory: kind 1 RAM, 2 ROM, 0 belongs to the bus. */
 /* A 32-bit device register that reads the same until the board says otherwise, and does nothing when read. */
 struct Steady {
     uint64_t address;
     uint32_t value;
 };
 
+/* A stretch of guest physical memory: kind 1 RAM, 2 ROM, 0 belongs to the bus. */
 struct Region {
     uint64_t base;
     uint64_t size;
@@ -49,7 +38,7 @@ struct TlbEntry {
 };
 
 struct FetchEntry {
-    uint32_t tag; /* linear page | 1 for user */
+    uint32_t tag; /* linear page and what else the core tells pages apart by */
     uint32_t frame; /* physical page number */
     uint64_t offset; /* of the page in the RAM buffer */
 };
@@ -60,14 +49,7 @@ struct JumpEntry {
     struct Block *block;
 };
 
-struct CpuidLeaf {
-    uint32_t leaf, subleaf, eax, ebx, ecx, edx;
-};
-
-struct ExceptionRecord {
-    uint64_t icount;
-    uint32_t vector, error, cs, eip, kind, cr2;
-};
+/*TYPES*/
 
 struct Stats {
     uint64_t blocks, decoded, lookups, singles, retries, tlb_fills, tlb_flushes, code_flushes, page_invalidations, interrupts,
@@ -83,37 +65,22 @@ typedef struct Cpu {
     uint64_t time_offset;
     uint32_t attention;
     uint32_t single; /* running one instruction outside any block */
-    uint32_t big;    /* CS.D */
-    uint32_t lookup_key; /* CPL 3 and CS.D: what the jump cache compares beside the address */
+    uint32_t lookup_key; /* what blocks depend on beside their address, and whether one instruction runs alone */
+    uint32_t generation; /* of what the jump cache knows */
     struct TlbEntry *dtlb;
-    int64_t seg_rlim[8]; /* last offset of the fast path, -1 for none */
-    int64_t seg_wlim[8];
     struct JumpEntry jumps[4096];
-    struct TlbEntry tlb[1024]; /* 512 for the supervisor, 512 for the user */
-    uint32_t ctag[1024];       /* beside each: the page if it is writable RAM, though it may hold code */
-    uint32_t frame[1024];      /* and its physical page number */
-    struct FetchEntry fetch[256];
-    uint32_t generation;
-    uint32_t intr;
-    uint32_t nmi_pending;
-    uint32_t a20_mask;
+    /*CORE_MEMBERS*/
     uint32_t retry;
     uint32_t exc_vector;
     uint32_t exc_error;
     uint32_t stop_flags; /* 1 stop, 2 hook, 4 error in a callback, 8 shutdown */
     uint32_t hook_value;
-    uint32_t ac_check;
-    uint32_t data_breaks; /* DR7 watches data or I/O */
-    uint32_t code_breaks; /* DR7 watches instructions */
     uint32_t delivered;   /* vectors delivered so far */
     uint32_t peeking;     /* a walk that must leave no trace */
     uint32_t walking;     /* a walk for an instruction that does not run alone */
     uint32_t link_start;
     struct Block **link;
     uint32_t features[4];
-    uint32_t cpuid_count;
-    struct CpuidLeaf cpuid[64];
-    struct ExceptionRecord story[16];
     uint32_t story_count;
     uint32_t log_flags; /* 1: report exceptions and interrupts to on_event */
 
@@ -151,18 +118,12 @@ Cpu *emu_new(uint64_t arena_size);
 void emu_free(Cpu *cpu);
 int emu_attach_ram(Cpu *cpu, uint8_t *ram, uint64_t size);
 void emu_remap(Cpu *cpu);
-void emu_reset(Cpu *cpu, uint32_t signature);
 int emu_run(Cpu *cpu, int64_t budget);
 uint64_t emu_icount(const Cpu *cpu);
 void emu_stop(Cpu *cpu, uint32_t flags);
-void emu_set_intr(Cpu *cpu, uint32_t level);
-void emu_nmi(Cpu *cpu);
-void emu_set_a20(Cpu *cpu, uint32_t enabled);
 void emu_invalidate(Cpu *cpu, uint64_t address, uint64_t size);
 int emu_translate(Cpu *cpu, uint32_t lin, uint64_t *physical);
-uint32_t emu_get_eflags(Cpu *cpu);
-void emu_put_eflags(Cpu *cpu, uint32_t value);
 void emu_refresh(Cpu *cpu);
-int emu_decode(Cpu *cpu, const uint8_t *bytes, uint32_t size, uint32_t eip, uint32_t big, struct Insn *out);
 const char *emu_form_name(uint32_t form);
 const char *emu_build_digest(void);
+/*FUNCTIONS*/

@@ -1,0 +1,53 @@
+/* What the x86 core adds to engine.h, in the places that the headings name. */
+
+/*INSN_MEMBERS*/
+    uint32_t imm;
+    uint32_t disp;
+    uint32_t start;
+    uint32_t next;
+    uint32_t eamask;
+    uint16_t imm2;
+    uint16_t fop;
+    uint8_t reg;
+    uint8_t rm;
+    uint8_t base;
+    uint8_t index;
+    uint8_t scale;
+    uint8_t seg;
+
+/*TYPES*/
+struct CpuidLeaf {
+    uint32_t leaf, subleaf, eax, ebx, ecx, edx;
+};
+
+struct ExceptionRecord {
+    uint64_t icount;
+    uint32_t vector, error, cs, eip, kind, cr2;
+};
+
+/*CORE_MEMBERS*/
+    uint32_t big; /* CS.D */
+    int64_t seg_rlim[8]; /* last offset of the fast path, -1 for none */
+    int64_t seg_wlim[8];
+    struct TlbEntry tlb[1024]; /* 512 for the supervisor, 512 for the user */
+    uint32_t ctag[1024];       /* beside each: the page if it is writable RAM, though it may hold code */
+    uint32_t frame[1024];      /* and its physical page number */
+    struct FetchEntry fetch[256]; /* tag: linear page | 1 for user */
+    uint32_t intr;
+    uint32_t nmi_pending;
+    uint32_t a20_mask;
+    uint32_t ac_check;
+    uint32_t data_breaks; /* DR7 watches data or I/O */
+    uint32_t code_breaks; /* DR7 watches instructions */
+    uint32_t cpuid_count;
+    struct CpuidLeaf cpuid[64];
+    struct ExceptionRecord story[16];
+
+/*FUNCTIONS*/
+void emu_reset(Cpu *cpu, uint32_t signature);
+void emu_set_intr(Cpu *cpu, uint32_t level);
+void emu_nmi(Cpu *cpu);
+void emu_set_a20(Cpu *cpu, uint32_t enabled);
+uint32_t emu_get_eflags(Cpu *cpu);
+void emu_put_eflags(Cpu *cpu, uint32_t value);
+int emu_decode(Cpu *cpu, const uint8_t *bytes, uint32_t size, uint32_t eip, uint32_t big, struct Insn *out);

@@ -1,0 +1,50 @@
+/* How control goes from block to block without the run loop; C only, behind the core's own core.h. */
+
+/* Enter a block whose instructions fit the budget. */
+static inline const struct Insn *enter_block(Cpu *cpu, struct Block *b)
+{
+    cpu->left -= b->n;
+    GO(b->insn);
+}
+
+/* Near transfer to a place known when the block was made: follow the link, or ask the run loop to make one. */
+static inline const struct Insn *branch_link(Cpu *cpu, const struct Insn *at, uint32_t start, int slot, uint32_t target)
+{
+    struct Links *links = (struct Links *)(uintptr_t)at;
+    struct Block *b = links->next[2 * slot];
+    cpu->IP = target;
+    if (likely(b != NULL)) {
+        if (unlikely(cpu->left < b->n)) return EXIT_BUDGET;
+        return enter_block(cpu, b);
+    }
+    cpu->link = &links->next[2 * slot];
+    cpu->link_start = start;
+    return EXIT_LINK;
+}
+
+/* Near transfer to a computed place: the jump cache, or the run loop. */
+static inline const struct Insn *branch_jump(Cpu *cpu, uint32_t target)
+{
+    const uint32_t lin = code_linear(cpu, target);
+    const struct JumpEntry *e = &cpu->jumps[(lin ^ (lin >> 12)) & (JUMP_SIZE - 1)];
+    cpu->IP = target;
+    if (likely(e->lin == lin) && likely(e->generation == cpu->generation)) {
+        struct Block *b = e->block;
+        if (likely(b->ip == target) && likely(same_code(cpu, b))) {
+            if (unlikely(cpu->left < b->n)) return EXIT_BUDGET;
+            return enter_block(cpu, b);
+        }
+    }
+    return EXIT_LOOKUP;
+}
+
+#define BRANCH(slot, target) return branch_link(cpu, i + 1, i->start, (slot), (target))
+#define JUMP(target) return branch_jump(cpu, (target))
+#define FALL return branch_link(cpu, i + 1, i->start, 0, i->next)
+#define LEAVE_TO(target)                                                                                                       \
+    do {                                                                                                                       \
+        cpu->IP = (target);                                                                                                   \
+        return EXIT_LOOKUP;                                                                                                    \
+    } while (0)
+#define LEAVE_BLOCK LEAVE_TO(i->next)
+#define LEAVE_FAR return EXIT_LOOKUP
