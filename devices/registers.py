@@ -98,13 +98,17 @@ class Register:
 
 
 class Bank:
-    """The registers in `size` bytes of an address range; each is `width` bytes wide unless it says otherwise."""
+    """The registers in `size` bytes of an address range; each is `width` bytes wide unless it says otherwise.
 
-    def __init__(self, size: int, width: int = 1) -> None:
+    `big_endian` decides what the parts of a register are: its byte 0 is then the most significant one.
+    """
+
+    def __init__(self, size: int, width: int = 1, *, big_endian: bool = False) -> None:
         if size < 1 or width not in (1, 2, 4):
             raise ValueError("a bank needs a size of at least 1 and a register width of 1, 2 or 4")
         self.size = size
         self.width = width
+        self.big_endian = big_endian
         self.name = "regs"
         self.registers: dict[int, Register] = {}
         self._widths: dict[int, int] = {}
@@ -179,23 +183,27 @@ class Bank:
             device.registers[reg.name] = reg.reset
 
     def read(self, device: Device, offset: int, width: int) -> int:
-        """Read `width` bytes at `offset`: one register, a part of one, or several, little-endian."""
+        """Read `width` bytes at `offset`: one register, a part of one, or several, in the bank's byte order."""
         if self._widths.get(offset) == width:
             return self._read_one(device, offset)
-        value = shift = 0
-        while shift < 8 * width:
-            at = offset + shift // 8
+        value = done = 0
+        while done < width:
+            at = offset + done
             start = self._owner[at] if 0 <= at < self.size else -1
             if start < 0:
                 self._unknown(device, "read of", at)
-                value |= 0xFF << shift
-                shift += 8
-                continue
-            step = min(start + self._widths[start] - at, width - shift // 8)
-            part = (self._read_one(device, start) >> (8 * (at - start))) & ((1 << (8 * step)) - 1)
-            value |= part << shift
-            shift += 8 * step
+                step, part = 1, 0xFF
+            else:
+                step = min(start + self._widths[start] - at, width - done)
+                part = (self._read_one(device, start) >> self._low_bit(start, at, step)) & ((1 << (8 * step)) - 1)
+            value |= part << (8 * (width - done - step) if self.big_endian else 8 * done)
+            done += step
         return value
+
+    def _low_bit(self, start: int, at: int, step: int) -> int:
+        """The number of the lowest bit of the `step` bytes at `at` in the register at `start`."""
+        inside = at - start
+        return 8 * (self._widths[start] - inside - step) if self.big_endian else 8 * inside
 
     def write(self, device: Device, offset: int, width: int, value: int) -> None:
         """Write `width` bytes at `offset`. A part of a register is merged with the rest of its stored value."""
@@ -213,8 +221,9 @@ class Bank:
             step = min(start + self._widths[start] - at, width - done)
             reg = self.registers.get(start)
             old = device.registers[reg.name] if reg else 0
-            hole = ((1 << (8 * step)) - 1) << (8 * (at - start))
-            part = (value >> (8 * done)) << (8 * (at - start))
+            low = self._low_bit(start, at, step)
+            hole = ((1 << (8 * step)) - 1) << low
+            part = (value >> (8 * (width - done - step) if self.big_endian else 8 * done)) << low
             self._write_one(device, start, (old & ~hole) | (part & hole))
             done += step
 

@@ -121,3 +121,22 @@ def test_a_field_reads_and_replaces_its_bits():
     field = Field("F", 5, 3)
     assert field.get(0b101000) == 0b101
     assert field.put(0xFF, 0b010) == 0b11010111
+
+
+class BigEndian(Device):
+    regs = Bank(16, width=4, big_endian=True)
+    first = regs.register(0, "FIRST", reset=0x11223344)
+    half = regs.register(4, "HALF", width=2, reset=0xBEEF)
+
+
+def test_the_parts_of_a_big_endian_register_begin_with_the_most_significant_byte():
+    dev = BigEndian()
+    regs = BigEndian.regs
+    assert [regs.read(dev, at, 1) for at in range(4)] == [0x11, 0x22, 0x33, 0x44]
+    assert [regs.read(dev, at, 2) for at in (0, 2)] == [0x1122, 0x3344]
+    assert (regs.read(dev, 0, 4), regs.read(dev, 4, 4)) == (0x11223344, 0xBEEFFFFF)
+    regs.write(dev, 1, 1, 0xAA)
+    regs.write(dev, 4, 4, 0xCAFE5555)
+    assert (dev.first, dev.half) == (0x11AA3344, 0xCAFE)
+    regs.write(dev, 2, 2, 0xBBCC)
+    assert dev.first == 0x11AABBCC
