@@ -28,6 +28,11 @@ static inline uint32_t page_key(const struct FetchEntry *f)
     (void)f;
     return 0;
 }
+static inline void note_jump(Cpu *cpu, uint32_t lin)
+{
+    (void)cpu;
+    (void)lin;
+}
 static inline struct FetchEntry *fetch_at(Cpu *cpu, uint32_t lin) { return &cpu->fetch[(lin >> 12) & (FETCH_SIZE - 1)]; }
 static inline uint32_t fetch_tag(const Cpu *cpu, uint32_t lin) { return (lin & PAGE_MASK) | (cpu->cpl == 3); }
 

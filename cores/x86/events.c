@@ -64,16 +64,8 @@ static void after_fault(Cpu *cpu) { deliver_event(cpu, cpu->exc_vector, cpu->exc
 static int attend(Cpu *cpu)
 {
     if (cpu->attention & ATT_STOP) {
-        const uint32_t flags = cpu->stop_flags;
-        cpu->stop_flags = 0;
-        cpu->attention &= ~ATT_STOP;
-        if (flags & STOP_SHUTDOWN) return RUN_SHUTDOWN + 1;
-        if (flags & STOP_ERROR) return RUN_ERROR + 1;
-        if (flags & STOP_HOOK) {
-            if (flags & STOP_STOP) emu_stop(cpu, STOP_STOP);
-            return RUN_HOOK + 1;
-        }
-        if (flags & STOP_STOP) return RUN_STOP + 1;
+        const int leave = stop_asked(cpu);
+        if (leave) return leave;
     }
     if (cpu->debug_pending && cpu->shadow != 2) {
         cpu->dr[6] |= cpu->debug_pending;

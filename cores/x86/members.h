@@ -39,6 +39,7 @@ struct ExceptionRecord {
     uint32_t ac_check;
     uint32_t data_breaks; /* DR7 watches data or I/O */
     uint32_t code_breaks; /* DR7 watches instructions */
+    uint32_t features[4];
     uint32_t cpuid_count;
     struct CpuidLeaf cpuid[64];
     struct ExceptionRecord story[16];

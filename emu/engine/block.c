@@ -188,5 +188,6 @@ static struct Block *find_block(Cpu *cpu, int *status)
     j->lin = lin;
     j->generation = cpu->generation;
     j->block = b;
+    note_jump(cpu, lin);
     return b;
 }

@@ -64,6 +64,7 @@ typedef struct Cpu {
     uint64_t icount_end;
     uint64_t time_offset;
     uint32_t attention;
+    uint32_t running; /* within emu_run */
     uint32_t single; /* running one instruction outside any block */
     uint32_t lookup_key; /* what blocks depend on beside their address, and whether one instruction runs alone */
     uint32_t generation; /* of what the jump cache knows */
@@ -80,7 +81,6 @@ typedef struct Cpu {
     uint32_t walking;     /* a walk for an instruction that does not run alone */
     uint32_t link_start;
     struct Block **link;
-    uint32_t features[4];
     uint32_t story_count;
     uint32_t log_flags; /* 1: report exceptions and interrupts to on_event */
 

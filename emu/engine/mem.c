@@ -96,8 +96,8 @@ static void phys_w64(Cpu *cpu, uint64_t address, uint64_t v) { phys_write(cpu, a
 
 static uint64_t virtual_ns(Cpu *cpu)
 {
-    /* The reading instruction ends its block and is not yet counted. */
-    return (cpu->icount_end - (uint64_t)cpu->left - 1) * NS_PER_INSN + cpu->time_offset;
+    /* A reading instruction ends its block and is not yet counted. */
+    return (cpu->icount_end - (uint64_t)cpu->left - cpu->running) * NS_PER_INSN + cpu->time_offset;
 }
 
 static void unimplemented(Cpu *cpu, uint32_t kind, uint32_t number) { cpu->event(cpu->handle, 1, kind, number); }

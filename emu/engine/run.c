@@ -1,7 +1,7 @@
 /* The run loop: blocks while nothing else wants attention, single instructions where it does, exceptions and interrupts
  * between instructions (the core's events.c). */
 
-int emu_run(Cpu *cpu, int64_t budget)
+static int run_loop(Cpu *cpu, int64_t budget)
 {
     if (budget < 0) budget = 0;
     const uint64_t start = cpu->icount_end - (uint64_t)cpu->left;
@@ -68,6 +68,14 @@ int emu_run(Cpu *cpu, int64_t budget)
             cpu->link = NULL;
         }
     }
+}
+
+int emu_run(Cpu *cpu, int64_t budget)
+{
+    cpu->running = 1;
+    const int reason = run_loop(cpu, budget);
+    cpu->running = 0;
+    return reason;
 }
 
 uint64_t emu_icount(const Cpu *cpu) { return cpu->icount_end - (uint64_t)cpu->left; }

@@ -38,3 +38,18 @@ static int run_alone(Cpu *cpu)
     set_single(cpu, 0);
     return r == EXIT_FAULT;
 }
+
+/* What somebody asked for with emu_stop. Nonzero: leave emu_run with that number less one. */
+static int stop_asked(Cpu *cpu)
+{
+    const uint32_t flags = cpu->stop_flags;
+    cpu->stop_flags = 0;
+    cpu->attention &= ~(uint32_t)ATT_STOP;
+    if (flags & STOP_SHUTDOWN) return RUN_SHUTDOWN + 1;
+    if (flags & STOP_ERROR) return RUN_ERROR + 1;
+    if (flags & STOP_HOOK) {
+        if (flags & STOP_STOP) emu_stop(cpu, STOP_STOP);
+        return RUN_HOOK + 1;
+    }
+    return flags & STOP_STOP ? RUN_STOP + 1 : 0;
+}

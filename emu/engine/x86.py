@@ -1,133 +1,28 @@
-"""`X86Cpu`: the interp tier of the x86 core behind the `Cpu` protocol.
-
-How an exception travels: (1) C calls a static callback; (2) the bus or a device raises; (3) cffi hands the exception
-to `_failed`, which keeps it and sets the error flag, and the guest's access reads as all ones; (4) C leaves `emu_run`
-at the next instruction boundary with ERROR; (5) `run` raises the kept exception.
-"""
+"""`X86Cpu`: the interp tier of the x86 core behind the `Cpu` protocol."""
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 from cores.x86 import models
 from cores.x86 import registers_by_name as names
 from cores.x86 import state as S
-from emu.cpu import Exit, GuestFault
 from emu.engine import _x86
+from emu.engine.common import CompiledCpu, bind
 
 ffi, lib = _x86.ffi, _x86.lib
-ARENA = 24 << 20
-STOP, HOOK, ERROR = 1, 2, 4
+bind(ffi, lib)
 
 
-class _Boundary:
-    """What a callback finds behind its handle."""
-
-    def __init__(self, bus: Any, cpu: Any) -> None:
-        self.bus = bus
-        self.cpu = cpu
-        self.error: BaseException | None = None
-        self.on_event: Any = None
-        self.read_block = getattr(bus, "port_read_block", None)
-        self.write_block = getattr(bus, "port_write_block", None)
-        self.block_count = getattr(bus, "port_block_count", None)
-
-    def block(self, port: int, size: int, count: int, move: Any) -> int:
-        """Call `move(n)` for as many accesses as go at once, at the instruction count of the last of them."""
-        n = self.block_count(port, size, count) if self.block_count is not None else 0
-        if n < 2:
-            return 0
-        self.cpu.left -= n - 1
-        try:
-            move(n)
-        finally:
-            self.cpu.left += n - 1
-        return n
-
-
-def _failed(kind: Any, error: BaseException, trace: Any) -> None:
-    handle = trace.tb_frame.f_locals.get("handle") if trace is not None else None
-    if handle is None:
-        return
-    boundary: _Boundary = ffi.from_handle(handle)
-    if boundary.error is None:
-        boundary.error = error
-    lib.emu_stop(boundary.cpu, ERROR)
-
-
-@ffi.def_extern(error=0xFFFFFFFF, onerror=_failed)
-def py_port_read(handle: Any, port: int, size: int) -> int:
-    return ffi.from_handle(handle).bus.port_read(port, size)
-
-
-@ffi.def_extern(onerror=_failed)
-def py_port_write(handle: Any, port: int, size: int, value: int) -> None:
-    ffi.from_handle(handle).bus.port_write(port, size, value)
-
-
-@ffi.def_extern(error=0xFFFFFFFF, onerror=_failed)
-def py_mmio_read(handle: Any, address: int, size: int) -> int:
-    return ffi.from_handle(handle).bus.mmio_read(address, size)
-
-
-@ffi.def_extern(onerror=_failed)
-def py_mmio_write(handle: Any, address: int, size: int, value: int) -> None:
-    ffi.from_handle(handle).bus.mmio_write(address, size, value)
-
-
-@ffi.def_extern(error=0xFF, onerror=_failed)
-def py_acknowledge(handle: Any) -> int:
-    return ffi.from_handle(handle).bus.interrupt_acknowledge()
-
-
-@ffi.def_extern(error=0, onerror=_failed)
-def py_port_read_block(handle: Any, port: int, size: int, count: int, data: Any) -> int:
-    boundary = ffi.from_handle(handle)
-
-    def move(n: int) -> None:
-        ffi.memmove(data, boundary.read_block(port, size, n), n * size)
-
-    return boundary.block(port, size, count, move)
-
-
-@ffi.def_extern(error=0, onerror=_failed)
-def py_port_write_block(handle: Any, port: int, size: int, count: int, data: Any) -> int:
-    boundary = ffi.from_handle(handle)
-    return boundary.block(
-        port, size, count, lambda n: boundary.write_block(port, size, bytes(ffi.buffer(data, n * size)))
-    )
-
-
-@ffi.def_extern(onerror=_failed)
-def py_event(handle: Any, kind: int, a: int, b: int) -> None:
-    boundary = ffi.from_handle(handle)
-    if boundary.on_event is not None:
-        boundary.on_event(kind, a, b)
-
-
-class X86Cpu:
+class X86Cpu(CompiledCpu):
     """A 32-bit x86 processor. `bus` answers ports, MMIO and interrupt acknowledge; `ram` is a `GuestRam`."""
+
+    ffi, lib, STATE = ffi, lib, S.STATE
 
     def __init__(self, bus: Any, ram: Any, model: str = "qemu32") -> None:
         self.model = models.cpu_model(model)
-        self.ram = ram
-        c = lib.emu_new(ARENA)
-        if c == ffi.NULL:
-            raise MemoryError("no memory for the engine")
-        self._c = c
-        self._owner = ffi.gc(c, lib.emu_free)
-        self._buffer = ffi.from_buffer("uint8_t[]", ram.buffer, require_writable=True)
-        if lib.emu_attach_ram(c, self._buffer, len(self._buffer)):
-            raise MemoryError("no memory for the code map")
-        self._boundary = _Boundary(bus, c)
-        self._handle = ffi.new_handle(self._boundary)
-        c.handle = self._handle
-        for name in (
-            "port_read", "port_write", "mmio_read", "mmio_write", "acknowledge", "port_read_block", "port_write_block",
-            "event",
-        ):  # fmt: skip
-            setattr(c, name, getattr(lib, "py_" + name))
+        self._build(bus, ram, bus)
+        c = self._c
         for k, word in enumerate(self.model.features):
             c.features[k] = word
         leaves = models.leaves(self.model)
@@ -139,72 +34,13 @@ class X86Cpu:
         self._regions()
         self.reset()
 
-    def _regions(self) -> None:
-        c = self._c
-        n = 0
-        for region in self.ram.regions:
-            kind = {0: 1, 1: 2, 2: 1}.get(int(region.kind), 0)
-            if not kind:
-                continue
-            r = c.regions[n]
-            r.base, r.size, r.offset, r.kind = region.paddr, region.size, region.offset, kind
-            n += 1
-        c.region_count = n
-
-    # --- running -------------------------------------------------------------------------------------------------
-
     @property
-    def icount(self) -> int:
-        """Instructions retired; inside a callback the accessing one is not yet counted."""
-        n = lib.emu_icount(self._c)
-        return n - 1 if self._running else n
+    def interruptible(self) -> bool:
+        """IF is set."""
+        return bool(self._c.eflags & 0x200)
 
-    @icount.setter
-    def icount(self, value: int) -> None:
-        """Go on counting from here; between runs only."""
-        self._c.left, self._c.icount_end = 0, value
-
-    _running = False
-
-    @property
-    def time_offset(self) -> int:
-        """Virtual nanoseconds spent idle."""
-        return int(self._c.time_offset)
-
-    @time_offset.setter
-    def time_offset(self, value: int) -> None:
-        self._c.time_offset = value
-
-    @property
-    def halted(self) -> bool:
-        """After HLT, until something wakes it."""
-        return bool(self._c.halted)
-
-    @property
-    def hook_value(self) -> int:
-        """The value of the last hook."""
-        return int(self._c.hook_value)
-
-    def run(self, budget: int) -> Exit:
-        """See `emu.cpu.Cpu.run`."""
-        self._running = True
-        try:
-            reason = lib.emu_run(self._c, budget)
-        finally:
-            self._running = False
-        if self._boundary.error is not None:
-            error, self._boundary.error = self._boundary.error, None
-            raise error
-        return Exit(reason)
-
-    def stop(self) -> None:
-        """See `emu.cpu.Cpu.stop`."""
-        lib.emu_stop(self._c, STOP)
-
-    def hook(self, value: int) -> None:
-        """See `emu.cpu.Cpu.hook`."""
-        self._c.hook_value = value & 0xFFFFFFFF
-        lib.emu_stop(self._c, HOOK)
+    stuck = False
+    """A PC's NMI can wake any loop."""
 
     def set_intr(self, level: bool) -> None:
         """Drive INTR."""
@@ -218,23 +54,9 @@ class X86Cpu:
         """Gate address line 20."""
         lib.emu_set_a20(self._c, int(enabled))
 
-    def set_steady(self, paddr: int, value: int | None) -> None:
-        """See `emu.cpu.CpuPins.set_steady`. Raises ValueError for more registers than there is room for."""
-        known = {r.address: int(r.value) for r in self._c.steady[0 : self._c.steady_count]}
-        known.pop(paddr, None)
-        if value is not None:
-            known[paddr] = value
-        if len(known) > len(self._c.steady):
-            raise ValueError("too many steady registers")
-        for place, (address, word) in zip(self._c.steady, known.items(), strict=False):
-            place.address, place.value = address, word
-        self._c.steady_count = len(known)
-
     def reset(self) -> None:
         """Power-on state."""
         lib.emu_reset(self._c, self.model.signature)
-
-    # --- registers -----------------------------------------------------------------------------------------------
 
     def reg(self, name: str) -> int:
         """A register by its manual name."""
@@ -251,122 +73,8 @@ class X86Cpu:
         if name not in names.PLAIN:
             lib.emu_refresh(self._c)
 
-    def state(self) -> dict[str, int | list[int]]:
-        """All registers of `cores.x86.state` as plain data."""
-        out: dict[str, int | list[int]] = {}
-        for r in S.STATE:
-            v = getattr(self._c, r.name)
-            out[r.name] = list(v) if r.count else int(v)
-        return out
-
-    def load_state(self, state: dict[str, int | list[int]]) -> None:
-        """Replace registers; names and ranges are checked before anything changes."""
-        for name, v in state.items():
-            r = S.STATE.registers.get(name)
-            if r is None:
-                raise ValueError(f"no register {name}")
-            items = v if isinstance(v, list) else [v]
-            if (len(items) if isinstance(v, list) else 0) != r.count or any(not 0 <= x < 1 << r.width for x in items):
-                raise ValueError(f"register {name}: value out of range")
-        for name, v in state.items():
-            if isinstance(v, list):
-                place = getattr(self._c, name)
-                for k, x in enumerate(v):
-                    place[k] = x
-            else:
-                setattr(self._c, name, v)
-        lib.emu_refresh(self._c)
-
-    # --- memory --------------------------------------------------------------------------------------------------
-
-    def translate(self, lin: int) -> int:
-        """Physical address of a linear one, as the supervisor, leaving no trace. Raises GuestFault."""
-        at = ffi.new("uint64_t *")
-        if not lib.emu_translate(self._c, lin & 0xFFFFFFFF, at):
-            raise GuestFault(lin & 0xFFFFFFFF)
-        return int(at[0])
-
-    def _pieces(self, lin: int, n: int) -> list[tuple[int, int]]:
-        out = []
-        while n > 0:
-            size = min(n, 4096 - (lin & 0xFFF))
-            out.append((self.translate(lin), size))
-            lin += size
-            n -= size
-        return out
-
-    def read_linear(self, lin: int, n: int) -> bytes:
-        """`n` bytes at a linear address. Raises GuestFault."""
-        return b"".join(self._read_physical(at, size) for at, size in self._pieces(lin, n))
-
-    def _read_physical(self, at: int, n: int) -> bytes:
-        parts = []
-        for _address, count, region in self.ram.pieces(at, n):
-            if region is None or region.kind == 3:
-                parts.append(b"\xff" * count)
-            else:
-                start = region.offset + _address - region.paddr
-                parts.append(bytes(self.ram.view[start : start + count]))
-        return b"".join(parts)
-
-    def write_linear(self, lin: int, data: bytes) -> None:
-        """Write at a linear address, all or nothing. Raises GuestFault."""
-        done = 0
-        for at, size in self._pieces(lin, len(data)):
-            for address, count, region in self.ram.pieces(at, size):
-                if region is not None and region.kind in (0, 2):
-                    start = region.offset + address - region.paddr
-                    lib.emu_invalidate(self._c, address, count)
-                    self.ram.view[start : start + count] = data[done : done + count]
-                done += count
-
-    def invalidate(self, paddr: int, n: int) -> None:
-        """Physical bytes changed from outside."""
-        lib.emu_invalidate(self._c, paddr, n)
-
-    def remap(self) -> None:
-        """The region list changed."""
-        self._regions()
-        lib.emu_remap(self._c)
-
-    # --- reports -------------------------------------------------------------------------------------------------
-
-    def digest(self) -> str:
-        """SHA-256 over the registers; see `models.digest`."""
-        h = hashlib.sha256()
-        for r in S.STATE:
-            if r.hidden:
-                continue
-            v = getattr(self._c, r.name)
-            for x in v if r.count else (v,):
-                h.update(int(x).to_bytes(8, "little"))
-        return h.hexdigest()
-
-    def stats(self) -> dict[str, Any]:
-        """Counters of the engine."""
-        st = self._c.stats
-        out: dict[str, Any] = {"tier": "interp"}
-        for name, _ in ffi.typeof("struct Stats").fields:
-            out[name] = int(getattr(st, name))
-        out["code_cache_bytes"] = int(self._c.arena_used)
-        return out
-
-    def exceptions(self) -> list[dict[str, int]]:
-        """The last 16 deliveries, oldest first: icount, vector, error, kind, cs, eip, cr2."""
-        n = int(self._c.story_count)
-        out = []
-        for k in range(max(0, n - 16), n):
-            r = self._c.story[k & 15]
-            out.append({f: int(getattr(r, f)) for f in ("icount", "vector", "error", "kind", "cs", "eip", "cr2")})
-        return out
-
     def fault_story(self) -> list[str]:
         """After SHUTDOWN: the chain of faults in plain words."""
         from cores.x86.story import tell
 
         return tell(self.exceptions(), self.reg("idtr.limit"), bool(self.reg("cr0") & 1))
-
-    def on_event(self, callback: Any, *, log_interrupts: bool = False) -> None:
-        """Call `callback(kind, a, b)` for unimplemented MSRs (1) and, if asked, for deliveries (2)."""
-        self._boundary.on_event = callback
-        self._c.log_flags = int(log_interrupts)
