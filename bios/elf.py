@@ -1,6 +1,6 @@
-"""ELF files for the 32-bit x86: their load segments, as a flat kernel or with a PVH entry.
+"""32-bit ELF files: their load segments, for the x86 (as a flat kernel or with a PVH entry) and the PowerPC.
 
-Source: System V Application Binary Interface, chapters 4 and 5; Intel386 supplement.
+Source: System V Application Binary Interface, chapters 4 and 5; Intel386 and PowerPC supplements.
 """
 
 from __future__ import annotations
@@ -8,18 +8,37 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from bios.plan import ImageError, MemoryRange, fits, usable_ram
 
 MAGIC = b"\x7fELF"
 CLASS_32, CLASS_64 = 1, 2
-LITTLE_ENDIAN = 1
 EXECUTABLE, SHARED = 2, 3
-I386, X86_64, I486 = 3, 62, 6
+I386, X86_64, I486, PPC = 3, 62, 6, 20
 LOAD, NOTE = 1, 4
 MAX_HEADERS = 4096
 PVH_NOTE = 18  # XEN_ELFNOTE_PHYS32_ENTRY
 MAX_NOTES = 0x10000
+
+
+@dataclass(frozen=True)
+class Target:
+    """Whose files are taken: the machine numbers and byte order in their header, and what to say about others."""
+
+    machines: tuple[int, ...]
+    order: Literal["little", "big"]
+    title: str
+    advice: str = ""
+
+    @property
+    def data(self) -> int:
+        """The header's number for the byte order."""
+        return 1 if self.order == "little" else 2
+
+
+X86 = Target((I386, I486), "little", "the 386 (3)", " (objcopy -O elf32-i386)")
+POWERPC = Target((PPC,), "big", "the PowerPC (20)")
 
 
 @dataclass(frozen=True)
@@ -59,25 +78,24 @@ def is_elf(data: bytes) -> bool:
     return data[:4] == MAGIC
 
 
-def parse(name: str, data: bytes, memory_map: Sequence[MemoryRange]) -> Elf:
+def parse(name: str, data: bytes, memory_map: Sequence[MemoryRange], target: Target = X86) -> Elf:
     """The load segments of a 32-bit executable, each checked against the file and RAM. Raises ImageError."""
     if len(data) < 52:
         raise ImageError(name, f"{len(data)} bytes", "its end", "an ELF header has 52")
     if data[4] == CLASS_64:
-        raise ImageError(
-            name, "a 64-bit ELF file", "offset 4", "this machine takes 32-bit ones (objcopy -O elf32-i386)"
-        )
-    if data[4] != CLASS_32 or data[5] != LITTLE_ENDIAN:
-        raise ImageError(name, f"ELF class {data[4]}, data {data[5]}", "offset 4", "expected 32-bit, little-endian")
+        raise ImageError(name, "a 64-bit ELF file", "offset 4", f"this machine takes 32-bit ones{target.advice}")
+    if data[4] != CLASS_32 or data[5] != target.data:
+        expected = f"expected 32-bit, {target.order}-endian"
+        raise ImageError(name, f"ELF class {data[4]}, data {data[5]}", "offset 4", expected)
 
     def number(at: int, size: int) -> int:
-        return int.from_bytes(data[at : at + size], "little")
+        return int.from_bytes(data[at : at + size], target.order)
 
     kind, machine = number(16, 2), number(18, 2)
     if kind not in (EXECUTABLE, SHARED):
         raise ImageError(name, f"ELF type {kind}", "offset 16", "expected an executable (2)")
-    if machine not in (I386, I486):
-        raise ImageError(name, f"ELF machine {machine}", "offset 18", "expected the 386 (3)")
+    if machine not in target.machines:
+        raise ImageError(name, f"ELF machine {machine}", "offset 18", f"expected {target.title}")
     entry, table, entry_size, count = number(24, 4), number(28, 4), number(42, 2), number(44, 2)
     if entry_size < 32 or count > MAX_HEADERS or table + entry_size * count > len(data):
         what = f"{count} program headers of {entry_size} bytes"
@@ -87,7 +105,7 @@ def parse(name: str, data: bytes, memory_map: Sequence[MemoryRange]) -> Elf:
     for index in range(count):
         at = table + index * entry_size
         program_type, offset, virtual, physical, file_size, size = (number(at + 4 * n, 4) for n in range(6))
-        if program_type == NOTE and offset + file_size <= len(data) and file_size <= MAX_NOTES:
+        if target is X86 and program_type == NOTE and offset + file_size <= len(data) and file_size <= MAX_NOTES:
             pvh_entry = _pvh_entry(data[offset : offset + file_size]) if pvh_entry is None else pvh_entry
         if program_type != LOAD or size == 0:
             continue

@@ -1,0 +1,1 @@
+"""Firmware of the PowerPC boards: kernel files, device trees, the state a kernel is entered in."""
