@@ -16,6 +16,7 @@ from devices.i8042 import I8042
 from devices.ioapic import IoApic
 from devices.irq import IrqRouter
 from devices.lapic import Lapic
+from devices.mpic import Mpic
 from devices.pc_testdev import PcTestdev
 from devices.pic8259 import Pic8259
 from devices.pit8254 import Pit8254
@@ -164,9 +165,34 @@ def scratch_wide(clock, line, console, memory) -> Bench:
     return Bench(dev, [(4, dev.read_wide, dev.write_wide), (0x10000, dev.read_memory, dev.write_memory)], wide=True)
 
 
+def part(dev, base, size):
+    """A range of a bench: the `size` bytes from `base` of a device with one large range."""
+    return (
+        size,
+        lambda offset, width: dev.read(base + offset, width),
+        lambda offset, width, value: dev.write(base + offset, width, value),
+    )
+
+
+def mpic(clock, line, console, memory, version="2.0") -> Bench:
+    dev = Mpic(clock=clock, int_line=line(), cint_line=line(), mck_line=line(), out_line=line(), version=version)
+
+    def poke(rng: random.Random) -> None:
+        dev.drive(rng.choice((0, 1, 11, 16, 42, 79, 255)), rng.random() < 0.5)
+        dev.message(rng.getrandbits(32))
+        assert 0 <= dev.acknowledge() <= 0xFFFF
+
+    places = (0, 0x100), (0x1000, 0x800), (0x2000, 0x600), (0x10000, 0x400), (0x11C00, 0x200), (0x20000, 0x100)
+    return Bench(dev, [part(dev, *place) for place in (*places, (0, 0x40000))], poke, wide=True)
+
+
+def mpic42(clock, line, console, memory) -> Bench:
+    return mpic(clock, line, console, memory, "4.2")
+
+
 DEADLINES = ("armed", "sent_at", "stale_at")
 MAKERS = [pic, pit, rtc, i8042, uart, lapic, ioapic, dma, port92, debugcon, shutdown, debug_exit, router]
-MAKERS += [scratch, scratch_wide]
+MAKERS += [scratch, scratch_wide, mpic, mpic42]
 
 
 def run(bench: Bench, clock, rng: random.Random, steps: int) -> None:
@@ -244,7 +270,7 @@ def test_reset_gives_the_state_of_a_new_device_apart_from_what_survives(maker, c
     fresh = bench.dev.save()
     run(bench, clock, random.Random(5), 300)
     bench.dev.reset()
-    survives = {"lines", "cmos", "seconds", "since", "weekday_shift", "seen", "extint", "lint1", "asserted"}
+    survives = {"lines", "cmos", "seconds", "since", "weekday_shift", "seen", "extint", "lint1", "asserted", "synced"}
     assert prune(bench.dev.save(), survives) == prune(fresh, survives)
 
 
@@ -256,7 +282,7 @@ def prune(data, names):
     return data
 
 
-@pytest.mark.parametrize("maker", [pit, rtc, lapic])
+@pytest.mark.parametrize("maker", [pit, rtc, lapic, mpic])
 def test_no_programming_makes_more_than_a_thousand_timer_events_in_a_millisecond(maker, clock, lines, console, memory):
     for seed in range(20):
         bench = build(maker, clock, lines, console, memory)
