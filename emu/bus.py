@@ -10,6 +10,9 @@ the guard against re-entrancy, so that a device only ever sees an access it decl
   misaligned                                | bytes, lowest address first
   partly outside the range                  | each byte goes to whoever owns it
   nobody there                              | reads all ones, writes dropped; named once (`-d unimp`)
+
+On a big-endian bus the lowest address has the most significant byte of such parts. DCRs are a second address space of
+whole words.
 """
 
 from __future__ import annotations
@@ -122,16 +125,20 @@ class _Space:
 class Bus:
     """Ports and memory-mapped devices of one machine. `ram` serves `phys_read` and `phys_write` only."""
 
-    def __init__(self, ram: GuestRam | None = None) -> None:
+    def __init__(self, ram: GuestRam | None = None, *, space: int = FOUR_GIB, big_endian: bool = False) -> None:
         self._ram = ram
         self._ports = _Space("ports", 0, 0x10000)
-        self._mmio = _Space("memory", 12, FOUR_GIB)
+        self._mmio = _Space("memory", 12, space)
+        self._big = big_endian
+        self.dcrs = Dcrs(self)
         self._named: set[tuple[str, int]] = set()
         self._busy: str | None = None
         self.acknowledge: Callable[[], int] | None = None
         """Who gives the vector when the processor takes INTR."""
         self.apic_base: Callable[[int], None] | None = None
         """Told each value the processor's APIC base register (MSR 1Bh) takes."""
+        self.on_missing: Callable[[int, int], None] | None = None
+        """Called with (physical address, width) each time an access finds nobody: a board may raise a machine check."""
 
     # -- mapping
 
@@ -156,10 +163,40 @@ class Bus:
         return self._ports.add(base, count, read, write, max_width, name, over)
 
     def map_mmio(
-        self, base: int, size: int, read: Read, write: Write, *, max_width: int = 4, name: str = "device"
+        self,
+        base: int,
+        size: int,
+        read: Read,
+        write: Write,
+        *,
+        max_width: int = 4,
+        name: str = "device",
+        swap: bool = False,
     ) -> Mapping:
-        """The same for `size` bytes of physical memory. Raises ValueError for an overlap or beyond 4 GiB."""
+        """The same for `size` bytes of physical memory. Raises ValueError for an overlap or beyond the space.
+
+        `swap`: the device is of the other byte order than the bus, as PCI behind a PowerPC's bridge.
+        """
+        if swap:
+            read, write = _swapped_read(read), _swapped_write(write)
         return self._mmio.add(base, size, read, write, max_width, name)
+
+    def map_dcrs(
+        self,
+        base: int,
+        count: int,
+        read: Callable[[int], int],
+        write: Callable[[int, int], None],
+        *,
+        name: str = "device",
+    ) -> Mapping:
+        """Let `read(offset)` and `write(offset, value)` answer for `count` device control registers (32 bits each).
+
+        Raises ValueError for an overlap or a number beyond 3FFh.
+        """
+        return self.dcrs.space.add(
+            base, count, lambda offset, width: read(offset), lambda offset, width, value: write(offset, value), 4, name
+        )
 
     def ignore(self, ports: range, why: str) -> Mapping:
         """Say that deliberately nobody answers at `ports`: reads give all ones, writes are dropped, no log line."""
@@ -170,14 +207,17 @@ class Bus:
         return self.map_mmio(base, size, _ones, _drop, max_width=4, name=why)
 
     def find(self, space: str, address: int) -> Mapping | None:
-        """Who answers at an address of the space "ports" or "memory"."""
-        return (self._ports if space == "ports" else self._mmio).find(address)
+        """Who answers at an address of the space "ports", "memory" or "dcrs"."""
+        return {"ports": self._ports, "memory": self._mmio, "dcrs": self.dcrs.space}[space].find(address)
 
     def map_lines(self) -> list[str]:
         """The maps as text, one line a range, sorted."""
         lines = []
-        for space in (self._ports, self._mmio):
-            digits = 4 if space is self._ports else 8
+        for space, digits in (
+            (self._ports, 4),
+            (self.dcrs.space, 3),
+            (self._mmio, 8 if self._mmio.limit == FOUR_GIB else 9),
+        ):
             for m in sorted(space.mappings, key=lambda m: m.base):
                 lines.append(f"{space.what:6} {m.base:0{digits}x}-{m.base + m.size - 1:0{digits}x} {m.name}")
         return lines
@@ -247,9 +287,9 @@ class Bus:
             owner = space.find(where)
             if owner is None:
                 self._missing(space, where, "read")
-                value |= 0xFF << (8 * i)
+                value |= MASK[part] << self._shift(i, part, width)
             else:
-                value |= self._call_read(owner, where - owner.base, part) << (8 * i)
+                value |= self._call_read(owner, where - owner.base, part) << self._shift(i, part, width)
         return value
 
     def _write(self, space: _Space, address: int, width: int, value: int) -> None:
@@ -265,22 +305,28 @@ class Bus:
         part = _part(mapping, address, width)
         for i in range(0, width, part):
             where = (address + i) % space.limit
-            piece = value >> (8 * i) & MASK[part]
+            piece = value >> self._shift(i, part, width) & MASK[part]
             owner = space.find(where)
             if owner is None:
                 self._missing(space, where, "written")
             else:
                 self._call_write(owner, where - owner.base, part, piece)
 
+    def _shift(self, at: int, part: int, width: int) -> int:
+        """Where the part at byte `at` of an access stands in its value."""
+        return 8 * (width - part - at) if self._big else 8 * at
+
     def _is_hole(self, space: _Space, address: int, width: int) -> bool:
         """True, and named in the log, if none of the bytes has an owner."""
         if any(space.find((address + i) % space.limit) is not None for i in range(1, width)):
             return False
-        self._missing(space, address, "touched")
+        self._missing(space, address, "touched", width)
         return True
 
-    def _missing(self, space: _Space, address: int, how: str) -> None:
-        key = (space.what, address if space is self._ports else address >> 12)
+    def _missing(self, space: _Space, address: int, how: str, width: int = 1) -> None:
+        if space is self._mmio and self.on_missing is not None:
+            self.on_missing(address, width)
+        key = (space.what, address if space is not self._mmio else address >> 12)
         if key not in self._named and len(self._named) < 4096:
             self._named.add(key)
             UNIMP.info("%s %#x: nobody answers (first %s)", space.what, address, how)
@@ -360,6 +406,42 @@ class Bus:
         if self._ram is None:
             raise ValueError("this bus has no memory")
         return self._ram
+
+
+class Dcrs:
+    """The device control registers of a bus, as the processor sees them. Where nobody answers, reads give 0."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self.space = _Space("DCRs", 0, 0x400)
+
+    def port_read(self, number: int, width: int) -> int:
+        """MFDCR."""
+        mapping = self.space.find(number)
+        if mapping is None:
+            self._bus._missing(self.space, number, "read")
+            return 0
+        return self._bus._call_read(mapping, number - mapping.base, width)
+
+    def port_write(self, number: int, width: int, value: int) -> None:
+        """MTDCR."""
+        mapping = self.space.find(number)
+        if mapping is None:
+            self._bus._missing(self.space, number, "written")
+        else:
+            self._bus._call_write(mapping, number - mapping.base, width, value)
+
+
+def _swap(value: int, width: int) -> int:
+    return int.from_bytes((value & MASK[width]).to_bytes(width, "little"), "big")
+
+
+def _swapped_read(read: Read) -> Read:
+    return lambda offset, width: _swap(read(offset, width), width)
+
+
+def _swapped_write(write: Write) -> Write:
+    return lambda offset, width, value: write(offset, width, _swap(value, width))
 
 
 def _part(mapping: Mapping | None, address: int, width: int) -> int:

@@ -14,7 +14,10 @@ from cores.lang.tier import NS_PER_INSN, Exit, GuestFault
 __all__ = [
     "EVENT_APIC_BASE",
     "EVENT_FERR",
+    "EVENT_FLUSH",
     "EVENT_INTERRUPT",
+    "EVENT_RESET",
+    "EVENT_TIMERS",
     "EVENT_UNIMPLEMENTED",
     "NS_PER_INSN",
     "Cpu",
@@ -23,8 +26,10 @@ __all__ = [
     "GuestFault",
 ]
 
-EVENT_UNIMPLEMENTED, EVENT_INTERRUPT, EVENT_FERR, EVENT_APIC_BASE = 1, 2, 3, 4
-"""What `Cpu.on_event` reports: something not modelled (kind, number), a delivery, the FERR# pin, a new APIC base."""
+EVENT_UNIMPLEMENTED, EVENT_INTERRUPT, EVENT_FERR, EVENT_APIC_BASE, EVENT_TIMERS, EVENT_RESET, EVENT_FLUSH = range(1, 8)
+"""What `Cpu.on_event` reports: something not modelled (kind, number), a delivery that begins (vector | kind << 8,
+error), the FERR# pin, a new APIC base, timer registers written, a reset that the processor asks for (1 core, 2 chip,
+3 system), a TLB flush (CR3, whether by more than a new CR3)."""
 
 
 class CpuPins(Protocol):
@@ -63,6 +68,11 @@ class Cpu(CpuPins, Protocol):
 
     hook_value: int
     """The value given to the last `hook`."""
+
+    @property
+    def a20(self) -> bool:
+        """Whether address line 20 is driven."""
+        ...
 
     def run(self, budget: int) -> Exit:
         """Retire at most `budget` more instructions.
@@ -124,7 +134,11 @@ class Cpu(CpuPins, Protocol):
         ...
 
     def on_event(self, callback: Callable[[int, int, int], None], *, log_interrupts: bool = False) -> None:
-        """Call `callback(event, a, b)` for the events above; deliveries (vector | kind << 8, error code) on request."""
+        """Call `callback(event, a, b)` for the events above; deliveries and TLB flushes only with `log_interrupts`."""
+        ...
+
+    def exceptions(self) -> list[dict[str, int]]:
+        """The last deliveries, oldest first: icount, vector, error, kind, cs, eip, cr2 of each."""
         ...
 
     def fault_story(self) -> list[str]:

@@ -16,7 +16,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from emu.bus import Bus
 from emu.clock import Clock, Pacer, wall
-from emu.cpu import EVENT_APIC_BASE, EVENT_FERR, EVENT_INTERRUPT, EVENT_UNIMPLEMENTED, NS_PER_INSN, Cpu, Exit
+from emu.cpu import (
+    EVENT_APIC_BASE,
+    EVENT_FERR,
+    EVENT_FLUSH,
+    EVENT_INTERRUPT,
+    EVENT_RESET,
+    EVENT_UNIMPLEMENTED,
+    NS_PER_INSN,
+    Cpu,
+    Exit,
+)
 from emu.errors import MachineError
 from emu.inputs import Inputs
 from emu.memory import GuestRam
@@ -123,9 +133,18 @@ class Machine:
         self._reset_wanted = False
         self._parked = False
         self._slice = FIRST_SLICE
-        self._on_interrupt: Callable[[int, int], None] | None = None
+        self.on_interrupt: list[Callable[[int, int], None]] = []
+        """Called with (vector | kind << 8, error code) before each delivery; see `cores.x86.interrupts` for kinds."""
+        self.on_flush: list[Callable[[int, int], None]] = []
+        """Called after a TLB flush with CR3, and 0 for a new CR3 or 1 for a new paging mode."""
         self.on_ferr: Callable[[], None] | None = None
         """The processor drives FERR#."""
+        self.pc_name = "eip"
+        """How the processor calls its instruction pointer."""
+        self.masked: Callable[[], bool] = lambda: not self.cpu.reg("eflags") & INTERRUPT_FLAG
+        """Whether a halted processor would not take an interrupt."""
+        self.stuck: Callable[[], bool] | None = None
+        """Whether a running processor does nothing and can never be interrupted; asked after each slice."""
         self.execute: Callable[[int], Exit] = cpu.run
         """Runs the processor; replaced by what watches single instructions."""
         cpu.on_event(self._event)
@@ -164,25 +183,25 @@ class Machine:
 
     # -- what the processor reports
 
-    @property
-    def on_interrupt(self) -> Callable[[int, int], None] | None:
-        """Called with (vector | kind << 8, error code) before each delivery; see `cores.x86.interrupts` for kinds."""
-        return self._on_interrupt
-
-    @on_interrupt.setter
-    def on_interrupt(self, callback: Callable[[int, int], None] | None) -> None:
-        self._on_interrupt = callback
-        self.cpu.on_event(self._event, log_interrupts=callback is not None)
+    def log_interrupts(self) -> None:
+        """Have the processor report what `on_interrupt` and `on_flush` want."""
+        self.cpu.on_event(self._event, log_interrupts=True)
 
     def _event(self, kind: int, a: int, b: int) -> None:
         if kind == EVENT_UNIMPLEMENTED:
             UNIMP.info("processor: number %#x of kind %d is not modelled", b, a)
-        elif kind == EVENT_INTERRUPT and self._on_interrupt is not None:
-            self._on_interrupt(a, b)
+        elif kind == EVENT_INTERRUPT:
+            for callback in self.on_interrupt:
+                callback(a, b)
+        elif kind == EVENT_FLUSH:
+            for callback in self.on_flush:
+                callback(a, b)
         elif kind == EVENT_APIC_BASE and self.bus.apic_base is not None:
             self.bus.apic_base(a)
         elif kind == EVENT_FERR and self.on_ferr is not None:
             self.on_ferr()
+        elif kind == EVENT_RESET:
+            self.request_reset()
 
     # -- running
 
@@ -249,7 +268,7 @@ class Machine:
             if reason == Exit.HOOK:
                 self._serve()
             elif reason == Exit.HALT:
-                if self.clock.next_wakeup() is None or not self.cpu.reg("eflags") & INTERRUPT_FLAG:
+                if self.clock.next_wakeup() is None or self.masked():
                     return reason
                 deadline = self.clock.next_deadline()
                 if deadline is not None:
@@ -277,6 +296,13 @@ class Machine:
     def _leave(self, reason: Exit, world: Outside) -> None:
         if reason == Exit.HALT:
             self._halted(world)
+        elif reason == Exit.BUDGET:
+            if self.stuck is not None and self.stuck():
+                world.at_rest(self)
+                if self.ending is None:
+                    where = self.cpu.reg(self.pc_name)
+                    text = f"the processor loops on itself with interrupts off at {self.pc_name} {where:#x}"
+                    self.end(Cause.DEAD, 0, f"{text}: nothing can wake it")
         elif reason == Exit.HOOK:
             self._serve()
         elif reason == Exit.SHUTDOWN:
@@ -299,16 +325,15 @@ class Machine:
         if not self.cpu.halted or self._reset_wanted or self._parked or self.ending is not None:
             return
         wake = self.clock.next_wakeup()
-        masked = not self.cpu.reg("eflags") & INTERRUPT_FLAG
+        masked = self.masked()
         if masked or wake is None:
             world.at_rest(self)
             if self.ending is not None:
                 return
             if masked:
-                where = self.cpu.reg("eip")
-                self.end(
-                    Cause.DEAD, 0, f"the processor halted with interrupts off at eip {where:#x}: nothing can wake it"
-                )
+                where = self.cpu.reg(self.pc_name)
+                text = f"the processor halted with interrupts off at {self.pc_name} {where:#x}"
+                self.end(Cause.DEAD, 0, f"{text}: nothing can wake it")
                 return
             if self.clock.next_wakeup() is not None:
                 return  # the last look has queued input

@@ -55,11 +55,12 @@ class GuestRam:
     """RAM of `size` bytes and flash of `rom_size` bytes that ends at 4 GiB; both are rounded up to 4 KiB.
 
     Untouched pages cost nothing. `buffer` may be any writable buffer of `buffer_length` bytes, for an engine that wants
-    its own mapping (guard pages). Raises ValueError for sizes outside 1 MiB..3.5 GiB and 0..16 MiB, and MemoryError or
+    its own mapping (guard pages). `flat` memory has none of the PC's holes, and its physical addresses are 36 bits wide
+    rather than 32. Raises ValueError for sizes outside 1 MiB..3.5 GiB and 0..16 MiB, and MemoryError or
     OSError if the host has no address space left.
     """
 
-    def __init__(self, size: int, rom_size: int = 0, *, buffer: Any = None) -> None:
+    def __init__(self, size: int, rom_size: int = 0, *, buffer: Any = None, flat: bool = False) -> None:
         size = -(-size // PAGE) * PAGE
         rom_size = -(-rom_size // PAGE) * PAGE
         if not 1 << 20 <= size <= MAX_RAM:
@@ -81,15 +82,19 @@ class GuestRam:
         """Called with (paddr, length) after memory changed other than by the processor."""
         self.regions: list[Region] = []
         self._starts: list[int] = []
-        self._place(
-            [
-                Region(0, 0xA0000, 0, Kind.RAM),
-                Region(0xA0000, 0x20000, 0xA0000, Kind.MMIO),
-                Region(0xC0000, 0x40000, 0xC0000, Kind.ROM),
-            ]
-        )
-        if size > 1 << 20:
-            self._place([*self.regions, Region(1 << 20, size - (1 << 20), 1 << 20, Kind.RAM)])
+        self.space = 1 << 36 if flat else FOUR_GIB
+        if flat:
+            self._place([Region(0, size, 0, Kind.RAM)])
+        else:
+            self._place(
+                [
+                    Region(0, 0xA0000, 0, Kind.RAM),
+                    Region(0xA0000, 0x20000, 0xA0000, Kind.MMIO),
+                    Region(0xC0000, 0x40000, 0xC0000, Kind.ROM),
+                ]
+            )
+            if size > 1 << 20:
+                self._place([*self.regions, Region(1 << 20, size - (1 << 20), 1 << 20, Kind.RAM)])
         if rom_size:
             self._place([*self.regions, Region(FOUR_GIB - rom_size, rom_size, size, Kind.ROM)])
 
@@ -165,9 +170,9 @@ class GuestRam:
         return None
 
     def pieces(self, paddr: int, length: int) -> Iterator[tuple[int, int, Region | None]]:
-        """Cut a physical range, wrapped at 4 GiB, at region edges: (address, length, region or None)."""
+        """Cut a physical range, wrapped at the end of the space, at region edges: (address, length, region or None)."""
         while length > 0:
-            paddr &= FOUR_GIB - 1
+            paddr &= self.space - 1
             index = bisect_right(self._starts, paddr) - 1
             region = self.regions[index] if index >= 0 else None
             if region is not None and paddr >= region.paddr + region.size:
@@ -177,7 +182,7 @@ class GuestRam:
             elif index + 1 < len(self.regions):
                 end = self.regions[index + 1].paddr
             else:
-                end = FOUR_GIB
+                end = self.space
             count = min(length, end - paddr)
             yield paddr, count, region
             paddr += count
