@@ -178,7 +178,10 @@ _COUNTS = ["C0 /n Eb,Ib", "C1 /n Ev,Ib", "D0 /n Eb,1", "D1 /n Ev,1", "D2 /n Eb,C
 
 
 # A shift sets AF to anything, a rotate leaves it alone.
-_LEFT_OPEN = {**dict.fromkeys(("rol", "ror", "rcl", "rcr"), "OF"), **dict.fromkeys(("shl", "shr", "sal", "sar"), "AF OF")}
+_LEFT_OPEN = {
+    **dict.fromkeys(("rol", "ror", "rcl", "rcr"), "OF"),
+    **dict.fromkeys(("shl", "shr", "sal", "sar"), "AF OF"),
+}
 
 
 @family(name=("rol", "ror", "rcl", "rcr", "shl", "shr", "sal", "sar"))

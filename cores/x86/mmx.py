@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..lang.trace import RegisterLocation, Val, value
+from ..lang.trace import RegisterLocation, Val, value, when
 from . import lanes as L
 from . import state as S
 from .externs import mem_probe_w
@@ -85,9 +85,11 @@ def movntq(dst: Op, src: Op) -> None:
 def maskmovq(src: Op, mask: Op, *, asz: int) -> None:
     """Store the bytes whose mask byte has its top bit set at DS:EDI; the segment can be overridden."""
     mmx_ready()
-    m = MemOperand(8, offset=gpr(S.EDI, asz).read().zext(32))
-    mem_probe_w(m.seg, m.offset, 8)
-    sse_store_bytes(m.seg, m.offset, src.read(), mask.read())
+    chosen = mask.read()
+    with when((chosen & L.splat(0x80, 8)) != 0):
+        m = MemOperand(8, offset=gpr(S.EDI, asz).read().zext(32))
+        mem_probe_w(m.seg, m.offset, 8)
+        sse_store_bytes(m.seg, m.offset, src.read(), chosen)
     mmx_mode()
 
 

@@ -11,8 +11,8 @@ EIP u32 and the segments that the boot code ended with; programs of the mode sta
 patches (count u16, then address u32, length u32, bytes), table (count u16, then linear address u32, next u32,
 undefined flags u32, kind u8). It runs while the instructions are in the table; after an exception it goes on at `next`,
 and flags that an instruction leaves undefined are cleared. Iterations are not told apart. kind: 1 repeats, 2 tell the
-x87 and SSE registers too. The answer: count u32, then records; how it ended u8; Unicorn's error number u32;
-CRC-32 of memory but for a part of it; 8 segments; that part.
+x87 and SSE registers too, 4 jumps (a program ends with a jump to itself). The answer: count u32, then records; how it
+ended u8; Unicorn's error number u32; CRC-32 of memory but for a part of it; 8 segments; that part.
 `D` gives the memory of the mode u8 as it is now.
 A record: linear address u32, vector i16, error u32, CR2 u32, EIP, EFLAGS, 8 registers u32; with kind 2 also FCW, FSW,
 FTW (u16 each), MXCSR u32, 8 x 10 bytes of physical x87 registers, 8 x 16 bytes of XMM.
@@ -22,13 +22,16 @@ A segment: selector u32, base u32, limit u32, flags u32 (the second word of its 
 from __future__ import annotations
 
 import ctypes
+import importlib
 import struct
 import sys
 import zlib
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-REPEATS, FLOATS = 1, 2
+REPEATS, FLOATS, JUMPS = 1, 2, 4
+MOST = 500_000  # instructions and iterations in one go
+REACH = 0x110000  # bytes that real mode can address
 END_OUT, END_STEPS, END_STOPPED, END_ERROR = 0, 1, 2, 3
 
 
@@ -51,6 +54,10 @@ class Reader:
         return self.data[self.at - n : self.at]
 
 
+def _drop(uc: Any, offset: int, size: int, value: int, data: Any) -> None:
+    """A write where nothing answers."""
+
+
 class Engine:
     """One mode: a Unicorn processor with its memory and the state to start from."""
 
@@ -60,22 +67,24 @@ class Engine:
     def __init__(
         self, bits: int, size: int, first: int, last: int, probes: list[tuple[int, int]], image: bytes
     ) -> None:
-        import unicorn
-        from unicorn import x86_const as x
-        from unicorn.unicorn_py3 import unicorn as binding
-
-        self.lib = binding.uclib
+        unicorn: Any = importlib.import_module("unicorn")
+        x: Any = importlib.import_module("unicorn.x86_const")
+        self.lib: Any = importlib.import_module("unicorn.unicorn_py3.unicorn").uclib
         self.x = x
         self.bits = bits
         self.image = image
         self.apart = (0, 0)
         self.never = last + 0xFF0
-        self.uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_16 if bits == 16 else unicorn.UC_MODE_32)
+        self.uc: Any = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_16 if bits == 16 else unicorn.UC_MODE_32)
         self.uc.ctl_set_cpu_model(x.UC_CPU_X86_CORE2DUO)
         self.uc.mem_map(0, size)
+        if bits == 16:  # the rest that real mode can reach: nothing answers there
+            self.uc.mmio_map(size, REACH - size, lambda uc, at, n, data: (1 << 8 * n) - 1, None, _drop, None)
         self.invalid = unicorn.UC_ERR_INSN_INVALID
+        self.no_code = (unicorn.UC_ERR_FETCH_UNMAPPED, unicorn.UC_ERR_FETCH_PROT)
         self.flush_tlb, self.write = unicorn.UC_CTL_TLB_FLUSH, unicorn.UC_CTL_IO_WRITE
         self.vector = -1
+        self.current: int | None = None
         self.faulted = b""
         self.uc.hook_add(unicorn.UC_HOOK_INTR, self._interrupt)
         self._readers()
@@ -92,15 +101,14 @@ class Engine:
         """Run from a linear address (16-bit) or an offset (32-bit); Unicorn's error number.
 
         The byte before `until` must be one that may be fetched, or Unicorn raises a page fault of its own."""
-        return int(self.lib.uc_emu_start(self.uc._uch, begin, until or self.never, 0, 0))
+        return int(self.lib.uc_emu_start(self.uc._uch, begin, until or self.never, 0, MOST))
 
     # --- reading state ---------------------------------------------------------------------------------------------
 
     def _readers(self) -> None:
         x = self.x
-        general = [x.UC_X86_REG_EIP, x.UC_X86_REG_EFLAGS, x.UC_X86_REG_EAX, x.UC_X86_REG_ECX, x.UC_X86_REG_EDX,
-                   x.UC_X86_REG_EBX, x.UC_X86_REG_ESP, x.UC_X86_REG_EBP, x.UC_X86_REG_ESI, x.UC_X86_REG_EDI]  # fmt: skip
-        self.general = self._batch(general)
+        names = ("EIP", "EFLAGS", "EAX", "ECX", "EDX", "EBX", "ESP", "EBP", "ESI", "EDI")
+        self.general = self._batch([getattr(x, f"UC_X86_REG_{name}") for name in names])
         self.words = self._batch([x.UC_X86_REG_FPCW, x.UC_X86_REG_FPSW, x.UC_X86_REG_FPTAG, x.UC_X86_REG_MXCSR])
 
     def _batch(self, ids: list[int]) -> Callable[[], tuple[int, ...]]:
@@ -209,10 +217,14 @@ class Engine:
         current = self.current
         if current is not None:
             _, undefined, kind = self.table[current]
-            if address == current:
+            if address == current and not kind & JUMPS:
                 return  # another iteration, or once more after it wrote to code
             self._record(current, kind, -1)
             self.current = None
+            if address == current:
+                self.end = END_STEPS  # a jump to itself
+                uc.emu_stop()
+                return
             if undefined:
                 self.undefined, self.resume = undefined, address
                 uc.emu_stop()
@@ -256,7 +268,7 @@ class Engine:
         error = 0
         linear = (base + eip) & 0xFFFFFFFF
         while self.end < 0:
-            self.current: int | None = None
+            self.current = None
             self.undefined = self.resume = 0
             self.vector = -1
             error = self.start(linear if self.bits == 16 else linear - base & 0xFFFFFFFF)
@@ -266,7 +278,7 @@ class Engine:
                 linear = self.resume
             elif self.end >= 0:
                 break
-            elif self.vector >= 0 or error == self.invalid:
+            elif self.vector >= 0 or error in (self.invalid, *self.no_code):
                 vector = self.vector if self.vector >= 0 else 6
                 eip, _, *gpr = self.general()
                 now = eip + struct.unpack_from("<I", self._raw(), self.at_segments + 24 + 8)[0] & 0xFFFFFFFF
