@@ -12,6 +12,7 @@ from devices.debug_exit import DebugExit
 from devices.debugcon import Debugcon, ShutdownPort
 from devices.device import Device
 from devices.dma8237 import Dma8237
+from devices.fsl_guts import FslGuts
 from devices.i8042 import I8042
 from devices.ioapic import IoApic
 from devices.irq import IrqRouter
@@ -190,9 +191,14 @@ def mpic42(clock, line, console, memory) -> Bench:
     return mpic(clock, line, console, memory, "4.2")
 
 
+def guts(clock, line, console, memory) -> Bench:
+    dev = FslGuts(reset_line=line(), pvr=1, svr=2)
+    return Bench(dev, [part(dev, 0, 0x100), part(dev, 0, 0x1000)], wide=True)
+
+
 DEADLINES = ("armed", "sent_at", "stale_at")
 MAKERS = [pic, pit, rtc, i8042, uart, lapic, ioapic, dma, port92, debugcon, shutdown, debug_exit, router]
-MAKERS += [scratch, scratch_wide, mpic, mpic42]
+MAKERS += [scratch, scratch_wide, mpic, mpic42, guts]
 
 
 def run(bench: Bench, clock, rng: random.Random, steps: int) -> None:
