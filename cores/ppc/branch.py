@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..lang.trace import RegisterLocation, Val, all_of, branch, const, fieldvalue, when
+from ..lang.trace import RegisterLocation, Val, all_of, branch, const, fieldvalue, select, when
 from . import state as S
-from .externs import mode_changed, privileged, raise_interrupt
+from .debug import return_event
+from .externs import hypervisor, illegal, privileged, raise_interrupt
 from .forms import XL, B, I, Pattern, insn, opcode, table
+from .msr import msr_write
+from .registers import get, guest, has, put
 
 Op = Any
 LR = RegisterLocation(S.LR)
@@ -122,14 +125,36 @@ def mcrf(bf: Op, bfa: Op) -> None:
     bf.set(bfa.read())
 
 
-@insn("sc", opcode(17).fixed(30, 1, 1), see="2.6", ends="block")
-def sc() -> None:
-    """System Call; the delivery of this interrupt saves the address of the next instruction."""
+@insn("sc lev", opcode(17).fixed(30, 1, 1), see="2.6", ends="block")
+def sc(lev: Op) -> None:
+    """System Call; its delivery saves the address of the next instruction. LEV 1 calls a hypervisor."""
+    with when((lev.read() == 1) & has("e500mc"), likely=False):
+        raise_interrupt(S.HYPERVISOR_CALL, const(0, 32))
     raise_interrupt(S.SYSTEM_CALL, const(0, 32))
 
 
+def _return(address: Val, msr: Val) -> None:
+    put(S.PC, address & ALIGNED)
+    put(S.STEP_FAR, 1)
+    msr_write(msr)
+
+
+def _debugged() -> None:
+    """Where return events are on, the return does not happen: its debug interrupt does."""
+    with when(return_event(), likely=False):
+        raise_interrupt(S.DEBUG, const(0, 32))
+
+
+@insn("rfi", XL(19, 50), see="III-E 4.3.1", ends="far")
+def rfi() -> None:
+    """Return from Interrupt: MSR and the address come back, those of the guest in guest state."""
+    privileged()
+    _debugged()
+    in_guest = guest()
+    _return(select(in_guest, get(S.GSRR0), get(S.SRR0)), select(in_guest, get(S.GSRR1), get(S.SRR1)))
+
+
 _RETURN = {
-    "rfi": (50, S.SRR0, S.SRR1),
     "rfci": (51, S.CSRR0, S.CSRR1),
     "rfmci": (38, S.MCSRR0, S.MCSRR1),
 }
@@ -137,9 +162,22 @@ _RETURN = {
 
 @table("{name}", {name: XL(19, xo) for name, (xo, _, _) in _RETURN.items()}, see="III-E 4.3.1", ends="far")
 def return_from_interrupt(*, name: str) -> None:
-    """Return from an interrupt of its class: MSR and the address come back."""
-    privileged()
+    """Return from a critical interrupt or a machine check; while MSR.DE is 0 that is no debug event."""
+    hypervisor()
+    if name == "rfmci":
+        with when(~(has("440x5") | has("e500")), likely=False):
+            illegal()
+    with when(get(S.MSR).bit(S.MSR_DE) & has("440"), likely=False):
+        _debugged()
     _, address, msr = _RETURN[name]
-    RegisterLocation(S.MSR).set(RegisterLocation(msr).read())
-    RegisterLocation(S.PC).set(RegisterLocation(address).read() & ALIGNED)
-    mode_changed()
+    _return(get(address), get(msr))
+
+
+@table("{name}", {"rfdi": XL(19, 39), "rfgi": XL(19, 102)}, see="III-E 4.3.1", needs="e500mc", ends="far")
+def return_mc(*, name: str) -> None:
+    """Return from a debug interrupt, or into a guest."""
+    hypervisor()
+    if name == "rfdi":
+        _return(get(S.DSRR0), get(S.DSRR1))
+    else:
+        _return(get(S.GSRR0), get(S.GSRR1))

@@ -1,7 +1,8 @@
 """From instruction words to forms and back.
 
 `forms()` gathers the entries of all chapters; `decode` finds the form of a word through the fixed bits of its pattern.
-Reserved bits are not looked at. Two forms that claim one word are a build error.
+Reserved bits are not looked at. Two forms that claim one word are a build error, but for two cases: no model has what
+both need, or one is a `fallback` with fewer fixed bits. So: the most specific form that the model has, wins.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from functools import cache
 from ..lang.ir import SpecError
 from . import branch, fixed, float, load_store, system  # noqa: F401  (their entries register themselves)
 from .forms import ENTRIES, Form, expand, field_of, with_field
+from .models import FEATURES, MODELS
 
 
 @dataclass
@@ -70,27 +72,57 @@ def check_overlaps(found: list[Form]) -> None:
     for group in by_opcode.values():
         for k, a in enumerate(group):
             for b in group[:k]:
-                if (a.value ^ b.value) & a.mask & b.mask == 0 and not (a.entry is b.entry and a.zero != b.zero):
+                if (a.value ^ b.value) & a.mask & b.mask == 0 and not may_overlap(a, b):
                     raise SpecError(f"{a.entry.src}: {a.ident} overlaps {b.ident} ({b.entry.src})")
 
+
+def may_overlap(a: Form, b: Form) -> bool:
+    """Whether it is clear which of two forms with a common word is meant."""
+    if a.entry is b.entry and a.zero != b.zero:
+        return True
+    if a.entry.fallback != b.entry.fallback:
+        general, special = (a, b) if a.entry.fallback else (b, a)
+        if special.mask != general.mask and special.mask & general.mask == general.mask:
+            return True
+    needs = FEATURES.get(a.entry.needs, 0) | FEATURES.get(b.entry.needs, 0)
+    return not any(m.features & needs == needs for m in MODELS.values())
+
+
+ALL = sum(FEATURES.values())
+"""Features of a model that has everything: what tools decode for when nobody names a model."""
 
 Table = dict[int, list[tuple[int, dict[int, tuple[Form, Form]]]]]
 
 
+def allowed(form: Form, features: int) -> bool:
+    """Whether a model with these features has the form."""
+    needs = form.entry.needs
+    return not needs or bool(FEATURES[needs] & features)
+
+
 @cache
-def tables() -> Table:
-    """By primary opcode: masks, and under each mask the values with their forms (for RA not 0, for RA 0)."""
+def tables(features: int = ALL) -> Table:
+    """By primary opcode: masks, those with more bits first, and under each mask the values with their forms (for RA
+    not 0, for RA 0). Where two families of models have a word in common, `ALL` takes the form that comes first."""
     out: dict[int, dict[int, dict[int, tuple[Form, Form]]]] = {}
     for form in forms():
+        if not allowed(form, features):
+            continue
         values = out.setdefault(form.value >> 26, {}).setdefault(form.mask, {})
-        plain = values[form.value][0] if form.zero else form
-        values[form.value] = (plain, form)
-    return {op: list(masks.items()) for op, masks in out.items()}
+        if form.zero:
+            plain = values[form.value][0]
+            if plain.entry is form.entry:
+                values[form.value] = (plain, form)
+        else:
+            values.setdefault(form.value, (form, form))
+    return {
+        op: sorted(masks.items(), key=lambda item: bin(item[0]).count("1"), reverse=True) for op, masks in out.items()
+    }
 
 
-def decode(word: int, address: int = 0) -> Insn | None:
-    """The instruction at `address`, or None where no form fits the word."""
-    for mask, values in tables().get(word >> 26, ()):
+def decode(word: int, address: int = 0, features: int = ALL) -> Insn | None:
+    """The instruction at `address`, or None where no form of a model with these features fits the word."""
+    for mask, values in tables(features).get(word >> 26, ()):
         pair = values.get(word & mask)
         if pair is not None:
             form = pair[1 if word >> 16 & 31 == 0 else 0]
@@ -120,4 +152,16 @@ def encode(name: str, **fields: int) -> int:
     raise ValueError(f"no form of {name} has these fields")
 
 
-__all__ = ["Insn", "by_ident", "by_mnemonic", "decode", "encode", "field_names", "forms", "mnemonic", "tables"]
+__all__ = [
+    "ALL",
+    "Insn",
+    "allowed",
+    "by_ident",
+    "by_mnemonic",
+    "decode",
+    "encode",
+    "field_names",
+    "forms",
+    "mnemonic",
+    "tables",
+]

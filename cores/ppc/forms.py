@@ -33,6 +33,8 @@ FIELDS: dict[str, tuple[int, int, bool, int]] = {
     "u": (16, 4, False, 0), "mo": (6, 5, False, 0), "e": (16, 1, False, 0), "ct": (6, 5, False, 0),
     "uimm": (16, 5, False, 0),
     "simm": (11, 5, True, 0), "lev": (20, 7, False, 0), "bh": (19, 2, False, 0),
+    "spr": (11, 10, False, 0), "dcrn": (11, 10, False, 0), "pmrn": (11, 10, False, 0), "ws": (16, 5, False, 0),
+    "t": (9, 2, False, 0), "wc": (9, 2, False, 0), "crb": (21, 5, False, 0), "oc": (6, 15, False, 0),
 }  # fmt: skip
 
 
@@ -196,6 +198,7 @@ class Entry:
     family: dict[str, Sequence[Any]] = field(default_factory=dict)
     variant: str = ""  # tells forms of one mnemonic apart
     ends: str = ""
+    fallback: bool = False  # takes the words of its pattern that no other form claims
     doc: str = ""
     src: Src = NOWHERE
 
@@ -204,16 +207,26 @@ ENTRIES: list[Entry] = []
 
 
 def insn(
-    syntax: str, pattern: Pattern, *, see: str, needs: str = "", undefined: str = "", ends: str = ""
+    syntax: str,
+    pattern: Pattern,
+    *,
+    see: str,
+    needs: str = "",
+    undefined: str = "",
+    ends: str = "",
+    variant: str = "",
+    fallback: bool = False,
 ) -> Callable[[Body], Body]:
-    """Declare an instruction. `see` cites Book I, `ends="far"` writes PC itself, `ends="block"` closes its block."""
+    """Declare an instruction. `see` cites Book I, `needs` is a feature of `models.py`, `ends="far"` writes PC itself,
+    `ends="block"` closes its block, `variant` tells forms of one mnemonic apart, `fallback` takes what no form with
+    more fixed bits takes."""
 
     def wrap(fn: Body) -> Body:
         doc = inspect.getdoc(fn) or ""
         src = Src(fn.__code__.co_filename, fn.__code__.co_firstlineno)
         if not doc:
             raise SpecError(f"{src}: the entry {syntax!r} has no sentence of prose")
-        ENTRIES.append(Entry(fn, syntax, pattern, see, needs, undefined, {}, "", ends, doc, src))
+        ENTRIES.append(Entry(fn, syntax, pattern, see, needs, undefined, {}, variant, ends, fallback, doc, src))
         return fn
 
     return wrap
@@ -268,7 +281,7 @@ def operand(name: str, zero: bool) -> Location:
         return GprOrZero("ra", zero)
     if name in ("frt", "frs", "fra", "frb", "frc"):
         return Fpr(name)
-    if name in ("bt", "ba", "bb", "bi"):
+    if name in ("bt", "ba", "bb", "bi", "crb"):
         return CrBit(name)
     if name in ("bf", "bfa"):
         return CrField(name)
@@ -317,6 +330,16 @@ def _syntax(text: str, chosen: dict[str, int]) -> str:
     return text
 
 
+def halves_swapped(number: int) -> int:
+    """A 10-bit number as SPR, DCR and PMR instructions hold it: low half first. Its own inverse."""
+    return (number & 31) << 5 | number >> 5
+
+
+def swapped(raw: Val) -> Val:
+    """`halves_swapped` of the field as read at run time."""
+    return ((raw & 31) << 5) | (raw >> 5)
+
+
 def with_field(word: int, name: str, v: int) -> int:
     """The word with a field set; the inverse of `field_of`. Raises ValueError for what does not fit."""
     first, count, is_signed, shift = FIELDS[name]
@@ -351,8 +374,10 @@ __all__ = [
     "X",
     "expand",
     "field_of",
+    "halves_swapped",
     "insn",
     "opcode",
+    "swapped",
     "table",
     "with_field",
 ]

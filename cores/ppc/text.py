@@ -12,6 +12,7 @@ from ..lang.ir import signed
 from ..lang.to_text import hex_text
 from .branch import CONDITIONS
 from .decoder import Insn, decode, mnemonic
+from .forms import halves_swapped
 
 _TRUE = ("lt", "gt", "eq", "so")
 _FALSE = ("ge", "le", "ne", "ns")
@@ -38,8 +39,10 @@ def operand_text(insn: Insn, name: str, address: int) -> str:
         return f"f{v}"
     if name in ("bf", "bfa", "fpf", "fpfa"):
         return f"cr{v}"
-    if name in ("bt", "ba", "bb", "bi"):
+    if name in ("bt", "ba", "bb", "bi", "crb"):
         return cr_bit(v)
+    if name in ("spr", "dcrn", "pmrn"):
+        return str(halves_swapped(v))
     if name in ("li", "bd"):
         return _target(insn, name, address)
     if name in ("si", "d"):
@@ -61,6 +64,8 @@ def disassemble(word: int, address: int = 0) -> str:
             syntax = syntax.replace("bf, ", "")
         if insn.fields.get("ct") == 0:
             syntax = syntax.replace("ct, ", "")
+        if insn.fields.get("lev") == 0:
+            syntax = syntax.replace("lev", "")
         operands = re.sub(r"\w+", lambda found: operand_text(insn, found[0], address), syntax)
     return f"{head} {operands}" if operands else head
 

@@ -1,4 +1,7 @@
-"""A small PowerPC for tests: one instruction word at a time through the Python lowering, flat big-endian memory."""
+"""A small PowerPC for tests: one instruction word at a time through the Python lowering, flat big-endian memory.
+
+Addresses are not translated by themselves: what the MMUs say is asked with `m.call("walk", ...)`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,11 @@ from cores.lang import softfloat
 from cores.lang.ir import Block, Call, Procedure, walk
 from cores.lang.to_python import body_text, compile_text, python_name, state_class
 from cores.ppc import state as S
-from cores.ppc.decoder import Insn, decode, encode, forms
+from cores.ppc.decoder import ALL, Insn, allowed, by_mnemonic, decode, encode, forms
+from cores.ppc.forms import with_field
+from cores.ppc.models import model as model_of
+from cores.ppc.models import reset_values
+from cores.ppc.procedures import ROOTS
 
 SUITES = Path(os.environ.get("EMU_SHARED", Path(__file__).parents[3] / "shared")) / "suites"
 State = state_class(S.STATE, "PpcState")
@@ -20,12 +27,13 @@ LINE = 32
 
 
 class Interrupt(Exception):
-    """An interrupt by its IVOR number, with ESR."""
+    """An interrupt by its IVOR number, with ESR and DEAR."""
 
-    def __init__(self, ivor: int, esr: int = 0) -> None:
+    def __init__(self, ivor: int, esr: int = 0, dear: int = 0) -> None:
         super().__init__(f"IVOR{ivor} ESR {esr:08x}")
         self.ivor = ivor
         self.esr = esr
+        self.dear = dear
 
 
 class IllegalInstruction(Exception):
@@ -49,6 +57,26 @@ def procedures(block: Block) -> Iterator[tuple[str, Any]]:
             yield python_name(stmt.callee), procedure(stmt.callee)
 
 
+def set_state(state: Any, values: dict[str, int | dict[int, int]]) -> None:
+    """Registers by name; elements of files by index."""
+    for name, v in values.items():
+        if isinstance(v, dict):
+            for k, element in v.items():
+                getattr(state, name)[k] = element
+        else:
+            setattr(state, name, v)
+
+
+@cache
+def root(name: str) -> Callable[..., Any]:
+    """The Python function of a procedure that the engine calls by name."""
+    for p in ROOTS:
+        if p.name == name:
+            p.trace()
+            return procedure(p)
+    raise KeyError(name)
+
+
 @cache
 def function(form_number: int) -> Callable[..., None]:
     """The Python function of a form."""
@@ -62,11 +90,25 @@ def function(form_number: int) -> Callable[..., None]:
 
 
 class Machine:
-    """Registers are `m.s`; `m.gpr` and `m.xer` are for comfort. Memory is 64 KiB that repeats over all addresses."""
+    """Registers are `m.s`; `m.gpr` and `m.xer` are for comfort. Memory is 64 KiB that repeats over all addresses.
 
-    def __init__(self) -> None:
+    Without a model it has the forms of all of them."""
+
+    def __init__(self, model: str | None = None) -> None:
         self.s: Any = State()
-        self.s.msr = 1 << S.MSR_FP
+        self.features = ALL
+        if model is None:
+            self.s.msr = 1 << S.MSR_FP
+            self.s.msr_mask = 0xFFFFFFFF
+            self.s.features = model_of("460EX").features
+        else:
+            self.features = model_of(model).features
+            set_state(self.s, reset_values(model_of(model)))
+        self.dcrs: dict[int, int] = {}
+        self.vector = 0
+        self.forgotten: list[tuple[int, int]] = []
+        self.resets: list[int] = []
+        self.unknown: list[tuple[int, int]] = []
         self.memory = bytearray(0x10000)
         self.ticks = 0
         self.calls: list[str] = []
@@ -74,7 +116,7 @@ class Machine:
 
     def run(self, word: int) -> Insn:
         """Execute one instruction at PC; raises `Interrupt`, `IllegalInstruction`."""
-        insn = decode(word, self.s.pc)
+        insn = decode(word, self.s.pc, self.features)
         if insn is None:
             raise IllegalInstruction(f"{word:08x}")
         self.target = None
@@ -85,7 +127,27 @@ class Machine:
 
     def do(self, name: str, **fields: int) -> Insn:
         """Execute an instruction by mnemonic and fields."""
-        return self.run(encode(name, **fields))
+        if self.features == ALL:
+            return self.run(encode(name, **fields))
+        form = next(f for f in by_mnemonic()[name] if allowed(f, self.features))
+        word = form.value
+        for field, v in fields.items():
+            word = with_field(word, field, v)
+        return self.run(word)
+
+    def call(self, name: str, *args: int) -> Any:
+        """Run a procedure of `procedures.ROOTS`."""
+        return root(name)(self.s, self, *args)
+
+    def mfspr(self, name: str) -> int:
+        """Read a special purpose register by its instruction."""
+        self.do(f"mf{name}", rt=31)
+        return int(self.s.gpr[31] & 0xFFFFFFFF)
+
+    def mtspr(self, name: str, v: int) -> None:
+        """Write a special purpose register by its instruction."""
+        self.s.gpr[31] = v
+        self.do(f"mt{name}", rs=31)
 
     @property
     def xer(self) -> int:
@@ -109,13 +171,28 @@ class Machine:
         self.target = target
 
     def raise_interrupt(self, ivor: int, esr: int) -> None:
-        raise Interrupt(ivor, esr)
+        raise Interrupt(ivor, esr, self.s.fault_dear)
 
-    def raise_alignment(self, address: int, is_store: int) -> None:
-        raise Interrupt(S.ALIGNMENT, S.ESR_ST if is_store else 0)
+    def tlb_forget(self, ea: int, mask: int) -> None:
+        self.forgotten.append((ea, mask))
 
-    def check_multiple(self, address: int, is_store: int) -> None:
-        pass
+    def timers_changed(self) -> None:
+        self.calls.append("timers_changed")
+
+    def dcr_r(self, n: int) -> int:
+        return self.dcrs.get(n, 0)
+
+    def dcr_w(self, n: int, v: int) -> None:
+        self.dcrs[n] = v
+
+    def acknowledge(self) -> int:
+        return self.vector
+
+    def reset_request(self, kind: int) -> None:
+        self.resets.append(kind)
+
+    def unimplemented(self, kind: int, number: int) -> None:
+        self.unknown.append((kind, number))
 
     def mem_probe_r(self, address: int) -> None:
         pass

@@ -11,6 +11,7 @@ from cores.lang.ir import SpecError
 from cores.ppc import state as S
 from cores.ppc.decoder import by_mnemonic, check_overlaps, decode, encode, forms
 from cores.ppc.forms import FIELDS, with_field
+from cores.ppc.models import FEATURES
 from tests.cores.ppc_machine import IllegalInstruction, Interrupt, Machine
 
 PC = 0x1000
@@ -28,7 +29,8 @@ def test_every_form_traces_and_decodes_to_itself() -> None:
     for form in forms():
         form.trace()
         word = form.value if form.zero else with_field(form.value, "ra", 5) if "ra0" in form.params else form.value
-        insn = decode(word)
+        needs = FEATURES.get(form.entry.needs, 0)
+        insn = decode(word, features=needs)
         assert insn is not None and insn.form is form, form.ident
 
 

@@ -12,6 +12,7 @@ from cores.lang.ir import Block, Call, Callee, Procedure, walk
 from cores.lang.to_c import PRELUDE, Style, body_text, ctype, procedure_signature, procedure_text, state_struct
 from cores.ppc import state as S
 from cores.ppc.decoder import field_names, forms
+from cores.ppc.procedures import ROOTS
 
 LANG = Path(__file__).parents[2] / "cores" / "lang"
 
@@ -38,6 +39,10 @@ def unit() -> str:
     """One translation unit with all forms."""
     found: dict[str, Callee] = {}
     fields = {"next"}
+    for proc in ROOTS:
+        proc.trace()
+        callees(proc.body, found)
+        found[proc.name] = proc
     for form in forms():
         form.trace()
         callees(form.block, found)

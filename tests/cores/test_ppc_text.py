@@ -40,7 +40,8 @@ def test_every_row_of_dingusppc_reads_the_same() -> None:
         text = disassemble(int(word, 16), int(address, 16))
         if head.rstrip(".") in FOREIGN:
             foreign += 1
-            if not text.startswith(".long"):
+            # tlbld of the 603 has the opcode of tlbwe.
+            if not text.startswith("tlbwe" if head == "tlbld" else ".long"):
                 wrong.append(f"{line}: {text}")
             continue
         count += 1
