@@ -25,6 +25,9 @@ MAX_RAM = 0xE0000000
 TEXT_WINDOW = 0xB8000
 TEXT_WINDOW_SIZE = 0x8000
 
+GUARD = 1 << 16
+"""Bytes before and behind memory that nobody may touch; an engine takes their access rights away."""
+
 _MAP_NORESERVE = 0x4000  # Linux; the mmap module names it only from Python 3.13 on
 
 
@@ -54,10 +57,10 @@ def buffer_length(size: int, rom_size: int) -> int:
 class GuestRam:
     """RAM of `size` bytes and flash of `rom_size` bytes that ends at 4 GiB; both are rounded up to 4 KiB.
 
-    Untouched pages cost nothing. `buffer` may be any writable buffer of `buffer_length` bytes, for an engine that wants
-    its own mapping (guard pages). `flat` memory has none of the PC's holes, and its physical addresses are 36 bits wide
-    rather than 32. Raises ValueError for sizes outside 1 MiB..3.5 GiB and 0..16 MiB, and MemoryError or
-    OSError if the host has no address space left.
+    Untouched pages cost nothing, and core dumps leave the buffer out. `buffer` may be any writable buffer of
+    `buffer_length` bytes; only our own has guard pages. `flat` memory has none of the PC's holes, and its physical
+    addresses are 36 bits wide rather than 32. Raises ValueError for sizes outside 1 MiB..3.5 GiB and 0..16 MiB, and
+    MemoryError or OSError if the host has no address space left.
     """
 
     def __init__(self, size: int, rom_size: int = 0, *, buffer: Any = None, flat: bool = False) -> None:
@@ -69,12 +72,17 @@ class GuestRam:
             raise ValueError(f"a BIOS may have at most 16 MiB, not {rom_size} bytes")
         self.size = size
         self.rom_size = rom_size
+        self.guard = 0
+        """Bytes at either end of `buffer` that are not memory; `view` is what lies between."""
         length = buffer_length(size, rom_size)
         if buffer is None:
-            buffer = mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
-        self.buffer = buffer
-        self.view: memoryview = memoryview(buffer)
-        if self.view.readonly or self.view.nbytes != length:
+            buffer = mmap.mmap(-1, length + 2 * GUARD, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
+            buffer.madvise(mmap.MADV_DONTDUMP)
+            self.guard = GUARD
+        self.buffer: Any = buffer
+        whole = memoryview(buffer)
+        self.view: memoryview = whole[self.guard : self.guard + length]
+        if whole.readonly or whole.nbytes != length + 2 * self.guard:
             raise ValueError(f"expected a writable buffer of {length} bytes")
         self.direct = False
         self.on_remap: list[Callable[[], None]] = []
@@ -100,10 +108,10 @@ class GuestRam:
 
     @property
     def array(self) -> NDArray[np.uint8]:
-        """The whole buffer as a numpy array of bytes, shared and writable."""
+        """The whole memory as a numpy array of bytes, shared and writable."""
         import numpy
 
-        return numpy.frombuffer(self.buffer, dtype=numpy.uint8)
+        return numpy.frombuffer(self.buffer, dtype=numpy.uint8, count=self.view.nbytes, offset=self.guard)
 
     def _place(self, regions: list[Region]) -> None:
         """Sort, join neighbours that continue one another, and store."""

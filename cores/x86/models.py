@@ -50,6 +50,11 @@ class CpuModel:
             words[word] |= 1 << bit
         return words[0], words[1], words[2]
 
+    @cached_property
+    def cr4_bits(self) -> int:
+        """The bits of CR4 that the model's features bring."""
+        return sum(1 << bit for bit, name in S.CR4_FEATURES.items() if self.has(name))
+
     def has(self, name: str) -> bool:
         """Whether the model has a feature of `state.FEATURES`."""
         word, bit = S.FEATURES[name]

@@ -126,13 +126,13 @@ def write_msr(n: Val, new: Val) -> None:
                 return_()
     with when((n == APIC_BASE) & has("apic")):
         # Bits 0-7 and 9-10 and those above the physical address are reserved; bit 8 (BSP) stays set.
-        refuse((new & ~0xFFFFFF900) != 0, S.GP)
+        refuse((new & ~S.APIC_BASE_BITS) != 0, S.GP)
         put(S.MSR_APIC_BASE, new | 0x100)
         apic_base_changed(new.low(32) | 0x100)
         return_()
     with when(has("mtrr")):
         with when(n == MTRR_DEF):
-            refuse((new & ~0xCFF) != 0, S.GP)
+            refuse((new & ~S.MTRR_DEF_BITS) != 0, S.GP)
             put(S.MSR_MTRR_DEF, new)
             return_()
         with when((n >= MTRR_VAR) & (n < MTRR_VAR + 2 * VARIABLE_MTRRS)):

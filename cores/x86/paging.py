@@ -18,10 +18,9 @@ MAY_WRITE, MAY_USER, GLOBAL, LARGE = 0, 1, 2, 3
 # Page-table entry bits (SDM vol. 3, tables 4-4 to 4-6).
 P, RW, US, A, D, PS, G = 0, 1, 2, 5, 6, 7, 8
 
-PHYSICAL_BITS = 36
+PHYSICAL_BITS = S.PHYSICAL_BITS
 # PAE entries reserve everything above the physical address; bit 63 becomes XD where EFER.NXE can be set.
 PAE_RESERVED_HIGH = ((1 << 64) - 1) & ~((1 << PHYSICAL_BITS) - 1)
-PDPTE_RESERVED = PAE_RESERVED_HIGH | 0b1_1110_0110
 FRAME = ((1 << PHYSICAL_BITS) - 1) & ~0xFFF
 
 
@@ -167,6 +166,6 @@ def load_pdptes(cr3: Val) -> None:
     table = (cr3 & 0xFFFFFFE0).zext(64)
     entries: list[Val] = [phys_r64(table + 8 * k) for k in range(4)]
     for entry in entries:
-        refuse(entry.bit(P) & ((entry & PDPTE_RESERVED) != 0), S.GP)
+        refuse(entry.bit(P) & ((entry & S.PDPTE_RESERVED) != 0), S.GP)
     for k, entry in enumerate(entries):
         put(S.PDPTE, entry, k)

@@ -18,10 +18,11 @@ from struct import Struct
 from typing import Any
 
 from ..lang import softfloat
+from ..lang.draft import Draft, take
 from ..lang.ir import Block, Call, Procedure, walk
 from ..lang.tier import NS_PER_INSN, Exit, GuestFault
 from ..lang.to_python import body_text, compile_text, state_class
-from . import models, story
+from . import models, story, validate
 from . import registers_by_name as names
 from . import state as S
 from .decoder import Insn, TooLong, decode
@@ -254,9 +255,9 @@ class X86Cpu:
             raise Fault(S.GP, 0)
         k = lin >> 12 & (FETCH_SIZE - 1)
         if self._fetch_tag[k] != lin >> 12 << 1 | (s.cpl == 3):
-            self.translate_access(lin, FETCH | (USER if s.cpl == 3 else 0))
+            first = self.translate_access(lin, FETCH | (USER if s.cpl == 3 else 0))
             if self._fetch_tag[k] != lin >> 12 << 1 | (s.cpl == 3):
-                return self._decode(eip, big, None)
+                return self._decode(eip, big, None, first)
         at = self._fetch_at[k] + (lin & LOW)
         known = self._decoded.get((at, eip, big))
         if known is not None:
@@ -266,8 +267,9 @@ class X86Cpu:
                 return insn, body
         return self._decode(eip, big, at)
 
-    def _decode(self, eip: int, big: int, at: int | None) -> tuple[Insn, Body]:
-        """Decode byte by byte; `at` is the place in the RAM buffer if the first byte has one."""
+    def _decode(self, eip: int, big: int, at: int | None, first: int | None = None) -> tuple[Insn, Body]:
+        """Decode byte by byte; `at` is the place in the RAM buffer if the first byte has one, `first` its physical
+        address if that is known: tables in device memory are walked once for each byte."""
         s = self.s
         base, limit = s.seg_base[S.CS], s.seg_limit[S.CS]
         access = FETCH | (USER if s.cpl == 3 else 0)
@@ -277,7 +279,11 @@ class X86Cpu:
             nonlocal address
             if address > limit:
                 raise Fault(S.GP, 0)
-            value = self._phys_read(self.translate_access((base + address) & M32, access), 1)
+            if first is not None and address == eip:
+                place = first
+            else:
+                place = self.translate_access((base + address) & M32, access)
+            value = self._phys_read(place, 1)
             address = (address + 1) & M32
             return value
 
@@ -389,13 +395,15 @@ class X86Cpu:
         return names.read(self.s, name)
 
     def set_reg(self, name: str, value: int) -> None:
-        """Write a register by its manual name."""
-        if name == "eflags":
-            _space["proc_eflags_load"](self.s, self, value & M32)
-        else:
+        """Write a register by its manual name. Raises KeyError, and ValueError for a state that cannot be."""
+        if name in names.PLAIN:
             names.write(self.s, name, value)
-        if name not in names.PLAIN:
-            self._clear_tlb()
+            return
+        draft = Draft(self.s)
+        names.write(draft, name, value)
+        validate.check(draft, self.model, whole=False)
+        draft.commit()
+        self._clear_tlb()
 
     def state(self) -> dict[str, int | list[int]]:
         """All registers of `cores.x86.state` as plain data."""
@@ -403,16 +411,11 @@ class X86Cpu:
         return out
 
     def load_state(self, state: dict[str, int | list[int]]) -> None:
-        """Replace registers; names and ranges are checked before anything changes. Raises ValueError."""
-        for name, v in state.items():
-            r = S.STATE.registers.get(name)
-            if r is None:
-                raise ValueError(f"no register {name}")
-            items = v if isinstance(v, list) else [v]
-            if (len(items) if isinstance(v, list) else 0) != r.count or any(not 0 <= x < 1 << r.width for x in items):
-                raise ValueError(f"register {name}: value out of range")
-        for name, v in state.items():
-            setattr(self.s, name, list(v) if isinstance(v, list) else v)
+        """Replace registers. Raises ValueError before anything changes if the result cannot be; see `validate`."""
+        draft = Draft(self.s)
+        take(draft, S.STATE, state)
+        validate.check(draft, self.model)
+        draft.commit()
         self._clear_tlb()
 
     # --- memory from outside -------------------------------------------------------------------------------------

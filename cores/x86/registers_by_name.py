@@ -1,6 +1,7 @@
 """Registers by their manual names, for monitors, debuggers, firmware and tests.
 
-Works on any object that has the registers of `state.py` as attributes: the C struct and the reference's state alike.
+Works on any object that has the registers of `state.py` as attributes: the C struct, the reference's state, and the
+drafts of `lang/draft.py` that a write goes through where a value alone does not say whether it may be stored.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ..lang.draft import number
 from . import state as S
 
 # Writing these changes no mode, so nothing derived needs to be made again.
@@ -52,36 +54,45 @@ def read(state: Any, name: str) -> int:
 
 
 def write(state: Any, name: str, value: int) -> None:
-    """Write a register; a segment by name loads it as real mode does. Raises KeyError or ValueError."""
-    if value < 0:
-        raise ValueError(f"{name}: {value} is negative")
+    """Write a register; a segment by name loads it as real mode does. Raises KeyError or ValueError.
+
+    Bits of EFLAGS that do not exist are dropped, as POPF does; every other value must fit its register."""
+    if name == "eflags":
+        v = number(name, value, 32)
+        carry = v >> S.FLAG_CF & 1
+        state.eflags = v & S.EFLAGS_STORED | 2
+        state.cf = carry
+        state.cc_z = ~v >> S.FLAG_ZF & 1
+        state.cc_s = (v >> S.FLAG_SF & 1) << 31 | ~v >> S.FLAG_PF & 1
+        state.cc_aux = (v >> S.FLAG_OF & 1 ^ carry) << 31 | (v >> S.FLAG_AF & 1) << 4
+        return
     for group, bits in ((S.R32, 32), (S.R16, 16)):
         if name in group:
             k = group.index(name)
-            _fits(name, value, bits)
+            number(name, value, bits)
             old = int(state.gpr[k])
             state.gpr[k] = value if bits == 32 else old & ~0xFFFF | value
             return
     if name in S.R8:
-        _fits(name, value, 8)
+        number(name, value, 8)
         k = S.R8.index(name)
         shift = 8 if k > 3 else 0
         state.gpr[k & 3] = int(state.gpr[k & 3]) & ~(0xFF << shift) | value << shift
         return
     if name == "ip":
-        _fits(name, value, 16)
+        number(name, value, 16)
         state.eip = value
         return
     if name in _DIRECT:
         reg = S.STATE.registers[_DIRECT[name]]
-        _fits(name, value, reg.width)
+        number(name, value, reg.width)
         setattr(state, reg.name, value)
         return
     m = _SEGMENT.match(name)
     if m:
         k = S.SEGMENT_NAMES.index(m[1])
         part = m[2] or "sel"
-        _fits(name, value, S.STATE.registers[_PARTS[part]].width)
+        number(name, value, S.STATE.registers[_PARTS[part]].width)
         getattr(state, _PARTS[part])[k] = value
         if m[2] is None and k < 6:
             state.seg_base[k] = value << 4
@@ -90,22 +101,17 @@ def write(state: Any, name: str, value: int) -> None:
     if m and int(m[2]) < 8:
         k = int(m[2])
         if m[1] == "dr":
-            _fits(name, value, 32)
+            number(name, value, 32)
             state.dr[k] = value
         elif m[1] == "xmm":
-            _fits(name, value, 128)
+            number(name, value, 128)
             state.xmm_lo[k], state.xmm_hi[k] = value & (1 << 64) - 1, value >> 64
         elif m[1] == "mm":
-            _fits(name, value, 64)
+            number(name, value, 64)
             state.fpr_sig[k] = value
         else:
-            _fits(name, value, 80)
+            number(name, value, 80)
             k = (k + (int(state.fstat) >> 11)) & 7
             state.fpr_sig[k], state.fpr_se[k] = value & (1 << 64) - 1, value >> 64
         return
     raise KeyError(name)
-
-
-def _fits(name: str, value: int, bits: int) -> None:
-    if value >> bits:
-        raise ValueError(f"{name}: {value:#x} does not fit {bits} bits")

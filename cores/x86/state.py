@@ -111,6 +111,21 @@ CR0_PE, CR0_MP, CR0_EM, CR0_TS, CR0_ET, CR0_NE, CR0_WP, CR0_AM, CR0_NW, CR0_CD, 
 )
 CR4_VME, CR4_PVI, CR4_TSD, CR4_DE, CR4_PSE, CR4_PAE, CR4_MCE, CR4_PGE, CR4_PCE, CR4_OSFXSR, CR4_OSXMMEXCPT = range(11)
 
+# The bits that exist; those of CR4 come with features of the CPU model.
+CR0_BITS = 0xE005003F
+CR4_FEATURES = {
+    CR4_VME: "vme", CR4_PVI: "vme", CR4_TSD: "tsc", CR4_DE: "de", CR4_PSE: "pse", CR4_PAE: "pae", CR4_MCE: "mce",
+    CR4_PGE: "pge", CR4_PCE: "pmc", CR4_OSFXSR: "fxsr", CR4_OSXMMEXCPT: "sse",
+}  # fmt: skip
+EFLAGS_STORED = 0x003F7702  # what the register `eflags` holds: neither reserved nor arithmetic bits, and bit 1
+DR6_FIXED, DR6_BITS = 0xFFFF0FF0, 0xE00F
+DR7_FIXED, DR7_BITS = 0x400, 0xFFFF23FF
+PHYSICAL_BITS = 36
+PDPTE_RESERVED = ((1 << 64) - (1 << PHYSICAL_BITS)) | 0x1E6
+APIC_BASE_BITS = (1 << PHYSICAL_BITS) - 0x1000 | 0x900  # the address, on (bit 11), bootstrap processor (bit 8)
+MTRR_DEF_BITS = 0xCFF
+MXCSR_BITS = 0xFFFF  # DAZ is there, the misaligned mode is not
+
 # CPUID features that forms may need: name -> (word, bit). Word 0 is leaf 1 EDX, 1 is leaf 1 ECX, 2 a property of the
 # model that CPUID does not tell.
 FEATURES = {

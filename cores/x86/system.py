@@ -355,15 +355,8 @@ def arpl(dst: Op, src: Op) -> None:
 
 # --- control registers ---------------------------------------------------------------------------------------------
 
-CR0_BITS = flag_mask(
-    S.CR0_PE, S.CR0_MP, S.CR0_EM, S.CR0_TS, S.CR0_ET, S.CR0_NE, S.CR0_WP, S.CR0_AM, S.CR0_NW, S.CR0_CD, S.CR0_PG
-)
 CR0_TRANSLATION = flag_mask(S.CR0_PE, S.CR0_WP, S.CR0_PG)
 CR4_TRANSLATION = flag_mask(S.CR4_PSE, S.CR4_PAE, S.CR4_PGE)
-CR4_FEATURES = {
-    S.CR4_VME: "vme", S.CR4_PVI: "vme", S.CR4_TSD: "tsc", S.CR4_DE: "de", S.CR4_PSE: "pse", S.CR4_PAE: "pae",
-    S.CR4_MCE: "mce", S.CR4_PGE: "pge", S.CR4_PCE: "pmc", S.CR4_OSFXSR: "fxsr", S.CR4_OSXMMEXCPT: "sse",
-}  # fmt: skip
 
 
 @procedure(32)
@@ -372,7 +365,7 @@ def write_cr0(new: Val) -> None:
     refuse(new.bit(S.CR0_PG) & ~new.bit(S.CR0_PE), S.GP)
     refuse(new.bit(S.CR0_NW) & ~new.bit(S.CR0_CD), S.GP)
     old = get(S.CR0)
-    v = (new & CR0_BITS) | 1 << S.CR0_ET
+    v = (new & S.CR0_BITS) | 1 << S.CR0_ET
     with when(v.bit(S.CR0_PG) & ~old.bit(S.CR0_PG) & get(S.CR4).bit(S.CR4_PAE)):
         load_pdptes(get(S.CR3))
     put(S.CR0, v)
@@ -399,7 +392,7 @@ def write_cr3(new: Val) -> None:
 def write_cr4(new: Val) -> None:
     """MOV to CR4: #GP(0) for a bit whose feature the CPU model does not have."""
     known = var(32, 0, "known")
-    for bit, name in CR4_FEATURES.items():
+    for bit, name in S.CR4_FEATURES.items():
         known.set(known.read() | (has(name).zext(32) << bit))
     refuse((new & ~known.read()) != 0, S.GP)
     old = get(S.CR4)
@@ -494,8 +487,7 @@ def cache_control(*, name: str) -> None:
 
 # --- debug registers -----------------------------------------------------------------------------------------------
 
-DR6_FIXED, DR6_BITS, DR6_BD = 0xFFFF0FF0, 0xE00F, 13
-DR7_FIXED, DR7_BITS, DR7_GD = 0x400, 0xFFFF23FF, 13
+DR6_BD = DR7_GD = 13
 
 
 @procedure(8, results=(8,))
@@ -515,10 +507,10 @@ def write_debug(n: Val, new: Val) -> None:
     """MOV to a debug register; reserved bits keep their values."""
     k = debug_register(n)
     with when(k == 6):
-        put(S.DR, (new & DR6_BITS) | DR6_FIXED, 6)
+        put(S.DR, (new & S.DR6_BITS) | S.DR6_FIXED, 6)
     with otherwise():
         with when(k == 7):
-            put(S.DR, (new & DR7_BITS) | DR7_FIXED, 7)
+            put(S.DR, (new & S.DR7_BITS) | S.DR7_FIXED, 7)
         with otherwise():
             put(S.DR, new, k)
     debug_changed()

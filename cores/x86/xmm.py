@@ -30,7 +30,7 @@ from .forms import MemOperand, NumberOperand, VectorMem
 CR0 = RegisterLocation(S.CR0)
 CR4 = RegisterLocation(S.CR4)
 MXCSR = RegisterLocation(S.MXCSR)
-MXCSR_MASK = 0xFFFF  # the bits that may be set: DAZ is there, the misaligned mode is not
+MXCSR_MASK = S.MXCSR_BITS
 
 # As the bodies name them; `.lo`, `.hi`, `.read()` and `.set()` fit all three.
 Op = Any

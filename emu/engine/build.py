@@ -32,6 +32,8 @@ extern "Python" uint32_t py_port_read_block(void *, uint32_t, uint32_t, uint32_t
 extern "Python" uint32_t py_port_write_block(void *, uint32_t, uint32_t, uint32_t, const uint8_t *);
 extern "Python" void py_event(void *, uint32_t, uint32_t, uint32_t);
 """
+# For the guard pages around RAM.
+SYSTEM = "int mprotect(void *, size_t, int);"
 
 
 def inputs_digest(core: str = "x86") -> str:
@@ -69,7 +71,7 @@ def unit(core: str = "x86", *, line_directives: bool = True) -> tuple[str, str]:
         return f'#line 1 "{path}"\n' + path.read_text()
 
     pieces = [
-        "#include <stdint.h>\n#include <stddef.h>",
+        "#include <stdint.h>\n#include <stddef.h>\n#include <sys/mman.h>",
         declarations,
         part(ENGINE / "core.h"),
         part(folder / "core.h"),
@@ -99,7 +101,7 @@ def builder(core: str) -> cffi.FFI:
     """The builder object that cffi and setuptools want."""
     declarations, text = unit(core)
     ffi = cffi.FFI()
-    ffi.cdef(declarations + CALLBACKS)
+    ffi.cdef(declarations + CALLBACKS + SYSTEM)
     # Two flag stores are cheaper than one vector store put together from them.
     flags = [
         "-O2",

@@ -8,11 +8,15 @@ at the next instruction boundary with ERROR; (5) `run` raises the kept exception
 from __future__ import annotations
 
 import hashlib
+import mmap
+import os
 from typing import Any
 
+from cores.lang.draft import Draft, take
 from emu.cpu import Exit, GuestFault
 
 ARENA = 24 << 20
+FOREVER = 1 << 62
 STOP, HOOK, ERROR = 1, 2, 4
 CALLBACKS = (
     "port_read", "port_write", "mmio_read", "mmio_write", "acknowledge", "port_read_block", "port_write_block", "event",
@@ -120,13 +124,24 @@ class CompiledCpu:
         self._c = c
         self._owner = ffi.gc(c, lib.emu_free)
         self._buffer = ffi.from_buffer("uint8_t[]", ram.buffer, require_writable=True)
-        if lib.emu_attach_ram(c, self._buffer, len(self._buffer)):
+        self._guard()
+        if lib.emu_attach_ram(c, self._buffer + ram.guard, ram.view.nbytes):
             raise MemoryError("no memory for the code map")
         self._boundary = Boundary(bus, c, ports)
         self._handle = ffi.new_handle(self._boundary)
         c.handle = self._handle
         for name in CALLBACKS:
             setattr(c, name, getattr(lib, "py_" + name))
+
+    def _guard(self) -> None:
+        """Make what lies around RAM inaccessible: compiled code that strays ends the process, and changes nothing."""
+        if not self.ram.guard:
+            return
+        last = len(self._buffer)
+        behind = -(-(last - self.ram.guard) // mmap.PAGESIZE) * mmap.PAGESIZE
+        for at, size in ((0, self.ram.guard), (behind, last - behind)):
+            if size > 0 and self.lib.mprotect(self._buffer + at, size, 0):
+                raise OSError(self.ffi.errno, os.strerror(self.ffi.errno))
 
     def _regions(self) -> None:
         c = self._c
@@ -178,7 +193,7 @@ class CompiledCpu:
         """See `emu.cpu.Cpu.run`."""
         self._running = True
         try:
-            reason = self.lib.emu_run(self._c, budget)
+            reason = self.lib.emu_run(self._c, min(budget, FOREVER))
         finally:
             self._running = False
         if self._boundary.error is not None:
@@ -218,22 +233,19 @@ class CompiledCpu:
         return out
 
     def load_state(self, state: dict[str, int | list[int]]) -> None:
-        """Replace registers; names and ranges are checked before anything changes."""
-        for name, v in state.items():
-            r = self.STATE.registers.get(name)
-            if r is None:
-                raise ValueError(f"no register {name}")
-            items = v if isinstance(v, list) else [v]
-            if (len(items) if isinstance(v, list) else 0) != r.count or any(not 0 <= x < 1 << r.width for x in items):
-                raise ValueError(f"register {name}: value out of range")
-        for name, v in state.items():
-            if isinstance(v, list):
-                place = getattr(self._c, name)
-                for k, x in enumerate(v):
-                    place[k] = x
-            else:
-                setattr(self._c, name, v)
+        """Replace registers. Raises ValueError before anything changes if the processor cannot be in the result."""
+        draft = Draft(self._c)
+        take(draft, self.STATE, state)
+        self._store(draft, True)
+
+    def _store(self, draft: Draft, whole: bool) -> None:
+        """Make a draft the state if it passes `validate`."""
+        self.validate(draft, whole)
+        draft.commit()
         self.lib.emu_refresh(self._c)
+
+    def validate(self, draft: Draft, whole: bool) -> None:
+        """Raise ValueError for a state that cannot be. `whole`: not just one register of several that go together."""
 
     def digest(self) -> str:
         """SHA-256 over the registers that the state declares and does not hide."""

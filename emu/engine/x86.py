@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cores.x86 import models
+from cores.lang.draft import Draft
+from cores.x86 import models, validate
 from cores.x86 import registers_by_name as names
 from cores.x86 import state as S
 from emu.engine import _x86
@@ -65,13 +66,17 @@ class X86Cpu(CompiledCpu):
         return names.read(self._c, name)
 
     def set_reg(self, name: str, value: int) -> None:
-        """Write a register by its manual name."""
-        if name == "eflags":
-            lib.emu_put_eflags(self._c, value & 0xFFFFFFFF)
-        else:
+        """Write a register by its manual name. Raises KeyError, and ValueError for a state that cannot be."""
+        if name in names.PLAIN:
             names.write(self._c, name, value)
-        if name not in names.PLAIN:
-            lib.emu_refresh(self._c)
+            return
+        draft = Draft(self._c)
+        names.write(draft, name, value)
+        self._store(draft, False)
+
+    def validate(self, draft: Draft, whole: bool) -> None:
+        """See `cores.x86.validate`."""
+        validate.check(draft, self.model, whole=whole)
 
     def fault_story(self) -> list[str]:
         """After SHUTDOWN: the chain of faults in plain words."""

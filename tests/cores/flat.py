@@ -17,7 +17,9 @@ class Region(NamedTuple):
 
 
 class FlatRam:
-    """`size` bytes of RAM at physical 0."""
+    """`size` bytes of RAM at physical 0, with no guard pages."""
+
+    guard = 0
 
     def __init__(self, size: int) -> None:
         self.buffer = mmap.mmap(-1, size)

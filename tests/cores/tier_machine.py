@@ -533,7 +533,7 @@ class Pair:
             for at, data in w.memory.items():
                 ram.view[at : at + len(data)] = data
             cpu.invalidate(0, SIZE)
-            cpu.load_state(w.state)
+            cpu.load_state({**w.state, "cr4": w.state["cr4"] & cpu.model.cr4_bits})
             bus.seed = w.seed
             bus.log.clear()
             bus.moved = bus.written = 0
