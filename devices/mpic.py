@@ -8,7 +8,7 @@ shared message interrupts (MSI). Four inter-processor interrupts and eight timer
     map_mmio(ccsr + 0x40000, 0x40000, mpic.read, mpic.write)
     mpic.line(42)          the input of source 42; levels are "asserted" or not, so polarity is stored without effect
     mpic.acknowledge()     for EPR: the vector in external proxy mode, and 0 outside it, taking nothing
-    mpic.message(value)    what a write to MSIIR (offset 0x1740) does, for messages that arrive from PCI
+    mpic.pci_message(data) what writing `data` to MSIIR (offset 0x1740) does, for messages that arrive from PCI
 
 Version "2.0" is that of the MPC8544, where a destination register routes a source to the critical input (CI0) or the
 IRQ_OUT pin (EP); "4.2" has level registers (ILR) for that instead, and the external proxy mode.
@@ -235,6 +235,10 @@ class Mpic(Device):
         n = value >> 29 & 7
         self.registers[f"MSIR{n}"] |= 1 << (value >> 24 & 31)
         self.drive(MSI + n, True)
+
+    def pci_message(self, data: bytes) -> None:
+        """The four bytes that a PCI function wrote to MSIIR. Version 2.0 takes them backwards (erratum PIC1)."""
+        self.message(int.from_bytes(data, "little" if self.version == "2.0" else "big"))
 
     # Interrupts out.
 

@@ -13,12 +13,14 @@ from devices.debugcon import Debugcon, ShutdownPort
 from devices.device import Device
 from devices.dma8237 import Dma8237
 from devices.fsl_guts import FslGuts
+from devices.fsl_pci import FslPci
 from devices.i8042 import I8042
 from devices.ioapic import IoApic
 from devices.irq import IrqRouter
 from devices.lapic import Lapic
 from devices.mpic import Mpic
 from devices.pc_testdev import PcTestdev
+from devices.pci import Bar, PciFunction
 from devices.pic8259 import Pic8259
 from devices.pit8254 import Pit8254
 from devices.port92 import Port92
@@ -196,9 +198,21 @@ def guts(clock, line, console, memory) -> Bench:
     return Bench(dev, [part(dev, 0, 0x100), part(dev, 0, 0x1000)], wide=True)
 
 
+def fsl_pci(clock, line, console, memory) -> Bench:
+    dev = FslPci(memory=memory)
+    dev.add(1, 0, PciFunction((Bar(0, 0x1000, dev.outbound.range(0x1000, lambda place: None)),)))
+
+    def poke(rng: random.Random) -> None:
+        dev.write(0, 4, 0x8000_0000 | rng.choice((0, 0x800)) | rng.getrandbits(6) << 2)
+        dev.inbound.write(rng.getrandbits(17), rng.randbytes(8))
+        assert len(dev.inbound.read(rng.getrandbits(17), 100)) == 100
+
+    return Bench(dev, [part(dev, *place) for place in ((0, 8), (0, 0x1000), (0xC00, 0x300))], poke, wide=True)
+
+
 DEADLINES = ("armed", "sent_at", "stale_at")
 MAKERS = [pic, pit, rtc, i8042, uart, lapic, ioapic, dma, port92, debugcon, shutdown, debug_exit, router]
-MAKERS += [scratch, scratch_wide, mpic, mpic42, guts]
+MAKERS += [scratch, scratch_wide, mpic, mpic42, guts, fsl_pci]
 
 
 def run(bench: Bench, clock, rng: random.Random, steps: int) -> None:

@@ -240,6 +240,13 @@ def test_an_msi_sets_a_bit_that_reading_takes_away():
     assert not dev.int_line.level
 
 
+def test_an_msi_from_pci_carries_its_number_in_the_first_byte_but_for_version_2_in_the_last():
+    new, old = make(version="4.2"), make()
+    new.pci_message(bytes((3 << 5 | 9, 0, 0, 0)))
+    old.pci_message(bytes((0, 0, 0, 3 << 5 | 9)))
+    assert (new.read(0x1630, 4), old.read(0x1630, 4)) == (1 << 9, 1 << 9)
+
+
 def test_a_message_interrupts_while_enabled_and_until_it_is_read():
     dev = make()
     enable(dev, 176 + 6, 6, 0xB6)
