@@ -37,7 +37,7 @@ DEBUG_CATEGORIES = {
     "int": "interrupts and exceptions",
     "cpu": "registers before each block",
     "cpu_reset": "registers at each reset",
-    "mmu": "page walks that fault",
+    "mmu": "new page tables, and what led to page faults",
     "unimp": "what the guest touched and Emu does not model",
     "guest_errors": "what the guest did that no manual allows",
     "io": "port accesses of devices that log them",

@@ -24,6 +24,7 @@ from emu.media import open_drive, sort_positional
 from emu.options import Chardev, Config, UsageError, rtc_base, shown
 from emu.terminal import OutputClosed, Terminal
 
+LIKE_QEMU = ("int", "cpu", "cpu_reset", "mmu", "exec", "in_asm")
 POLL_SECONDS = 0.002
 TAIL = 1 << 16
 
@@ -407,8 +408,12 @@ class Session:
 
 
 class _Lines(logging.Formatter):
+    """Each message behind the name of its category, except those that look as in QEMU's log, where scripts search."""
+
     def format(self, record: logging.LogRecord) -> str:
-        return f"{record.name.removeprefix('emu.')}: {record.getMessage()}"
+        category = record.name.removeprefix("emu.")
+        text = record.getMessage()
+        return text if category in LIKE_QEMU else f"{category}: {text}"
 
 
 def set_up_logging(config: Config) -> None:

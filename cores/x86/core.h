@@ -58,6 +58,7 @@ static void cpuid_leaf(Cpu *cpu, uint32_t leaf, uint32_t sub, uint32_t *a, uint3
 static uint32_t feature_word(Cpu *cpu, uint32_t word);
 static void ferr(Cpu *cpu);
 static void apic_base_changed(Cpu *cpu, uint32_t base);
+static void interrupt_coming(Cpu *cpu, uint32_t vector, uint32_t kind, uint32_t error, uint32_t eip);
 static void interrupt_taken(Cpu *cpu, uint32_t vector, uint32_t kind, uint32_t error, uint32_t eip);
 static uint32_t bulk_movs(Cpu *cpu, uint32_t seg, uint32_t src, uint32_t dst, uint32_t count, uint32_t size, uint32_t asz);
 static uint32_t bulk_stos(Cpu *cpu, uint32_t dst, uint32_t v, uint32_t count, uint32_t size, uint32_t asz);

@@ -16,9 +16,23 @@ static void record(Cpu *cpu, uint32_t vector, uint32_t error, uint32_t kind)
 
 static void interrupt_taken(Cpu *cpu, uint32_t vector, uint32_t kind, uint32_t error, uint32_t eip)
 {
-    (void)eip;
+    (void)vector, (void)kind, (void)error, (void)eip;
     cpu->delivered++;
-    if (unlikely(cpu->log_flags)) cpu->event(cpu->handle, 2, vector | kind << 8, error);
+}
+
+/* Inside a block EIP is anything; the log wants the one to return to. */
+static void interrupt_coming(Cpu *cpu, uint32_t vector, uint32_t kind, uint32_t error, uint32_t eip)
+{
+    if (likely(!cpu->log_flags)) return;
+    cpu->eip = eip;
+    cpu->event(cpu->handle, 2, vector | kind << 8, error);
+}
+
+/* VIF and VIP both set: the monitor has to hand over an interrupt first (vol. 3, 20.3.2 and 20.4). */
+static int virtual_interrupt_due(const Cpu *cpu)
+{
+    const uint32_t flags = cpu->eflags, both = 3u << 19;
+    return (flags & both) == both && cpu->cpl == 3 && (flags >> 12 & 3) != 3 && (cpu->cr4 & (flags & 1u << 17 ? 1 : 2));
 }
 
 /* Deliver a vector, with the rules for faults that meet while another is delivered (vol. 3, table 6-5). */
@@ -91,6 +105,10 @@ static int attend(Cpu *cpu)
         }
     }
     if (cpu->halted) return RUN_HALT + 1;
+    if (unlikely(virtual_interrupt_due(cpu))) {
+        deliver_event(cpu, 13, 0, 0);
+        return 0;
+    }
     const uint32_t breaks = cpu->code_breaks;
     /* TF steps; RF must be cleared by the next instruction; a data breakpoint traps right behind its instruction. */
     if (cpu->shadow || (cpu->eflags & 0x10100) || breaks || cpu->data_breaks || cpu->debug_pending) {

@@ -50,7 +50,8 @@ feature_word = E("feature_word", (8,), (32,))  # word as in state.FEATURES
 apic_base_changed = E("apic_base_changed", (32,))  # the low half of the new IA32_APIC_BASE
 unimplemented = E("unimplemented", (32, 32))  # (kind 1: MSR, number): named once in the log
 ferr = E("ferr")  # CR0.NE is 0 and an unmasked x87 exception is pending: FERR# is driven (IRQ 13 on a PC)
-interrupt_taken = E("interrupt_taken", (8, 8, 32, 32))  # (vector, kind, error, return EIP): for the log and the story
+interrupt_coming = E("interrupt_coming", (8, 8, 32, 32))  # (vector, kind, error, return EIP); nothing has changed yet
+interrupt_taken = E("interrupt_taken", (8, 8, 32, 32))  # the same, once nothing can fail any more
 
 # IEEE arithmetic, one extern for each operation of cores/lang/softfloat.
 FLOAT = {name: E(name, ins, outs, pure=True) for name, (ins, outs) in OPERATIONS.items()}

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..lang.trace import Val, const, fieldvalue, otherwise, procedure, return_, select, value, var, when
 from . import state as S
-from .externs import LIN_R, debug_changed, interrupt_taken, mode_changed, unlikely
+from .externs import LIN_R, debug_changed, interrupt_coming, interrupt_taken, mode_changed, unlikely
 from .flags import EFLAGS, OF, read_eflags
 from .forms import gpr, insn
 from .registers import cpl, flag_mask, get, iopl, is_null, protected_enabled, put, refuse, selector_error, v86
@@ -195,6 +195,7 @@ def deliver(vector: Val, error: Val, kind: Val, return_eip: Val) -> None:
     """Take an interrupt or exception: kind 0 exception, 1 INT n/INT3/INTO, 2 external interrupt, 3 NMI and INT1.
 
     `return_eip` is what the handler returns to: the instruction itself for a fault, the next one for the others."""
+    interrupt_coming(vector, kind, error, return_eip)
     with when(protected_enabled()):
         deliver_protected(vector, error, kind, return_eip)
     with otherwise():
@@ -225,6 +226,7 @@ def software_interrupt(vector: Val, return_eip: Val) -> None:
             with when(~trusted):
                 virtual = flags.read().bit(S.FLAG_VIF).zext(32) << S.FLAG_IF
                 flags.set((flags.read() & ~(1 << S.FLAG_IF)) | virtual | 3 << S.FLAG_IOPL)
+            interrupt_coming(vector, SOFTWARE, 0, return_eip)
             enter_real(vector, 0, flags.read(), return_eip)
             interrupt_taken(vector, SOFTWARE, 0, return_eip)
             off = select(trusted, value(1 << S.FLAG_IF, 32), value(1 << S.FLAG_VIF, 32))

@@ -25,8 +25,8 @@ static void tlb_clear(Cpu *cpu)
 static void tlb_flush(Cpu *cpu, uint32_t global)
 {
     /* Global entries may be dropped at any time, so one kind of flush serves. */
-    (void)global;
     tlb_clear(cpu);
+    if (unlikely(cpu->log_flags)) cpu->event(cpu->handle, 7, cpu->cr3, global);
 }
 
 static void tlb_flush_page(Cpu *cpu, uint32_t lin)
@@ -95,7 +95,7 @@ static void mode_changed(Cpu *cpu)
     }
     /* Real mode and V86 leave attributes alone that protected mode set, so the fast limits follow every change. */
     seg_changed(cpu, 1);
-    if (cpu->eflags & 0x100) cpu->attention |= ATT_STEP;
+    if (cpu->eflags & (0x100 | 1u << 20)) cpu->attention |= ATT_STEP; /* TF, VIP */
 }
 
 static void debug_changed(Cpu *cpu)

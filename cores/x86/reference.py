@@ -35,7 +35,9 @@ LOW = PAGE - 1
 STOP, HOOK, ERROR, SHUTDOWN = 1, 2, 4, 8
 TLB_SIZE, FETCH_SIZE = 512, 256
 WRITE, USER, FETCH = 1, 2, 4  # bits of an access
-RF, TF_OR_RF, IF, AC = 1 << S.FLAG_RF, 1 << S.FLAG_TF | 1 << S.FLAG_RF, 1 << S.FLAG_IF, 1 << S.FLAG_AC
+RF, IF, AC = 1 << S.FLAG_RF, 1 << S.FLAG_IF, 1 << S.FLAG_AC
+VIF_AND_VIP = 1 << S.FLAG_VIF | 1 << S.FLAG_VIP
+ATTENTION = 1 << S.FLAG_TF | 1 << S.FLAG_RF | 1 << S.FLAG_VIP
 DECODED_MAX = 1 << 17
 COUNTERS = (
     "decoded", "tlb_fills", "tlb_flushes", "interrupts", "exceptions", "mmio_reads", "mmio_writes", "port_reads",
@@ -157,7 +159,7 @@ class X86Cpu:
                 or s.shadow
                 or s.halted
                 or s.debug_pending
-                or s.eflags & TF_OR_RF
+                or s.eflags & ATTENTION
                 or s.dr[7] & 0xFF
                 or (self._intr and s.eflags & IF)
                 or (self._nmi and not s.nmi_blocked)
@@ -206,6 +208,9 @@ class X86Cpu:
                 return None
         if s.halted:
             return Exit.HALT
+        if s.eflags & VIF_AND_VIP == VIF_AND_VIP and self._virtual_interrupt_due():
+            self._take(S.GP, 0, 0)
+            return None
         if s.dr[7] & 0xFF and not s.eflags & RF:
             hit = self._code_breakpoints((s.seg_base[S.CS] + s.eip) & M32)
             if hit and s.shadow != 2:
@@ -224,6 +229,12 @@ class X86Cpu:
             # Behind MOV SS the step is lost, not late: only breakpoints wait.
             s.debug_pending |= 0x4000
         return None
+
+    def _virtual_interrupt_due(self) -> bool:
+        """With VIF and VIP both set: whether the monitor has to hand over an interrupt first (vol. 3, 20.3.2, 20.4)."""
+        s = self.s
+        enabled = s.cr4 >> (S.CR4_VME if s.eflags >> S.FLAG_VM & 1 else S.CR4_PVI) & 1
+        return bool(enabled and s.cpl == 3 and s.eflags >> S.FLAG_IOPL & 3 != 3)
 
     def _code_breakpoints(self, lin: int) -> int:
         """DR6 bits of the instruction breakpoints at an address."""
@@ -365,6 +376,11 @@ class X86Cpu:
             self._a20 = mask
             self._clear_tlb()
 
+    @property
+    def a20(self) -> bool:
+        """Whether address line 20 is driven."""
+        return bool(self._a20 >> 20 & 1)
+
     def set_steady(self, paddr: int, value: int | None) -> None:
         """A promise about a device register; this tier asks the bus all the same."""
 
@@ -496,7 +512,7 @@ class X86Cpu:
         return story.tell(self.exceptions(), self.reg("idtr.limit"), bool(self.reg("cr0") & 1))
 
     def on_event(self, callback: Any, *, log_interrupts: bool = False) -> None:
-        """Call `callback(kind, a, b)` for unimplemented MSRs (1), FERR# (3) and, if asked, for deliveries (2)."""
+        """Call `callback(kind, a, b)` for the events of `emu.cpu`; deliveries and TLB flushes only if asked."""
         self._on_event = callback
         self._log_interrupts = log_interrupts
 
@@ -747,6 +763,8 @@ class X86Cpu:
     def tlb_flush(self, everything: int) -> None:
         """Extern. Global entries may be dropped at any time, so one kind of flush serves."""
         self._clear_tlb()
+        if self._log_interrupts:
+            self._event(7, self.s.cr3, everything)
 
     def tlb_flush_page(self, lin: int) -> None:
         """Extern."""
@@ -779,11 +797,14 @@ class X86Cpu:
         """Extern: a PC routes FERR# to IRQ 13."""
         self._event(3, 0, 0)
 
+    def interrupt_coming(self, vector: int, kind: int, error: int, eip: int) -> None:
+        """Extern."""
+        if self._log_interrupts:
+            self._event(2, vector | kind << 8, error)
+
     def interrupt_taken(self, vector: int, kind: int, error: int, eip: int) -> None:
         """Extern."""
         self._delivered += 1
-        if self._log_interrupts:
-            self._event(2, vector | kind << 8, error)
 
     def _event(self, kind: int, a: int, b: int) -> None:
         if self._on_event is not None:

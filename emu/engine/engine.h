@@ -82,7 +82,7 @@ typedef struct Cpu {
     uint32_t link_start;
     struct Block **link;
     uint32_t story_count;
-    uint32_t log_flags; /* 1: report exceptions and interrupts to on_event */
+    uint32_t log_flags; /* 1: report exceptions, interrupts and TLB flushes to on_event */
 
     uint8_t *ram;
     uint64_t ram_size;

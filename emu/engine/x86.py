@@ -51,6 +51,11 @@ class X86Cpu(CompiledCpu):
         """Latch an NMI."""
         lib.emu_nmi(self._c)
 
+    @property
+    def a20(self) -> bool:
+        """Whether address line 20 is driven."""
+        return bool(self._c.a20_mask >> 20 & 1)
+
     def set_a20(self, enabled: bool) -> None:
         """Gate address line 20."""
         lib.emu_set_a20(self._c, int(enabled))

@@ -1,16 +1,17 @@
 """`-d`: what a run writes to its log about the processor and the ports, in the line shapes of QEMU's log.
 
-`int` listens to the processor's events. `in_asm`, `exec` and `cpu` watch every instruction, so the processor is run one
-at a time: slow, and the same run. `io` wraps the bus.
+`int` and `mmu` listen to the processor's events. `in_asm`, `exec` and `cpu` watch every instruction, so the
+processor is run one at a time: slow, and the same run. `io` wraps the bus.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from emu.cpu import Cpu, Exit, GuestFault
+from emu.memory import Dma
 
 if TYPE_CHECKING:
     from emu.bus import Bus
@@ -21,17 +22,25 @@ EXEC = logging.getLogger("emu.exec")
 CPU = logging.getLogger("emu.cpu")
 RESET = logging.getLogger("emu.cpu_reset")
 INT = logging.getLogger("emu.int")
+MMU = logging.getLogger("emu.mmu")
 IO = logging.getLogger("emu.io")
 UNIMP = logging.getLogger("emu.unimp")
 
 GENERAL = ("eax", "ebx", "ecx", "edx", "esi", "edi", "ebp", "esp")
 SEGMENTS = ("es", "cs", "ss", "ds", "fs", "gs")
-MSR, INTERRUPT = 1, 2
+EXCEPTION, SOFTWARE, EXTERNAL = 0, 1, 2
+NESTED, DOUBLE = 8, 16  # kinds of `Cpu.exceptions` besides those: the fault of a delivery, and what it became
+PAGE_FAULT = 14
+PSE, PAE = 1 << 4, 1 << 5
+SYSTEM_TYPES = (
+    "Reserved", "TSS16-avl", "LDT", "TSS16-busy", "CallGate16", "TaskGate", "IntGate16", "TrapGate16",
+    "Reserved", "TSS32-avl", "Reserved", "TSS32-busy", "CallGate32", "Reserved", "IntGate32", "TrapGate32",
+)  # fmt: skip
 LONGEST = 15
 
 
 def attach(machine: Machine, categories: list[str]) -> None:
-    """Turn the categories of -d on. `machine.on_event` must not be set afterwards."""
+    """Turn the categories of -d on."""
     chosen = set(categories)
     if chosen & {"in_asm", "exec", "cpu"}:
         machine.execute = Stepper(machine.cpu, chosen).run
@@ -40,14 +49,13 @@ def attach(machine: Machine, categories: list[str]) -> None:
     if "cpu_reset" in chosen:
         machine.on_reset.append(lambda: RESET.debug("CPU Reset\n%s", registers(machine.cpu)))
     if "int" in chosen:
-        count = 0
-
-        def taken(vector: int, error: int) -> None:
-            nonlocal count
-            INT.debug("%s", interrupt_line(machine.cpu, count, vector & 0xFF, vector >> 8, error))
-            count += 1
-
-        machine.on_interrupt = taken
+        machine.on_interrupt.append(Deliveries(machine.cpu).coming)
+    if "mmu" in chosen:
+        paging = Paging(machine)
+        machine.on_interrupt.append(paging.coming)
+        machine.on_flush.append(paging.flushed)
+    if chosen & {"int", "mmu"}:
+        machine.log_interrupts()
 
 
 class Stepper:
@@ -106,19 +114,42 @@ def fetch(cpu: Cpu, linear: int) -> bytes:
 def registers(cpu: Cpu) -> str:
     """All registers that programs see, in QEMU's layout."""
     reg = cpu.reg
+    flags = reg("eflags")
+    letters = "".join(
+        letter if flags >> bit & 1 else "-" for letter, bit in zip("DOSZAPC", (10, 11, 7, 6, 4, 2, 0), strict=True)
+    )
     rows = [
         " ".join(f"{name.upper()}={reg(name):08x}" for name in GENERAL[:4]),
         " ".join(f"{name.upper()}={reg(name):08x}" for name in GENERAL[4:]),
-        f"EIP={reg('eip'):08x} EFL={reg('eflags'):08x} CPL={cpl(cpu)} HLT={int(cpu.halted)}",
+        f"EIP={reg('eip'):08x} EFL={flags:08x} [{letters}] CPL={cpl(cpu)} II={int(reg('shadow') != 0)}"
+        f" A20={int(cpu.a20)} SMM=0 HLT={int(cpu.halted)}",
     ]
-    for name in (*SEGMENTS, "ldtr", "tr"):
-        label = {"ldtr": "LDT", "tr": "TR"}.get(name, name.upper())
-        parts = (reg(f"{name}.base"), reg(f"{name}.limit"), reg(f"{name}.attr"))
-        rows.append(f"{label:3}={reg(name):04x} {parts[0]:08x} {parts[1]:08x} {parts[2]:04x}")
+    rows += (segment(cpu, name) for name in (*SEGMENTS, "ldtr", "tr"))
     rows.append(f"GDT=     {reg('gdtr.base'):08x} {reg('gdtr.limit'):08x}")
     rows.append(f"IDT=     {reg('idtr.base'):08x} {reg('idtr.limit'):08x}")
     rows.append(" ".join(f"CR{n}={reg(f'cr{n}'):08x}" for n in (0, 2, 3, 4)))
+    rows.append(" ".join(f"DR{n}={reg(f'dr{n}'):08x}" for n in range(4)))
+    rows.append(f"DR6={reg('dr6'):08x} DR7={reg('dr7'):08x}")
     return "\n".join(rows)
+
+
+def segment(cpu: Cpu, name: str) -> str:
+    """One segment register: selector, base, limit, the high word of its descriptor, and that in words."""
+    selector, base, limit, attr = (cpu.reg(name + part) for part in ("", ".base", ".limit", ".attr"))
+    label = {"ldtr": "LDT", "tr": "TR"}.get(name, name.upper())
+    top = limit >> 28 if attr & 0x8000 else limit >> 16 & 15
+    text = f"{label:3}={selector:04x} {base:08x} {limit:08x} {(attr & 0xF0FF | top << 8) << 8:08x}"
+    if not cpu.reg("cr0") & 1 or not attr & 0x80:
+        return text
+    text += f" DPL={attr >> 5 & 3} "
+    if not attr & 0x10:
+        return text + SYSTEM_TYPES[attr & 15]
+    if attr & 8:
+        kind, marks = "CS32" if attr & 0x4000 else "CS16", "CR"
+    else:
+        kind, marks = "DS  " if attr & 0x4000 else "DS16", "EW"
+    marked = "".join(mark if attr & bit else "-" for mark, bit in zip(marks + "A", (4, 2, 1), strict=True))
+    return f"{text}{kind} [{marked}]"
 
 
 def cpl(cpu: Cpu) -> int:
@@ -128,13 +159,89 @@ def cpl(cpu: Cpu) -> int:
     return 3 if cpu.reg("eflags") & 0x20000 else cpu.reg("ss.attr") >> 5 & 3
 
 
+class Deliveries:
+    """`-d int`: what the processor is about to deliver, and its registers then."""
+
+    def __init__(self, cpu: Cpu) -> None:
+        self._cpu = cpu
+        self._count = 0
+
+    def coming(self, vector_and_kind: int, error: int) -> None:
+        """See `Machine.on_interrupt`."""
+        cpu = self._cpu
+        vector, kind = vector_and_kind & 0xFF, vector_and_kind >> 8
+        if kind == EXTERNAL:
+            INT.debug("Servicing hardware INT=0x%02x", vector)
+        elif kind == EXCEPTION:
+            INT.debug("check_exception old: 0x%x new 0x%x", *self._meeting(vector))
+        INT.debug("%s\n%s", interrupt_line(cpu, self._count, vector, kind, error), registers(cpu))
+        self._count += 1
+
+    def _meeting(self, vector: int) -> tuple[int, int]:
+        """The exception under delivery, if there is one, and the one that came on top of it."""
+        story = [(record["vector"], record["kind"]) for record in self._cpu.exceptions()]
+        if story[-1][1] == DOUBLE:
+            story.pop()
+        if story[-1][1] == NESTED and len(story) > 1:
+            return story[-2][0], story[-1][0]
+        return 0xFFFFFFFF, vector
+
+
 def interrupt_line(cpu: Cpu, count: int, vector: int, kind: int, error: int) -> str:
-    """One delivery as QEMU's -d int shows it, but IP and SP are the handler's; `i` is 1 for an INT instruction."""
-    eip, esp = cpu.reg("eip"), cpu.reg("esp")
-    text = f"{count:6}: v={vector:02x} e={error:04x} i={int(kind == 1)} cpl={cpl(cpu)}"
-    text += f" IP={cpu.reg('cs'):04x}:{eip:08x} pc={(cpu.reg('cs.base') + eip) & 0xFFFFFFFF:08x}"
-    text += f" SP={cpu.reg('ss'):04x}:{esp:08x}"
-    return text + (f" CR2={cpu.reg('cr2'):08x}" if vector == 14 else f" EAX={cpu.reg('eax'):08x}")
+    """One delivery as QEMU's -d int shows it; `i` is 1 for an INT instruction, and IP then its own address."""
+    eip, base = cpu.reg("eip"), cpu.reg("cs.base")
+    if kind == SOFTWARE:
+        # What returns behind the instruction was INT n, or of one byte.
+        eip -= 2 if fetch(cpu, (base + eip - 2) & 0xFFFFFFFF)[:2] == bytes((0xCD, vector)) else 1
+    text = f"{count:6}: v={vector:02x} e={error:04x} i={int(kind == SOFTWARE)} cpl={cpl(cpu)}"
+    text += f" IP={cpu.reg('cs'):04x}:{eip & 0xFFFFFFFF:08x} pc={(base + eip) & 0xFFFFFFFF:08x}"
+    text += f" SP={cpu.reg('ss'):04x}:{cpu.reg('esp'):08x}"
+    name, register = ("CR2", "cr2") if vector == PAGE_FAULT else ("env->regs[R_EAX]", "eax")
+    return f"{text} {name}={cpu.reg(register):08x}"
+
+
+class Paging:
+    """`-d mmu`: new page tables and paging modes, and for each page fault the entries that led to it."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._cpu = machine.cpu
+        self._memory = Dma(machine.ram)
+        self._cr0 = 0
+
+    def flushed(self, cr3: int, everything: int) -> None:
+        """See `Machine.on_flush`."""
+        cr0, cr4 = self._cpu.reg("cr0"), self._cpu.reg("cr4")
+        if not everything:
+            MMU.debug("CR3 update: CR3=%08x", cr3)
+        elif cr0 != self._cr0:
+            MMU.debug("CR0 update: CR0=0x%08x", cr0)
+        else:
+            MMU.debug("CR4 update: CR4=%08x", cr4)
+        self._cr0 = cr0
+
+    def coming(self, vector_and_kind: int, error: int) -> None:
+        """See `Machine.on_interrupt`."""
+        if vector_and_kind == PAGE_FAULT:
+            lin = self._cpu.reg("cr2")
+            steps = ", ".join(f"{name} {at:08x}={value:0{digits}x}" for name, at, value, digits in self._walk(lin))
+            MMU.debug("page fault: address %08x error %04x; %s", lin, error, steps)
+
+    def _walk(self, lin: int) -> Iterator[tuple[str, int, int, int]]:
+        """(level, address, value, digits) of the entries for a linear address, to the first that is not present."""
+        cr3, cr4 = self._cpu.reg("cr3"), self._cpu.reg("cr4")
+        levels = [("PDE", 22, 10), ("PTE", 12, 10)]
+        size, table = 4, cr3 & ~0xFFF
+        if cr4 & PAE:
+            levels = [("PDPTE", 30, 2), ("PDE", 21, 9), ("PTE", 12, 9)]
+            size, table = 8, cr3 & ~0x1F
+        for name, shift, width in levels:
+            at = table + (lin >> shift & (1 << width) - 1) * size
+            value = int.from_bytes(self._memory.read(at, size), "little")
+            yield name, at, value, 2 * size
+            large = name == "PDE" and value & 0x80 and cr4 & (PAE | PSE)
+            if not value & 1 or large:
+                return
+            table = value & 0x000FFFFF_FFFFF000
 
 
 def watch_ports(bus: Bus) -> None:

@@ -169,6 +169,9 @@ class Machine:
     def unimplemented(self, kind: int, number: int) -> None:
         self.log.append(("unimplemented", kind, number))
 
+    def interrupt_coming(self, vector: int, kind: int, error: int, return_eip: int) -> None:
+        """What is coming shows again when it is taken, or as the fault that stopped it."""
+
     def interrupt_taken(self, vector: int, kind: int, error: int, return_eip: int) -> None:
         self.log.append(("taken", vector, kind, error, return_eip))
 

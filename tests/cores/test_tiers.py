@@ -13,13 +13,16 @@ from hypothesis import strategies as st
 
 from cores.lang.strategies import pick
 from cores.x86 import models, strategies
+from cores.x86 import state as S
 from cores.x86.decoder import decode, tables
+from tests.cores.flat import make_cpu
 from tests.cores.tier_machine import CODE, DATA, DATA_PORT, MODES, Pair, world
 
 pytest.importorskip("emu.engine._x86")
 
 LENGTH = 24
 MOST = 120
+M32 = 0xFFFFFFFF
 _pairs: dict[str, Pair] = {}
 _chapters = strategies.forms()
 
@@ -115,3 +118,64 @@ def test_blocks_of_port_data_arrive_at_the_counts_of_single_accesses(opcode: byt
     ]
     assert calls[0] < calls[1] == 100
     assert [entry[1] for entry in both.buses[0].log].count(5) == both.buses[0].moved // 64
+
+
+def monitored(tier: str, cr4: int, flags: int) -> Any:
+    """Level 0 about to IRETD: to virtual-8086 mode if the flags say so, else to a level 3 of flat segments."""
+    cpu, ram = make_cpu(tier)
+    gdt = b"".join(word.to_bytes(8, "little") for word in (
+        0, 0x00CF9B000000FFFF, 0x00CF93000000FFFF, 0x00CFFB000000FFFF, 0x00CFF3000000FFFF, 0x00008B0030000067,
+    ))  # fmt: skip
+    gate = (0x8000 | 8 << 16 | 0x8E00 << 32).to_bytes(8, "little")
+    virtual = flags >> S.FLAG_VM & 1
+    frame = (0x100, 0x1000, flags, 0x200, 0x2000, 0, 0, 0, 0) if virtual else (0x10100, 0x1B, flags, 0x5000, 0x23)
+    for at, data in (
+        (0x1000, gdt),
+        (0x2000 + 13 * 8, gate),
+        (0x3004, (0x6000).to_bytes(4, "little") + b"\x10\0"),
+        (0x5F00, b"".join(word.to_bytes(4, "little") for word in frame)),
+        (0x7C00, b"\xcf"),
+        (0x8000, b"\xf4"),
+        (0x10100, b"\x40\x40\xeb\xfe"),
+    ):
+        ram.view[at : at + len(data)] = data
+    for name, value in (
+        ("gdtr.base", 0x1000), ("gdtr.limit", 47), ("idtr.base", 0x2000), ("idtr.limit", 0x7FF), ("cr0", 0x11),
+        ("cr4", cr4), ("cs", 8), ("cs.base", 0), ("cs.limit", M32), ("cs.attr", 0xC09B), ("ss", 16), ("ss.base", 0),
+        ("ss.limit", M32), ("ss.attr", 0xC093), ("tr", 40), ("tr.base", 0x3000), ("tr.limit", 0x67),
+        ("tr.attr", 0x8B), ("esp", 0x5F00), ("eip", 0x7C00), ("eflags", 2),
+    ):  # fmt: skip
+        cpu.set_reg(name, value)
+    return cpu
+
+
+VME, PVI = 1 << S.CR4_VME, 1 << S.CR4_PVI
+DUE = 1 << S.FLAG_VIF | 1 << S.FLAG_VIP | 2
+
+
+@pytest.mark.parametrize("tier", ["interp", "reference"])
+@pytest.mark.parametrize(
+    ("cr4", "flags", "stopped"),
+    [
+        (VME, DUE | 1 << S.FLAG_VM, True),
+        (PVI, DUE | 1 << S.FLAG_VM, False),
+        (VME, DUE | 1 << S.FLAG_VM | 3 << S.FLAG_IOPL, False),
+        (VME, DUE & ~(1 << S.FLAG_VIF) | 1 << S.FLAG_VM, False),
+        (PVI, DUE, True),
+        (VME, DUE, False),
+    ],
+)
+def test_vif_with_vip_stops_the_program_before_its_next_instruction(
+    tier: str, cr4: int, flags: int, stopped: bool
+) -> None:
+    cpu = monitored(tier, cr4, flags)
+    cpu.run(1)
+    assert cpu.reg("cpl") == 3
+    where = cpu.reg("eip")
+    cpu.run(2)
+    if stopped:
+        assert (cpu.reg("cpl"), cpu.reg("eip"), cpu.reg("eax")) == (0, 0x8001, 0)
+        returns = cpu.read_linear(cpu.reg("esp"), 16)
+        assert [int.from_bytes(returns[k : k + 4], "little") for k in (0, 4, 12)] == [0, where, flags | 1 << S.FLAG_RF]
+    else:
+        assert (cpu.reg("cpl"), cpu.reg("eip"), cpu.reg("eax")) == (3, where + 2, 2)

@@ -120,5 +120,8 @@ class FakeCpu:
         self.event = callback
         self.log_interrupts = log_interrupts
 
+    def exceptions(self) -> list[dict[str, int]]:
+        return []
+
     def fault_story(self) -> list[str]:
         return ["first this", "then that"]
