@@ -375,7 +375,7 @@ def tree_e500(board: BoardE500, serial: Sequence[bool]) -> Tree:
     cpu.set("status", "okay")
     root.node("memory", device_type="memory")
 
-    soc = root.node(f"soc@{board.ccsr:x}", device_type="soc", compatible="simple-bus")
+    soc = root.node(f"soc@{board.ccsr:x}", device_type="soc", compatible=["fsl,mpc8544-immr", "simple-bus"])
     _cells(soc, 1, 1)
     soc.set("ranges", cells(0) + wide(board.ccsr, 2) + cells(CCSR_SIZE))
     soc.set("bus-frequency", TIMEBASE)
@@ -418,7 +418,7 @@ def tree_e500(board: BoardE500, serial: Sequence[bool]) -> Tree:
         gpio.set("#gpio-cells", 2)
         gpio.set("gpio-controller")
         wire(gpio, GPIO_INPUT)
-        root.node("power-off", compatible="gpio-poweroff").set("gpios", [gpio, 0, 0])
+        soc.node("power-off", compatible="gpio-poweroff").set("gpios", [gpio, 0, 0])
 
     pci = root.node(f"pci@{board.ccsr + PCI:x}", compatible="fsl,mpc8540-pci")
     pci.reg((board.ccsr + PCI, 0x1000))
