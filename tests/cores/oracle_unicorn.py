@@ -30,7 +30,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 REPEATS, FLOATS, JUMPS = 1, 2, 4
-MOST = 500_000  # instructions and iterations in one go
+MOST = 200_000  # instructions and iterations in one go
 REACH = 0x110000  # bytes that real mode can address
 END_OUT, END_STEPS, END_STOPPED, END_ERROR = 0, 1, 2, 3
 
