@@ -59,5 +59,5 @@ fuzz-sanitize: $(VENV)/.ready
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis $(VENV)/.built
-	rm -f emu/engine/_x86*.so emu/engine/_x86*.c emu/engine/_x86*.o
+	rm -f emu/engine/_x86*.* emu/engine/_ppc*.*
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -13,6 +13,4 @@ HERE = Path(__file__).resolve().parent
 if str(HERE) not in sys.path:
     sys.path.insert(0, str(HERE))
 
-BUILDERS = {"emu/engine/build.py": "ffi_x86"}
-
-setup(cffi_modules=[f"{path}:{name}" for path, name in BUILDERS.items() if (HERE / path).exists()])
+setup(cffi_modules=["emu/engine/build.py:ffi_x86", "emu/engine/build.py:ffi_ppc"])

@@ -7,9 +7,12 @@ The machine loop drives it, the board wires its pins, the firmware reads and wri
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cores.lang.tier import NS_PER_INSN, Exit, GuestFault
+
+if TYPE_CHECKING:
+    from emu.clock import Clock
 
 __all__ = [
     "EVENT_APIC_BASE",
@@ -22,6 +25,7 @@ __all__ = [
     "NS_PER_INSN",
     "Cpu",
     "CpuPins",
+    "EmbeddedCpu",
     "Exit",
     "GuestFault",
 ]
@@ -143,4 +147,30 @@ class Cpu(CpuPins, Protocol):
 
     def fault_story(self) -> list[str]:
         """After SHUTDOWN: the chain of faults in plain words, one line each."""
+        ...
+
+
+class EmbeddedCpu(Cpu, Protocol):
+    """What a PowerPC processor has besides: its own timers, two more inputs, and TLBs that a loader fills."""
+
+    interruptible: bool
+    """Whether the wait state can end by an interrupt."""
+
+    stuck: bool
+    """Whether it runs in place with external interrupts masked: a branch to itself."""
+
+    def set_critical(self, level: bool) -> None:
+        """Drive the critical input."""
+        ...
+
+    def machine_check(self) -> None:
+        """Latch one machine check."""
+        ...
+
+    def attach_clock(self, clock: Clock) -> None:
+        """Let the clock fire the decrementer and the other timers."""
+        ...
+
+    def load_values(self, values: dict[str, int | dict[int, int]]) -> None:
+        """Set state registers, elements of files by index: `cores.ppc.models.boot_values`."""
         ...

@@ -1,5 +1,10 @@
 /* Ports, CPUID, and the bulk paths of repeated string instructions. Included by the generated unit behind mem.c. */
 
+static uint32_t phys_r32(Cpu *cpu, uint64_t address) { return (uint32_t)phys_read(cpu, address, 4); }
+static uint64_t phys_r64(Cpu *cpu, uint64_t address) { return phys_read(cpu, address, 8); }
+static void phys_w32(Cpu *cpu, uint64_t address, uint32_t v) { phys_write(cpu, address, 4, v); }
+static void phys_w64(Cpu *cpu, uint64_t address, uint64_t v) { phys_write(cpu, address, 8, v); }
+
 static int port_r(Cpu *cpu, uint32_t port, uint32_t size, uint32_t *v)
 {
     cpu->stats.port_reads++;

@@ -15,7 +15,7 @@ from emu.options import UsageError
 if TYPE_CHECKING:
     from devices.contracts import Console
     from emu.bus import Bus
-    from emu.cpu import Cpu
+    from emu.cpu import Cpu, EmbeddedCpu
     from emu.machine import Machine
     from emu.media import Medium
     from emu.memory import GuestRam
@@ -67,4 +67,21 @@ def make_cpu(accel: str, bus: Bus, ram: GuestRam, model: str) -> Cpu:
     except ModuleNotFoundError as error:
         raise UsageError(f"--accel {accel}: no processor is available ({error}); run `make build`") from None
     interpreted: Cpu = module.X86Cpu(bus, ram, model=model)
+    return interpreted
+
+
+def make_ppc_cpu(accel: str, bus: Bus, ram: GuestRam, model: str) -> EmbeddedCpu:
+    """The same for a PowerPC board."""
+    if accel in ("interp", "auto"):
+        try:
+            from emu.engine import PpcCpu
+        except ImportError as error:
+            raise UsageError(f"--accel {accel}: the engine is not built ({error}); run `make build`") from None
+        compiled: EmbeddedCpu = PpcCpu(bus, ram, model=model)
+        return compiled
+    try:
+        module = import_module("cores.ppc.reference")
+    except ModuleNotFoundError as error:
+        raise UsageError(f"--accel {accel}: no processor is available ({error}); run `make build`") from None
+    interpreted: EmbeddedCpu = module.PpcCpu(bus, ram, model=model)
     return interpreted

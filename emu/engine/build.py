@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT / "emu" / "engine"
 LANG = ROOT / "cores" / "lang"
 # What each core has in C by hand, beside core.h and members.h, in the order of the unit.
-BEFORE = {"x86": ("ports.c", "mmu.c")}
+BEFORE = {"x86": ("ports.c", "mmu.c"), "ppc": ("mmu.c",)}
 CORES = tuple(BEFORE)
 
 CALLBACKS = """
@@ -119,6 +119,11 @@ def builder(core: str) -> cffi.FFI:
 def ffi_x86() -> cffi.FFI:
     """The x86 engine."""
     return builder("x86")
+
+
+def ffi_ppc() -> cffi.FFI:
+    """The PowerPC engine."""
+    return builder("ppc")
 
 
 if __name__ == "__main__":

@@ -89,11 +89,6 @@ static void phys_write(Cpu *cpu, uint64_t address, uint32_t size, uint64_t v)
     bus_write(cpu, address, size, v);
 }
 
-static uint32_t phys_r32(Cpu *cpu, uint64_t address) { return (uint32_t)phys_read(cpu, address, 4); }
-static uint64_t phys_r64(Cpu *cpu, uint64_t address) { return phys_read(cpu, address, 8); }
-static void phys_w32(Cpu *cpu, uint64_t address, uint32_t v) { phys_write(cpu, address, 4, v); }
-static void phys_w64(Cpu *cpu, uint64_t address, uint64_t v) { phys_write(cpu, address, 8, v); }
-
 static uint64_t virtual_ns(Cpu *cpu)
 {
     /* A reading instruction ends its block and is not yet counted. */

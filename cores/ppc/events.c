@@ -1,0 +1,125 @@
+/* Interrupts, timers and reset of the PowerPC (Book III-E, chapter 7): what the run loop asks between instructions. */
+
+static void record(Cpu *cpu, uint32_t vector, uint32_t error, uint32_t kind)
+{
+    struct ExceptionRecord *r = &cpu->story[cpu->story_count++ & 15];
+    r->icount = cpu->icount_end - (uint64_t)cpu->left;
+    r->vector = vector;
+    r->error = error;
+    r->kind = kind;
+    r->pc = cpu->pc;
+    r->msr = cpu->msr;
+    r->dear = cpu->fault_dear;
+}
+
+/* Deliver an interrupt; it counts as one instruction. kind 0: of an instruction, 2: asynchronous. */
+static void deliver_event(Cpu *cpu, uint32_t ivor, uint32_t esr, uint32_t kind)
+{
+    cpu->left--;
+    if (kind == 0) cpu->stats.exceptions++;
+    else cpu->stats.interrupts++;
+    record(cpu, ivor, esr, kind);
+    cpu->delivered++;
+    if (unlikely(cpu->log_flags)) cpu->event(cpu->handle, 2, ivor | kind << 8, esr);
+    set_single(cpu, 1);
+    proc_deliver(cpu, ivor, esr, cpu->fault_dear);
+    set_single(cpu, 0);
+}
+
+static void after_fault(Cpu *cpu) { deliver_event(cpu, cpu->exc_vector, cpu->exc_error, 0); }
+
+static int attend(Cpu *cpu)
+{
+    if (cpu->attention & ATT_STOP) {
+        const int leave = stop_asked(cpu);
+        if (leave) return leave;
+    }
+    const uint32_t ivor = proc_pending(cpu);
+    if (ivor != IVOR_NONE) {
+        deliver_event(cpu, ivor, 0, 2);
+        return 0;
+    }
+    if (cpu->halted) return RUN_HALT + 1;
+    if (cpu->debugging & 1) {
+        if (proc_debug_fetch(cpu)) {
+            deliver_event(cpu, IVOR_DEBUG, 0, 2);
+            return 0;
+        }
+        if (run_alone(cpu)) after_fault(cpu);
+        else if (cpu->debugging & 1 && proc_debug_done(cpu)) deliver_event(cpu, IVOR_DEBUG, 0, 2);
+        cpu->attention |= ATT_STEP;
+        return 0;
+    }
+    cpu->attention = cpu->stop_flags ? ATT_STOP : 0;
+    return 0;
+}
+
+static inline int attention_now(Cpu *cpu) { return cpu->attention != 0; }
+
+void emu_set_pins(Cpu *cpu, uint32_t pins)
+{
+    cpu->pins = (uint8_t)pins;
+    if (pins) cpu->attention |= ATT_INTR;
+}
+
+void emu_timers_tick(Cpu *cpu)
+{
+    proc_timers_tick(cpu);
+    cpu->attention |= ATT_INTR;
+}
+
+uint64_t emu_timers_next(Cpu *cpu) { return proc_timers_next(cpu); }
+uint64_t emu_time_base(Cpu *cpu) { return time_base(cpu); }
+void emu_put_msr(Cpu *cpu, uint32_t value) { proc_msr_load(cpu, value); }
+
+/* Whether the processor runs in place with its external interrupts masked: a branch to itself, or the wait state. */
+int emu_stuck(Cpu *cpu)
+{
+    uint64_t at;
+    int little;
+    if (cpu->msr & 1u << 15) return 0;
+    if (cpu->halted) return 1;
+    const uint32_t dear = cpu->fault_dear;
+    if (translate(cpu, cpu->pc, ACCESS_FETCH | privilege(cpu), &at, &little) || !find_region(cpu, at)) {
+        cpu->fault_dear = dear;
+        return 0;
+    }
+    return piece_read(cpu, at, 4, little) == 0x48000000u;
+}
+
+int emu_translate(Cpu *cpu, uint32_t ea, uint64_t *at)
+{
+    uint32_t ok, rights, ivor, esr;
+    proc_walk(cpu, ea, 0, &ok, at, &rights, &ivor, &esr);
+    return (int)ok;
+}
+
+void emu_refresh(Cpu *cpu)
+{
+    tlb_clear(cpu);
+    mode_changed(cpu);
+}
+
+void emu_reset(Cpu *cpu)
+{
+    reset_state(cpu);
+    cpu->left = 0;
+    cpu->icount_end = 0;
+    cpu->attention = 0;
+    cpu->stop_flags = 0;
+    cpu->story_count = 0;
+    cpu->retry = cpu->single = 0;
+    cpu->lookup_key = 0;
+    cpu->link = NULL;
+    emu_refresh(cpu);
+}
+
+/* What a new processor starts with beside its reset state. */
+static void born(Cpu *cpu)
+{
+    for (uint32_t k = 0; k < TLB_SIZE; k++) cpu->missing[k].rtag = cpu->missing[k].wtag = NO_TAG;
+    cpu->line_size = 32;
+    cpu->tb_num = 2;
+    cpu->tb_den = 5;
+    cpu->dtlb = cpu->missing;
+}
