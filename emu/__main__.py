@@ -1,4 +1,4 @@
-"""The `emu` command, its subcommands, and the drop-in name `emu-system-i386`."""
+"""The `emu` command, its subcommands, and the drop-in names `emu-system-i386` and `emu-system-ppc`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def system_i386(argv: Sequence[str] | None = None) -> int:
     """`emu-system-i386 ...`: QEMU's command line; returns the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
-    return _guarded(lambda: _run(words, compat=True))
+    return _guarded(lambda: _run(words, compat=True, arch="x86"))
+
+
+def system_ppc(argv: Sequence[str] | None = None) -> int:
+    """`emu-system-ppc ...`: the same for the PowerPC boards."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    return _guarded(lambda: _run(words, compat=True, arch="ppc"))
 
 
 def _keep_standard_descriptors() -> None:
@@ -65,10 +71,10 @@ def _keep_standard_descriptors() -> None:
         sys.stderr = os.fdopen(2, "w", closefd=False)
 
 
-def _run(words: list[str], *, compat: bool) -> int:
+def _run(words: list[str], *, compat: bool, arch: str | None = None) -> int:
     from emu.options import parse
 
-    config = parse(words, compat=compat)
+    config = parse(words, compat=compat, arch=arch)
     from emu.session import Session
 
     return Session(config, compat=compat).run()
@@ -105,9 +111,16 @@ def _nothing_to_do() -> int:
 def _usage() -> str:
     from emu.options import VERSION
 
-    lines = [f"Emu {VERSION}: a PC in software", "", "usage: emu COMMAND ..., or emu IMAGE to run a disk image", ""]
+    lines = [
+        f"Emu {VERSION}: PCs and PowerPC boards in software",
+        "",
+        "usage: emu COMMAND ..., or emu IMAGE to run a disk image",
+        "",
+    ]
     lines += (f"  {name:8} {text}" for name, text in COMMANDS.items())
-    return "\n".join([*lines, "", "emu COMMAND --help says more. emu-system-i386 takes QEMU's command line."])
+    return "\n".join(
+        [*lines, "", "emu COMMAND --help says more. emu-system-i386 and emu-system-ppc take QEMU's command line."]
+    )
 
 
 def _print(text: str) -> None:

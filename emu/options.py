@@ -17,7 +17,31 @@ VERSION = "0.1.0"
 
 MACHINES = {
     "pc": "PC with i440FX, PIIX3 and one processor (default)",
+    "bamboo": "AMCC Bamboo, PowerPC 440EP (default of emu-system-ppc)",
+    "sam460ex": "AMCC Canyonlands, PowerPC 460EX",
+    "mpc8544ds": "Freescale MPC8544DS, PowerPC e500v2",
+    "ppce500": "paravirtual e500 board of QEMU, PowerPC e500v2 or e500mc",
 }
+MACHINE_ALIASES = {"canyonlands": "sam460ex"}
+
+
+@dataclass(frozen=True)
+class Cores:
+    """The processors of a machine: instruction set, the default, and the feature that all must have."""
+
+    arch: str
+    default: str
+    feature: str = ""
+
+
+CORES = {
+    "pc": Cores("x86", "qemu32"),
+    "bamboo": Cores("ppc", "440EP", "440"),
+    "sam460ex": Cores("ppc", "460EX", "440"),
+    "mpc8544ds": Cores("ppc", "e500v2", "e500"),
+    "ppce500": Cores("ppc", "e500v2", "e500"),
+}
+DEFAULT_MACHINE = {"x86": "pc", "ppc": "bamboo"}
 DEVICES: dict[str, dict[str, str]] = {
     "isa-debug-exit": {"iobase": "first port (default 0x501)", "iosize": "number of ports (default 2)"},
     "isa-debugcon": {"iobase": "port (default 0xe9)", "chardev": "id of the -chardev that shows the output"},
@@ -82,12 +106,18 @@ class Drive:
 class Config:
     """What the command line asks for."""
 
+    arch: str | None = None
+    """"x86" or "ppc" where the name of the command says so."""
     machine: str = "pc"
     cpu: str = "qemu32"
+    cpu_wish: str | None = None
+    """What -cpu says; `cpu` is the model that this means on the machine."""
     memory: int = 128 << 20
     kernel: str | None = None
     initrd: str | None = None
     append: str = ""
+    dtb: str | None = None
+    dump_dtb: str | None = None
     bios: str | None = None
     drives: list[Drive] = field(default_factory=list)
     boot: str = ""
@@ -319,46 +349,86 @@ def _listed(names: dict[str, str], title: str) -> ShowAndExit:
     return ShowAndExit("\n".join([title, *(f"{name:{width}}  {text}" for name, text in names.items())]))
 
 
+def machines(arch: str | None) -> dict[str, str]:
+    """The machines of an instruction set, or all."""
+    return {name: text for name, text in MACHINES.items() if arch in (None, CORES[name].arch)}
+
+
 def _machine(config: Config, value: str) -> None:
     props = keyed(value, "-M", "type")
     name = props.pop("type", config.machine)
+    known = machines(config.arch)
     if name in ("help", "?"):
-        raise _listed(MACHINES, "Supported machines are:")
+        raise _listed(known, "Supported machines are:")
     if re.fullmatch(r"pc-i440fx-[0-9.]+|pc-[0-9.]+", name):
         name = "pc"
-    if name not in MACHINES:
-        raise unknown("machine", name, MACHINES)
+    name = MACHINE_ALIASES.get(name, name)
+    if name not in known:
+        raise unknown("machine", name, known)
     config.machine = name
     for key, text in props.items():
         if key == "accel":
             _accel(config, text)
+        elif key == "dumpdtb":
+            if not text:
+                raise UsageError("-M dumpdtb=: expected a file name")
+            config.dump_dtb = text
         elif key not in ("usb", "vmport", "smm", "graphics") or text != "off":
             config.warn(f"-M {shown(key)}={shown(text)}: not available yet; ignored")
 
 
-def cpu_models() -> dict[str, str]:
-    """The processors by name, with a line about each."""
+def cpu_models(arch: str = "x86") -> dict[str, str]:
+    """The processors of an instruction set by name, with a line about each."""
+    if arch == "ppc":
+        from cores.ppc import models as ppc
+
+        return {model.name: model.title for model in ppc.MODELS.values()}
     from cores.x86.models import MODELS
 
     return {name: model.title for name, model in MODELS.items()}
 
 
 def _cpu(config: Config, value: str) -> None:
-    name, *features = split_commas(value)
-    models = cpu_models()
+    config.cpu_wish = value
+
+
+def _choose_cpu(config: Config) -> None:
+    """The model that -cpu means, once the machine is known."""
+    cores = CORES[config.machine]
+    config.cpu = cores.default
+    if config.cpu_wish is None:
+        return
+    name, *features = split_commas(config.cpu_wish)
     if name in ("help", "?"):
-        raise _listed(models, "Available CPUs:")
+        raise _listed(cpu_models(cores.arch), "Available CPUs:")
+    config.cpu = _ppc_model(config.machine, name, cores) if cores.arch == "ppc" else _x86_model(config, name)
+    for feature in features:
+        config.warn(f"-cpu feature {shown(feature)}: not available yet; ignored")
+
+
+def _ppc_model(machine: str, name: str, cores: Cores) -> str:
+    from cores.ppc import models
+
+    try:
+        model = models.model(name)
+    except KeyError:
+        raise unknown("CPU", name, cpu_models("ppc")) from None
+    if not model.has(cores.feature):
+        raise UsageError(f"-M {machine}: expected a {cores.feature} processor, found {model.name}")
+    return model.name
+
+
+def _x86_model(config: Config, name: str) -> str:
     if name in ("host", "max", "base", "qemu64", "kvm32", "kvm64", "core2duo", "coreduo", "n270", "athlon", "phenom"):
         config.warn(f"-cpu {name}: not available yet; using qemu32")
         name = "qemu32"
     if name == "pentium2":
         config.warn("-cpu pentium2: not available yet; using pentium3")
         name = "pentium3"
-    if name not in models:
-        raise unknown("CPU", name, models)
-    config.cpu = name
-    for feature in features:
-        config.warn(f"-cpu feature {shown(feature)}: not available yet; ignored")
+    known = cpu_models()
+    if name not in known:
+        raise unknown("CPU", name, known)
+    return name
 
 
 def _memory(config: Config, value: str) -> None:
@@ -654,9 +724,10 @@ OPTIONS: list[Option] = [
     Option(("cpu",), "MODEL", "the processor ('help' lists them)", _cpu),
     Option(("m",), "SIZE", "memory, in MiB or with a suffix K, M, G (default 128)", _memory),
     Option(("smp",), "N", "number of processors; only 1 so far", _smp),
-    Option(("kernel",), "FILE", "boot this bzImage, multiboot or ELF kernel directly", _set("kernel")),
+    Option(("kernel",), "FILE", "boot this kernel directly: bzImage, multiboot, ELF, uImage", _set("kernel")),
     Option(("initrd",), "FILE", "its initial RAM disk (multiboot: modules, comma separated)", _set("initrd")),
     Option(("append",), "TEXT", "its command line", _append),
+    Option(("dtb",), "FILE", "use this device tree instead of the board's (PowerPC)", _set("dtb")),
     Option(("bios",), "FILE", "use this ROM image instead of Emu's own firmware", _set("bios")),
     Option(("hda",), "FILE", "IDE disk 0 (also -hdb, -hdc, -hdd)", _hd(0)),
     Option(("hdb",), "FILE", "", _hd(1)),
@@ -714,7 +785,7 @@ FOREIGN: list[Option] = [
         Option((name,), "ARG", "", _not_yet(name))
         for name in (
             "mon qmp qmp-pretty object soundhw audiodev audio k loadvm pidfile global set smbios acpitable icount "
-            "watchdog watchdog-action action sandbox overcommit mem-path numa fsdev virtfs blockdev tpmdev dtb plugin "
+            "watchdog watchdog-action action sandbox overcommit mem-path numa fsdev virtfs blockdev tpmdev plugin "
             "trace incoming readconfig writeconfig msg add-fd uuid seed dfilter semihosting-config option-rom sd "
             "mtdblock pflash iscsi g tb-size run-with compat spice usbdevice vnc rotate chroot runas user L netdev "
             "bt async-teardown hdachs"
@@ -750,12 +821,13 @@ def help_text() -> str:
     return "\n".join(lines)
 
 
-def parse(words: Sequence[str], *, compat: bool = False) -> Config:
+def parse(words: Sequence[str], *, compat: bool = False, arch: str | None = None) -> Config:
     """The Config that a command line describes.
 
-    `compat` is set for the `emu-system-*` names. Raises UsageError and ShowAndExit.
+    `compat` is set for the `emu-system-*` names, and `arch` for the instruction set they name. Raises UsageError and
+    ShowAndExit.
     """
-    config = Config()
+    config = Config(arch=arch, machine=DEFAULT_MACHINE[arch or "x86"])
     i = 0
     while i < len(words):
         word = words[i]
@@ -785,6 +857,9 @@ def parse(words: Sequence[str], *, compat: bool = False) -> Config:
 
 
 def _check(config: Config) -> None:
+    _choose_cpu(config)
+    if config.machine == "pc" and (config.dtb is not None or config.dump_dtb is not None):
+        config.warn("-dtb, dumpdtb: a PC has no device tree; ignored")
     if config.initrd is not None and config.kernel is None:
         raise UsageError("-initrd needs -kernel")
     if config.append and config.kernel is None:
