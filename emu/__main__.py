@@ -111,16 +111,11 @@ def _nothing_to_do() -> int:
 def _usage() -> str:
     from emu.options import VERSION
 
-    lines = [
-        f"Emu {VERSION}: PCs and PowerPC boards in software",
-        "",
-        "usage: emu COMMAND ..., or emu IMAGE to run a disk image",
-        "",
-    ]
+    lines = [f"Emu {VERSION}: PCs and PowerPC boards in software", ""]
+    lines += ["usage: emu COMMAND ..., or emu IMAGE to run a disk image", ""]
     lines += (f"  {name:8} {text}" for name, text in COMMANDS.items())
-    return "\n".join(
-        [*lines, "", "emu COMMAND --help says more. emu-system-i386 and emu-system-ppc take QEMU's command line."]
-    )
+    lines += ["", "emu COMMAND --help says more. emu-system-i386 and emu-system-ppc take QEMU's command line."]
+    return "\n".join(lines)
 
 
 def _print(text: str) -> None:

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     from emu.memory import GuestRam
     from emu.options import Config
 
-BOARDS = {"pc": ("emu.boards.pc", "pc")}
+BOARDS = {
+    "pc": ("emu.boards.pc", "pc"),
+    "bamboo": ("emu.boards.bamboo", "bamboo"),
+    "sam460ex": ("emu.boards.sam460ex", "sam460ex"),
+    "mpc8544ds": ("emu.boards.mpc8544ds", "mpc8544ds"),
+    "ppce500": ("emu.boards.ppce500", "ppce500"),
+}
 
 Date = tuple[int, int, int, int, int, int]
 
