@@ -112,7 +112,7 @@ MODELS = {
     )
 }  # fmt: skip
 ALIASES = {
-    "440epc": "440ep", "440ep-revc": "440ep", "440ep-revb": "440epb", "460exb": "460ex", "e500": "e500v2_v30",
+    "440epc": "440ep", "440ep-revc": "440ep", "440ep-revb": "440epb", "460exb": "460ex", "e500": "e500v2_v22",
     "e500_v10": "e500v1_v10", "e500_v20": "e500v1_v20",
     "mpc8540": "e500v1", "mpc8544": "e500v2_v22", "mpc8548": "e500v2_v22",
 }  # fmt: skip

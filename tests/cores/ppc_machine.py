@@ -16,7 +16,7 @@ from cores.lang.ir import Block, Call, Procedure, walk
 from cores.lang.to_python import body_text, compile_text, python_name, state_class
 from cores.ppc import state as S
 from cores.ppc.decoder import ALL, Insn, allowed, by_mnemonic, decode, encode, forms
-from cores.ppc.forms import with_field
+from cores.ppc.forms import halves_swapped, with_field
 from cores.ppc.models import model as model_of
 from cores.ppc.models import reset_values
 from cores.ppc.procedures import ROOTS
@@ -148,6 +148,11 @@ class Machine:
         """Write a special purpose register by its instruction."""
         self.s.gpr[31] = v
         self.do(f"mt{name}", rs=31)
+
+    def mtspr_raw(self, number: int, v: int) -> None:
+        """Write a special purpose register by number."""
+        self.s.gpr[31] = v
+        self.run(0x7FE003A6 | halves_swapped(number) << 11)
 
     @property
     def xer(self) -> int:

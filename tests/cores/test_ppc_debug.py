@@ -1,0 +1,199 @@
+"""Debug events of internal debug mode: fetch, completion, branches, data, traps, returns, interrupts."""
+
+from __future__ import annotations
+
+import pytest
+
+from cores.ppc import state as S
+from tests.cores.ppc_machine import Interrupt, Machine
+
+DE, PR, IS = 1 << S.MSR_DE, 1 << S.MSR_PR, 1 << S.MSR_IS
+IDM, ICMP, BRT, IRPT, TRAP, IAC1, IAC2, IAC3, DAC1R, DAC1W, DAC2R, DAC2W, RET = (
+    1 << n for n in (30, 27, 26, 25, 24, 23, 22, 21, 19, 18, 17, 16, 15)
+)
+IDE = 1 << 31
+PC = 0x1000
+
+
+def machine(dbcr0: int, msr: int = DE, name: str = "440EP") -> Machine:
+    m = Machine(name)
+    m.s.pc, m.s.msr, m.s.dbcr0 = PC, msr, IDM | dbcr0
+    return m
+
+
+@pytest.mark.parametrize(("dbcr0", "msr", "mode"), [
+    (0, DE, 0), (ICMP, DE, 1), (ICMP, 0, 0), (BRT, DE, 1), (IAC1, 0, 1), (IAC3, DE, 1), (DAC1R, DE, 3), (DAC2W, 0, 3),
+    (TRAP | RET | IRPT, DE, 0),
+])  # fmt: skip
+def test_debug_mode_asks_for_what_the_events_need(dbcr0: int, msr: int, mode: int) -> None:
+    m = machine(dbcr0, msr)
+    assert m.call("debug_mode") == mode
+    m.s.dbcr0 &= ~IDM
+    assert m.call("debug_mode") == 0
+
+
+def test_an_instruction_address_stops_before_its_instruction() -> None:
+    m = machine(IAC1 | IAC2)
+    m.mtspr("iac2", PC)
+    m.s.pc = PC
+    assert m.call("debug_fetch") == 1
+    assert m.s.dbsr == IAC2
+    m.s.pc = PC + 4
+    assert m.call("debug_fetch") == 0
+
+
+def test_an_event_while_de_is_0_is_kept_until_it_is_1() -> None:
+    m = machine(IAC1, 0)
+    m.s.iac[0] = PC
+    assert m.call("debug_fetch") == 0
+    assert m.s.dbsr == IDE | IAC1
+    assert m.call("pending") == 0xFF
+    m.s.msr = DE
+    assert m.call("pending") == 15
+    m.s.dbsr &= IDE
+    assert m.call("pending") == 0xFF
+
+
+@pytest.mark.parametrize(("us", "er", "msr", "hit"), [
+    (0, 0, DE, 1), (2, 0, DE, 1), (2, 0, DE | PR, 0), (3, 0, DE | PR, 1), (3, 0, DE, 0), (0, 2, DE, 1),
+    (0, 2, DE | IS, 0),
+    (0, 3, DE | IS, 1), (0, 3, DE, 0),
+])  # fmt: skip
+def test_an_address_compare_may_be_for_one_mode_or_space(us: int, er: int, msr: int, hit: int) -> None:
+    m = machine(IAC1, msr)
+    m.s.iac[0] = PC
+    m.s.dbcr1 = us << 30 | er << 28
+    assert m.call("debug_fetch") == hit
+
+
+@pytest.mark.parametrize(("mode", "pc", "hit"), [
+    (2, 0x0FFC, 0), (2, 0x1000, 1), (2, 0x1FFC, 1), (2, 0x2000, 0), (3, 0x0FFC, 1), (3, 0x1000, 0), (3, 0x2000, 1),
+    (1, 0x1000, 0),
+])  # fmt: skip
+def test_a_pair_of_compares_is_a_range(mode: int, pc: int, hit: int) -> None:
+    m = machine(IAC1)
+    m.s.iac[0], m.s.iac[1], m.s.pc = 0x1000, 0x2000, pc
+    m.s.dbcr1 = mode << 22
+    assert m.call("debug_fetch") == (hit if mode != 1 else 1)
+
+
+def test_the_second_pair_has_its_own_fields() -> None:
+    m = machine(IAC3)
+    m.s.iac[2], m.s.iac[3] = 0x1000, 0x2000
+    m.s.dbcr1 = 2 << 6
+    assert m.call("debug_fetch") == 1 and m.s.dbsr == IAC3
+    m.s.dbcr1 = 2 << 6 | 3 << 14  # users only
+    m.s.dbsr = 0
+    assert m.call("debug_fetch") == 0
+
+
+def test_a_completed_instruction_is_an_event() -> None:
+    m = machine(ICMP)
+    assert m.call("debug_fetch") == 0
+    m.do("addi", rt=3, ra=0, si=1)
+    assert m.call("debug_done") == 1
+    assert m.s.dbsr == ICMP and m.s.pc == PC + 4
+
+
+def test_the_return_that_turns_events_on_is_none_itself() -> None:
+    m = machine(ICMP, 0)
+    m.call("debug_fetch")
+    m.s.srr1 = DE
+    m.do("rfi")
+    assert m.call("debug_done") == 0 and m.s.dbsr == 0
+
+
+def test_a_taken_branch_is_undone() -> None:
+    m = machine(BRT)
+    m.s.ctr, m.s.lr = 5, 7
+    m.call("debug_fetch")
+    m.do("bcl", bo=16, bi=0, bd=0x100)  # bdnzl
+    assert m.s.pc == PC + 0x100
+    assert m.call("debug_done") == 1
+    assert (m.s.pc, m.s.ctr, m.s.lr, m.s.dbsr) == (PC, 5, 7, BRT)
+    m.s.dbsr, m.s.ctr = 0, 1
+    m.call("debug_fetch")
+    m.do("bc", bo=16, bi=0, bd=0x100)  # not taken
+    assert m.call("debug_done") == 0 and m.s.pc == PC + 4
+
+
+def test_a_return_from_an_interrupt_is_no_branch() -> None:
+    m = machine(BRT)
+    m.call("debug_fetch")
+    m.s.srr0, m.s.srr1 = 0x8000, DE
+    m.do("rfi")
+    assert m.call("debug_done") == 0 and m.s.pc == 0x8000
+
+
+@pytest.mark.parametrize(("enabled", "ea", "size", "store", "bits"), [
+    (DAC1R, 0x100, 4, 0, DAC1R), (DAC1R, 0x100, 4, 1, 0), (DAC1W, 0x100, 4, 1, DAC1W), (DAC1R, 0xFD, 4, 0, DAC1R),
+    (DAC1R, 0xFC, 4, 0, 0), (DAC1R, 0x101, 4, 0, 0), (DAC2R | DAC2W, 0x200, 1, 0, DAC2R),
+    (DAC1R | DAC2R, 0x1FE, 4, 0, DAC2R),
+])  # fmt: skip
+def test_a_data_address_is_met_by_any_byte_of_an_access(
+    enabled: int, ea: int, size: int, store: int, bits: int
+) -> None:
+    m = machine(enabled)
+    m.s.dac = [0x100, 0x200]
+    m.call("debug_data", ea, size, store)
+    assert m.s.dbsr == bits
+    m.call("debug_fetch")
+    assert m.call("debug_done") == int(bits != 0)
+
+
+@pytest.mark.parametrize(("mode", "ea", "hit"), [
+    (2, 0xFC, 0), (2, 0xFE, 1), (2, 0x1FC, 1), (2, 0x200, 0), (3, 0xFF, 1), (3, 0x100, 0), (3, 0x1FE, 1), (3, 0x200, 1),
+])  # fmt: skip
+def test_data_addresses_pair_up_too(mode: int, ea: int, hit: int) -> None:
+    m = machine(DAC1W)
+    m.s.dac, m.s.dbcr2 = [0x100, 0x200], mode << 22
+    m.call("debug_data", ea, 4, 1)
+    assert m.s.dbsr == (DAC1W if hit else 0)
+
+
+def test_a_trap_is_a_debug_interrupt_where_traps_are_events() -> None:
+    for dbcr0, msr, ivor, esr, dbsr in (
+        (TRAP, DE, 15, 0, TRAP), (TRAP, 0, 6, 0x02000000, IDE | TRAP), (0, DE, 6, 0x02000000, 0),
+    ):  # fmt: skip
+        m = machine(dbcr0, msr)
+        with pytest.raises(Interrupt) as stopped:
+            m.do("tw", to=31)
+        assert (stopped.value.ivor, stopped.value.esr, m.s.dbsr) == (ivor, esr, dbsr)
+
+
+def test_a_return_event_takes_the_place_of_the_return() -> None:
+    m = machine(RET)
+    with pytest.raises(Interrupt) as stopped:
+        m.do("rfi")
+    assert (stopped.value.ivor, m.s.pc, m.s.dbsr) == (15, PC, RET)
+    m = machine(RET, 0)
+    m.s.srr0 = 0x2000
+    m.do("rfi")
+    assert (m.s.pc, m.s.dbsr) == (0x2000, IDE | RET)
+    m = machine(RET, 0)
+    m.do("rfci")  # would else never come back from its handler
+    assert m.s.dbsr == 0
+
+
+def test_an_interrupt_taken_is_an_event_at_its_handler() -> None:
+    m = machine(IRPT)
+    m.s.ivpr, m.s.ivor[6] = 0xC0000000, 0x700
+    m.call("deliver", 6, 0, 0)
+    assert m.s.dbsr == IRPT and m.call("pending") == 15
+    m.call("deliver", 15, 0, 0)
+    assert m.s.csrr0 == 0xC0000700 and m.call("pending") == 0xFF
+
+
+def test_a_critical_interrupt_taken_is_an_event_of_the_e500mc_alone() -> None:
+    for name, dbsr in (("440EP", 0), ("e500mc", 0x40)):
+        m = machine(IRPT | 0x40, name=name)
+        m.call("deliver", 0, 0, 0)
+        assert m.s.dbsr == dbsr
+
+
+def test_the_hypervisor_can_keep_events_to_its_guests() -> None:
+    m = machine(IAC1, name="e500mc")
+    m.s.iac[0], m.s.epcr = PC, 1 << 26
+    assert m.call("debug_mode") == 0 and m.call("debug_fetch") == 0
+    m.s.msr |= 1 << S.MSR_GS
+    assert m.call("debug_mode") == 1 and m.call("debug_fetch") == 1
