@@ -12,9 +12,13 @@ from devices.debug_exit import DebugExit
 from devices.debugcon import Debugcon, ShutdownPort
 from devices.device import Device
 from devices.dma8237 import Dma8237
+from devices.fsl_ddr import FslDdr
+from devices.fsl_ecm import FslEcm
 from devices.fsl_gpio import FslGpio
 from devices.fsl_guts import FslGuts
 from devices.fsl_i2c import FslI2c
+from devices.fsl_l2 import FslL2
+from devices.fsl_law import FslLaw
 from devices.fsl_pci import FslPci
 from devices.i2c import I2cBus
 from devices.i8042 import I8042
@@ -29,6 +33,7 @@ from devices.pit8254 import Pit8254
 from devices.port92 import Port92
 from devices.rtc_ds1338 import Ds1338
 from devices.rtc_mc146818 import RtcMc146818
+from devices.spin_table import SIZE, SpinTable
 from devices.uart16550 import Uart16550
 
 
@@ -245,9 +250,35 @@ def ds1338(clock, line, console, memory) -> Bench:
     return Bench(dev, [], poke)
 
 
+def law(clock, line, console, memory) -> Bench:
+    return storage(FslLaw(base=0xF_E000_0000))
+
+
+def ecm(clock, line, console, memory) -> Bench:
+    return storage(FslEcm())
+
+
+def ddr(clock, line, console, memory) -> Bench:
+    return storage(FslDdr(memory=1 << 28))
+
+
+def l2(clock, line, console, memory) -> Bench:
+    return storage(FslL2())
+
+
+def storage(dev) -> Bench:
+    return Bench(dev, [part(dev, *place) for place in ((0, 0x1000), (0, 0x200), (0xE00, 0x80))], wide=True)
+
+
+def spin_table(clock, line, console, memory) -> Bench:
+    dev = SpinTable()
+    return Bench(dev, [part(dev, 0, SIZE)], wide=True)
+
+
 DEADLINES = ("armed", "sent_at", "stale_at")
 MAKERS = [pic, pit, rtc, i8042, uart, lapic, ioapic, dma, port92, debugcon, shutdown, debug_exit, router]
 MAKERS += [scratch, scratch_wide, mpic, mpic42, guts, fsl_pci, gpio, i2c, ds1338]
+MAKERS += [law, ecm, ddr, l2, spin_table]
 
 
 def run(bench: Bench, clock, rng: random.Random, steps: int) -> None:
