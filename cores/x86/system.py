@@ -14,6 +14,7 @@ from .externs import (
     cpuid_leaf,
     debug_changed,
     fault,
+    mem_probe_w,
     mode_changed,
     tlb_flush,
     tlb_flush_page,
@@ -215,6 +216,7 @@ def retf_pop(bytes: Op, *, osz: int) -> None:
 
 
 def _store_table(dst: Op, limit: Val, base: Val) -> None:
+    mem_probe_w(dst.seg, dst.offset, 6)
     # All 32 bits of the base whatever the operand size: the manual says 24 for 16 bits, processors store all.
     dst.at(0, 16).set(limit)
     dst.at(2, 32).set(base)
