@@ -166,6 +166,8 @@ class Boot:
     stdout: str | None = None
     floor: int = 0
     """Nothing is placed below this address, apart from the kernel."""
+    payload: bytes | None = None
+    """Where the kernel is firmware: a file for it, as it is, which `/chosen` calls `qemu,boot-kernel`."""
 
 
 def boot_plan(name: str, boot: Boot) -> LoadPlan:
@@ -180,28 +182,29 @@ def boot_plan(name: str, boot: Boot) -> LoadPlan:
             chosen.set(key, 0)
         else:
             chosen.properties.pop(key, None)
+    chosen.properties.pop("qemu,boot-kernel", None)
     reserved = len(tree.reservations)
     tree.reservations += [(0, 0)] * (1 if initrd is None else 2)
-    room = _aligned(len(tree.write()) + TREE_ROOM, PAGE)
-    above = max(kernel.end, boot.floor)
-    tree_at = max(_aligned(above, PAGE), TREE_AT)
-    need = room + (0 if initrd is None else _aligned(len(initrd), PAGE) + MIB)
-    if tree_at + need > ram_size:
-        tree_at = _aligned(above, PAGE)
-    if tree_at + room > ram_size:
-        why = f"there are {ram_size // MIB} MiB of RAM (see -m)"
-        raise ImageError(name, f"no room for a device tree of {room} bytes", f"address {tree_at:#x}", why)
     segments = list(kernel.segments)
+    above = _aligned(max(kernel.end, boot.floor), PAGE)
+    if boot.payload is not None:
+        _check_room(name, "a kernel", above, len(boot.payload), ram_size)
+        chosen.set("qemu,boot-kernel", fdt.wide(above, 2) + fdt.wide(len(boot.payload), 2))
+        segments.append((above, boot.payload))
+        above = _aligned(above + len(boot.payload), PAGE)
+    room = _aligned(len(tree.write()) + TREE_ROOM, PAGE)
+    tree_at = max(above, TREE_AT)
+    if tree_at + room + (0 if initrd is None else len(initrd) + MIB) > ram_size:
+        tree_at = above
+    _check_room(name, "a device tree", tree_at, room, ram_size)
     end = tree_at + room
     tree.reservations[reserved] = (tree_at, room)
     if initrd is not None:
         at = _aligned(end, MIB)
         if at + len(initrd) > ram_size:
             at = _aligned(end, PAGE)
+        _check_room(name, "an initrd", at, len(initrd), ram_size)
         end = at + len(initrd)
-        if end > ram_size:
-            why = f"there are {ram_size // MIB} MiB of RAM (see -m)"
-            raise ImageError(name, f"no room for an initrd of {len(initrd)} bytes", f"address {at:#x}", why)
         chosen.set("linux,initrd-start", at)
         chosen.set("linux,initrd-end", end)
         tree.reservations[reserved + 1] = (at, _aligned(len(initrd), PAGE))
@@ -209,6 +212,12 @@ def boot_plan(name: str, boot: Boot) -> LoadPlan:
     segments.append((tree_at, tree.write()))
     registers = boot.enter(kernel.entry, tree_at, end)
     return LoadPlan(kernel.kind, kernel.entry, tuple(segments), kernel.zeros, registers)
+
+
+def _check_room(name: str, what: str, at: int, size: int, ram_size: int) -> None:
+    if at + size > ram_size:
+        why = f"there are {ram_size // MIB} MiB of RAM (see -m)"
+        raise ImageError(name, f"no room for {what} of {size} bytes", f"address {at:#x}", why)
 
 
 def choose(tree: Tree, name: str, command_line: str, stdout: str | None) -> None:
