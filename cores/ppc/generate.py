@@ -26,11 +26,13 @@ SLOTS = {6: "a", 11: "b", 16: "c", 21: "d", 26: "e"}
 def field_text(name: str) -> str:
     """A field of the decoded instruction as C."""
     first, count, is_signed, shift = FIELDS[name]
-    if is_signed or shift:
+    if is_signed:
         return "i->imm"
     if count == 5 and first in SLOTS:
-        return f"(uint32_t)i->{SLOTS[first]}"
-    return f"(i->word >> {32 - first - count} & {(1 << count) - 1:#x}u)"
+        text = f"(uint32_t)i->{SLOTS[first]}"
+    else:
+        text = f"(i->word >> {32 - first - count} & {(1 << count) - 1:#x}u)"
+    return f"({text} << {shift})" if shift else text
 
 
 FIELD_TEXTS = {name: field_text(name) for name in FIELDS}
@@ -121,7 +123,7 @@ def immediate(form: Form) -> tuple[int, int, int]:
     for name in form.params:
         if name in FIELDS:
             first, count, is_signed, shift = FIELDS[name]
-            if is_signed or shift:
+            if is_signed:
                 return first, count, shift
     return 0, 0, 0
 

@@ -37,7 +37,7 @@ def operand_text(insn: Insn, name: str, address: int) -> str:
         return f"r{v}"
     if name in ("frt", "frs", "fra", "frb", "frc"):
         return f"f{v}"
-    if name in ("bf", "bfa", "fpf", "fpfa"):
+    if name in ("bf", "bfa", "fpf", "fpfa", "crs"):
         return f"cr{v}"
     if name in ("bt", "ba", "bb", "bi", "crb"):
         return cr_bit(v)
