@@ -1,0 +1,55 @@
+"""The part of the 440 boards that is the same: interrupt controllers in their cascade, serial ports, start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from bios.ppc import trees
+from bios.ppc.entry import enter_440
+from devices.contracts import Line, Wire
+from devices.uic import Uic
+from emu.boards.ppc import Firmware, Parts, boot, serial
+
+if TYPE_CHECKING:
+    from bios.ppc.trees import Board440
+    from emu.boards import Setup
+
+Interrupt = Callable[[int, int], Line]
+"""The line into (number of a UIC, input)."""
+
+
+def interrupts(parts: Parts, board: Board440) -> list[Uic]:
+    """The UICs at their DCRs, each after the first driving two inputs of the first."""
+    cpu, m = parts.cpu, parts.machine
+    uics: list[Uic] = []
+    for index, (dcr, inputs) in enumerate(board.uics):
+        if inputs:
+            uic = Uic(intr=uics[0].line(inputs[0]), critical=uics[0].line(inputs[1]))
+        else:
+            uic = Uic(intr=Wire(cpu.set_intr), critical=Wire(cpu.set_critical))
+        parts.bus.map_dcrs(dcr, 9, uic.read_dcr, uic.write_dcr, name=f"uic{index}")
+        m.devices[f"uic{index}"] = uic
+        uics.append(uic)
+    return uics
+
+
+def serial_ports(parts: Parts, setup: Setup, board: Board440, uics: list[Uic]) -> list[bool]:
+    """Which of the board's serial ports are there."""
+    there = []
+    for index, port in enumerate(board.uarts):
+        uic, number = port.interrupt
+        line = uics[uic].line(number)
+        there.append(serial(parts, setup, index, board.opb + port.address, 8, lambda line=line: line))  # type: ignore[misc]
+    return there
+
+
+def boot_440(parts: Parts, setup: Setup, board: Board440, there: list[bool]) -> None:
+    """Start what the command line names. Raises UsageError, and ShowAndExit after -machine dumpdtb=."""
+    ram_size = parts.machine.ram.size
+    devices = board.opb + 0xE0000000
+
+    def enter(entry: int, tree: int, end: int) -> tuple[tuple[str, int], ...]:
+        return enter_440(entry, tree, ram_size=ram_size, devices=devices)
+
+    boot(parts, setup, Firmware(trees.tree_440(board, there), board.clocks, enter))
