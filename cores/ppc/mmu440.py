@@ -79,6 +79,22 @@ def forget_440(n: Val) -> None:
         tlb_forget(word0 & ~inside & 0xFFFFFC00, inside)
 
 
+@procedure(8, 32, 8)
+def write_tag(n: Val, word0: Val, tid: Val) -> None:
+    """Write word 0 and the TID of an entry.
+
+    If another entry translates the page too, which is a mistake of the program, what it translated is forgotten. For a
+    small page of one process a search tells; else it is taken for granted."""
+    put(S.UTLB0, 0, n)
+    inside = page_mask(word0)
+    with when(word0.bit(V)):
+        shared = (inside > 0xFFF) | (tid == 0)
+        with when(shared | (find_440(word0 & 0xFFFFFC00, tid, word0.bit(TS)) != ENTRIES)):
+            tlb_forget(word0 & ~inside & 0xFFFFFC00, inside)
+    put(S.UTLB0, word0, n)
+    put(S.UTLB_TID, tid, n)
+
+
 @insn("tlbwe rs, ra, ws", X(31, 978, rc=0), see="440, 5.9", needs="440", ends="block")
 def tlbwe(rs: Op, ra: Op, ws: Op) -> None:
     """Write a word of a UTLB entry; word 0 takes its TID from MMUCR.STID."""
@@ -89,8 +105,7 @@ def tlbwe(rs: Op, ra: Op, ws: Op) -> None:
         illegal()
     forget_440(n)
     with when(ws.read() == 0):
-        put(S.UTLB0, v & WORD0, n)
-        put(S.UTLB_TID, get(S.MMUCR).low(8), n)
+        write_tag(n, v & WORD0, get(S.MMUCR).low(8))
     with when(ws.read() == 1):
         put(S.UTLB1, v & WORD1, n)
     with when(ws.read() == 2):

@@ -215,6 +215,19 @@ def entry_to_mas(n: Val) -> None:
         put(S.MAS[8], get(S.ETLB_MAS8, n))
 
 
+@procedure(16, 32, 32, 1)
+def shadow_e500(n: Val, mas1: Val, mas2: Val, in_tlb0: Val) -> None:
+    """Before entry `n` is written: if another one translates the page too, which is a mistake of the program, forget
+    what it translated. For a page of TLB0 and one process a search tells; else it is taken for granted."""
+    put(S.ETLB_MAS1, 0, n)
+    with when(mas1.bit(V)):
+        inside = select(in_tlb0, const(0xFFF, 32), page_mask(mas1))
+        tid, mas8 = (mas1 >> 16) & 0xFF, get(S.MAS[8])
+        other = find_e500(mas2, mas1.bit(TS), mas8.bit(TGS), mas8 & 0x3F, 0, tid) != NONE
+        with when(other | (tid == 0) | (inside > 0xFFF)):
+            tlb_forget(mas2 & PAGE & ~inside, inside)
+
+
 @insn("tlbwe", X(31, 978, rc=0), see="e500 RM 3.8.4", needs="e500", variant="e500", ends="block")
 def tlbwe() -> None:
     """Write the entry that MAS0 names from the other MAS registers."""
@@ -223,6 +236,7 @@ def tlbwe() -> None:
     forget_e500(n)
     mas0, mas1 = get(S.MAS[0]), get(S.MAS[1])
     in_tlb0 = ~mas0.bit(28)
+    shadow_e500(n, mas1, get(S.MAS[2]), in_tlb0)
     # TLB0 has one page size and no protection.
     put(S.ETLB_MAS1, select(in_tlb0, (mas1 & ~const(1 << IPROT | 0xF00, 32)) | 0x100, mas1), n)
     put(S.ETLB_MAS2, get(S.MAS[2]), n)

@@ -136,13 +136,22 @@ def test_the_first_entry_that_fits_translates() -> None:
 
 def test_what_an_entry_translated_is_forgotten_when_it_changes() -> None:
     m = machine()
-    write(m, 0, (0x00100000 | VALID | M1, 0, SR))
-    assert (0x00100000, 0xFFFFF) in m.forgotten
+    write(m, 0, (0x00100000 | VALID | K16, 0, SR), tid=3)
     m.forgotten.clear()
-    write(m, 1, (0x00500000 | K4, 0, SR))
+    write(m, 1, (0x00500000 | K4, 0, SR), tid=3)
     assert m.forgotten == []  # an invalid entry has translated nothing
-    write(m, 0, (0x7000, 0, 0))
-    assert m.forgotten == [(0x00100000, 0xFFFFF)]
+    write(m, 0, (0x7000, 0, 0), tid=3)
+    assert m.forgotten == [(0x00100000, 0x3FFF)]
+
+
+@pytest.mark.parametrize(("tid", "forgotten"), [(3, True), (4, False), (0, True)])
+def test_an_entry_written_before_another_of_the_same_page_takes_over(tid: int, forgotten: bool) -> None:
+    m = machine()
+    write(m, 9, (0x5000 | VALID | K4, 0x9000, SR), tid=3)
+    m.forgotten.clear()
+    m.s.mmucr, m.s.gpr[3], m.s.gpr[4] = tid, 4, 0x5000 | VALID | K4
+    m.do("tlbwe", rs=4, ra=3, ws=0)
+    assert m.forgotten == ([(0x5000, 0xFFF)] if forgotten else [])
 
 
 def test_tlbsx_finds_the_entry_by_mmucr() -> None:

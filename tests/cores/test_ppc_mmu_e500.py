@@ -302,3 +302,12 @@ def test_a_guest_may_tlbilx_unless_it_is_forbidden_and_never_tlbwe() -> None:
         with pytest.raises(Interrupt) as stopped:
             m.do(name)
         assert stopped.value.ivor == S.HYPERVISOR_PRIVILEGE
+
+
+@pytest.mark.parametrize(("tid", "forgotten"), [(3, True), (4, False), (0, True)])
+def test_an_entry_written_before_another_of_the_same_page_takes_over(tid: int, forgotten: bool) -> None:
+    m = machine()
+    write(m, 1 << 16, VALID | 3 << 16, 0x5000, SR)
+    m.forgotten.clear()
+    write(m, 0, VALID | tid << 16, 0x5000, SR)
+    assert m.forgotten == ([(0x5000, 0xFFF)] if forgotten else [])

@@ -161,6 +161,15 @@ def test_msr_we_makes_the_processor_wait() -> None:
     assert m.s.halted == 0 and not m.s.msr >> S.MSR_WE & 1 and m.s.srr1 >> S.MSR_WE & 1
 
 
+def test_we_of_an_e500_needs_a_kind_of_sleep() -> None:
+    m = Machine("e500v2")
+    m.s.gpr[3] = 1 << S.MSR_WE
+    for hid0, halted in ((0, 0), (0x00800000, 1), (0x00400000, 1), (0x00200000, 1), (0x00100000, 0)):
+        m.mtspr("hid0", hid0)
+        m.do("mtmsr", rs=3)
+        assert m.s.halted == halted
+
+
 def test_dcrs_are_numbered_with_their_halves_exchanged() -> None:
     m = Machine("440EP")
     m.s.gpr[4] = 0xABCD
