@@ -1,0 +1,65 @@
+"""AMCC's Canyonlands (PowerPC 460EX) under the name that QEMU has for a board with this chip.
+
+Memory                                          DCRs
+  000000000  RAM up to -m (2 GiB)                 00c  clocking           0c0  interrupt controller 0
+  400000000  bus for what follows                 00e  system             0d0  interrupt controller 1
+  4ef600300  serial port 1                        010  SDRAM controller   0e0  interrupt controller 2
+  4ef600400  serial port 2                        012  external bus       0f0  interrupt controller 3
+  c08000000  PCI I/O, 64 KiB                      020  L2 cache, SRAM
+  c0ec00000  PCI configuration                    040  memory queue
+  c0ec80000  PCI bridge registers
+  c0ee00000  PCI memory from address 0, 1 MiB
+  d80000000  PCI memory, 2 GiB
+Interrupts
+  controller 0: 1 serial 2  10, 11 controller 2  16, 17 controller 3  30, 31 controller 1
+  controller 1: 0 all PCI slots  1 serial 1
+
+PPC460EX user's manual, chapter "Memory Organization"; Linux, canyonlands.dts. Ethernet, USB, SATA, PCI Express, I2C,
+flash and the crypto engine are not there, nor a power switch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bios.ppc.trees import CANYONLANDS
+from devices.irq import IrqRouter
+from devices.ppc4xx_cpr_sdr import Cpr460Ex, Sdr460Ex
+from devices.ppc4xx_ebc import Ebc
+from devices.ppc4xx_l2c import L2Cache460Ex
+from devices.ppc4xx_sdram import Sdram460Ex
+from emu.boards.ppc import machine_check_where_nobody_answers, start
+from emu.boards.ppc4xx import boot_440, interrupts, serial_ports
+from emu.options import UsageError
+
+if TYPE_CHECKING:
+    from emu.boards import Setup
+    from emu.machine import Machine
+
+
+def sam460ex(setup: Setup) -> Machine:
+    """Build the board. Raises UsageError for files that do not fit it."""
+    parts = start(setup, "sam460ex", most=2048)
+    m, bus = parts.machine, parts.bus
+    uics = interrupts(parts, CANYONLANDS)
+
+    cpr, sdr, ebc, l2c = Cpr460Ex(), Sdr460Ex(), Ebc(), L2Cache460Ex()
+    try:
+        sdram = Sdram460Ex(size=m.ram.size)
+    except ValueError as error:
+        raise UsageError(f"-m: -M sam460ex: {error}") from None
+    bus.map_dcrs(0x0C, 2, cpr.read_dcr, cpr.write_dcr, name="clocking")
+    bus.map_dcrs(0x0E, 2, sdr.read_dcr, sdr.write_dcr, name="system")
+    bus.map_dcrs(0x10, 2, sdram.read_dcr, sdram.write_dcr, name="sdram")
+    bus.map_dcrs(0x12, 2, ebc.read_dcr, ebc.write_dcr, name="ebc")
+    bus.map_dcrs(0x20, 0x20, l2c.read_dcr, l2c.write_dcr, name="l2 cache")
+    bus.map_dcrs(0x40, 0x11, sdram.read_queue, sdram.write_queue, name="memory queue")
+    m.devices.update({"cpr": cpr, "sdr": sdr, "sdram": sdram, "ebc": ebc, "l2c": l2c})
+
+    there = serial_ports(parts, setup, CANYONLANDS, uics)
+
+    slots = IrqRouter([[uics[uic].line(number, active_low=True)] for uic, number in CANYONLANDS.pci_inputs])
+    m.devices["slots"] = slots
+    machine_check_where_nobody_answers(parts, [(window.address, window.size) for window in CANYONLANDS.windows])
+    boot_440(parts, setup, CANYONLANDS, there)
+    return m
