@@ -19,6 +19,7 @@ from devices.fsl_guts import FslGuts
 from devices.fsl_i2c import FslI2c
 from devices.fsl_l2 import FslL2
 from devices.fsl_law import FslLaw
+from devices.fsl_lbc import FslLbc
 from devices.fsl_pci import FslPci
 from devices.i2c import I2cBus
 from devices.i8042 import I8042
@@ -262,6 +263,10 @@ def ddr(clock, line, console, memory) -> Bench:
     return storage(FslDdr(memory=1 << 28))
 
 
+def lbc(clock, line, console, memory) -> Bench:
+    return storage(FslLbc())
+
+
 def l2(clock, line, console, memory) -> Bench:
     return storage(FslL2())
 
@@ -278,7 +283,7 @@ def spin_table(clock, line, console, memory) -> Bench:
 DEADLINES = ("armed", "sent_at", "stale_at")
 MAKERS = [pic, pit, rtc, i8042, uart, lapic, ioapic, dma, port92, debugcon, shutdown, debug_exit, router]
 MAKERS += [scratch, scratch_wide, mpic, mpic42, guts, fsl_pci, gpio, i2c, ds1338]
-MAKERS += [law, ecm, ddr, l2, spin_table]
+MAKERS += [law, ecm, ddr, lbc, l2, spin_table]
 
 
 def run(bench: Bench, clock, rng: random.Random, steps: int) -> None:

@@ -1,4 +1,4 @@
-"""Registers around the memory of MPC85xx chips: local access windows, coherency module, DDR, L2; the spin table."""
+"""MPC85xx registers around memory: local access windows, coherency module, DDR, local bus, L2; the spin table."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from devices.fsl_ddr import FslDdr
 from devices.fsl_ecm import FslEcm
 from devices.fsl_l2 import FslL2
 from devices.fsl_law import FslLaw
+from devices.fsl_lbc import FslLbc
 from devices.spin_table import SIZE, SpinTable
 
 
@@ -62,10 +63,18 @@ def test_errors_are_cleared_by_writing_1():
         (FslL2(), 0xE40, "L2ERRDET"),
         (FslDdr(memory=0), 0xE40, "ERR_DETECT"),
         (FslEcm(), 0xE00, "EEDR"),
+        (FslLbc(), 0xB0, "LTESR"),
     ):
         dev.registers[name] = 0x8000_0005
         dev.write(offset, 4, 0x8000_0001)
         assert dev.read(offset, 4) == 4
+
+
+def test_only_the_boot_flash_has_a_valid_chip_select_on_the_local_bus():
+    lbc = FslLbc()
+    assert [lbc.read(8 * n, 4) & 1 for n in range(8)] == [1, 0, 0, 0, 0, 0, 0, 0]
+    lbc.write(8, 4, 0xFF80_1001)
+    assert (lbc.read(8, 4), lbc.read(0xD4, 4) & 0x1F) == (0xFF80_1001, 8)
 
 
 def test_the_processor_may_use_the_coherency_bus():
