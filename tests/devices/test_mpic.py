@@ -407,12 +407,15 @@ def test_the_shortest_timers_make_no_more_than_a_thousand_events_in_a_millisecon
 
 
 class Model:
-    """One processor's MPIC as a list of plain facts, timers counted tick by tick. Version 2.0, a few sources."""
+    """One processor's MPIC as a list of plain facts, timers counted tick by tick, with a few sources."""
 
     SOURCES = (0, 1, 5, 11, 16, 42, 79, 177, 229)
 
-    def __init__(self) -> None:
-        self.ctpr, self.mixed, self.spurious = 0, True, 0xFFFF
+    def __init__(self, version: str) -> None:
+        self.version = version
+        self.mode = MIXED if version == "2.0" else PROXY
+        self.ctpr, self.spurious = 0, 0xFFFF
+        self.target = dict.fromkeys((*self.SOURCES, *range(256, 268)), 0)
         self.lines = dict.fromkeys(self.SOURCES, False)
         self.edge = {}
         self.reg = {}
@@ -444,15 +447,20 @@ class Model:
             source
             for source, (word, target) in self.reg.items()
             if self.asks(source) and not word & MASKED and target == 1 and self.priority(source) > floor
+            if self.target[source] == 0
         ]
         return min(found, key=lambda source: (-self.priority(source), source)) if found else None
 
-    def outputs(self) -> tuple[bool, bool, bool]:
-        if not self.mixed:
-            return self.lines[0], False, False
-        pin = any(self.lines[s] and self.reg[s][1] & 0x8000_0000 for s in self.SOURCES)
-        critical = any(self.lines[s] and self.reg[s][1] & 0xC000_0000 == 0x4000_0000 for s in self.SOURCES)
-        return self.best() is not None, critical, pin
+    def outputs(self) -> tuple[bool, bool, bool, bool]:
+        """Interrupt, critical interrupt, machine check, pin."""
+        if not self.mode:
+            return self.lines[0], False, False, False
+        high = [source for source in self.SOURCES if self.lines[source]]
+        if self.version == "2.0":
+            pin = any(self.reg[s][1] & 0x8000_0000 for s in high)
+            return self.best() is not None, any(self.reg[s][1] & 0xC000_0000 == 0x4000_0000 for s in high), False, pin
+        heard = [self.target[s] for s in high if not self.reg[s][0] & MASKED and self.reg[s][1]]
+        return self.best() is not None, 1 in heard, 2 in heard, False
 
     def take(self) -> int:
         source = self.best()
@@ -468,8 +476,9 @@ class Model:
             self.service.remove(max(self.service, key=lambda entry: entry[1]))
 
     def write_vpr(self, source: int, value: int) -> None:
-        allowed = 0x800F_FFFF | (0x00C0_0000 if source < 16 else 0x0080_0000 if source < 256 else 0)
-        self.reg[source][0] = value & allowed
+        free = {"2.0": 0x0080_0000, "4.2": 0}[self.version] if source >= 16 else 0x00C0_0000
+        fixed = 0x0080_0000 & ~free if 16 <= source < 256 else 0
+        self.reg[source][0] = value & (0x800F_FFFF | (free if source < 256 else 0)) | fixed
         if self.level(source):
             self.edge[source] = False
 
@@ -530,9 +539,14 @@ def step(dev: Mpic, model: Model, clock: FakeClock, rng: random.Random) -> None:
         if any_source < 256:
             value = rng.choice((1, 1, 1, 0, 0x4000_0000, 0x8000_0000, 0xC000_0001))
             dev.write(vpr(any_source) + 0x10, 4, value | 0x0000_0F00)
-            model.reg[any_source][1] = value
-    elif what < 8:
+            model.reg[any_source][1] = value if model.version == "2.0" else value & 1
+            target = rng.randrange(3)
+            dev.write(vpr(any_source) + 0x18, 4, target)
+            model.target[any_source] = target if model.version != "2.0" else 0
+    elif what < 7:
         assert dev.read(rng.choice((0xA0, IACK)), 4) == model.take()
+    elif what == 7:
+        assert dev.acknowledge() == (model.take() if model.mode == PROXY else 0)
     elif what < 10:
         dev.write(rng.choice((0xB0, EOI)), 4, rng.randrange(9))
         model.end()
@@ -578,21 +592,22 @@ def step(dev: Mpic, model: Model, clock: FakeClock, rng: random.Random) -> None:
     else:
         kind = rng.randrange(20)
         if kind == 0:
-            model.mixed = not model.mixed
-            dev.write(GCR, 4, MIXED if model.mixed else 0)
+            model.mode = rng.choice((0, MIXED, MIXED, PROXY if model.version != "2.0" else MIXED))
+            dev.write(GCR, 4, model.mode | 0x0800_0000)
         elif kind == 1:
             dev.load(dev.save())
         for _ in range(rng.choice((1, 1, 2, 5, 20))):
             clock.advance(TICK)
             model.tick(clock.now() // TICK)
-    assert (dev.int_line.level, dev.cint_line.level, dev.out_line.level) == model.outputs()
+    lines = (dev.int_line, dev.cint_line, dev.mck_line, dev.out_line)
+    assert tuple(line.level for line in lines) == model.outputs()
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 1 << 32))
-def test_it_agrees_with_a_simple_model_over_long_runs_of_operations(seed):
-    rng, clock, model = random.Random(seed), FakeClock(), Model()
-    dev = make(clock)
+@given(st.integers(0, 1 << 32), st.sampled_from(("2.0", "4.2")))
+def test_it_agrees_with_a_simple_model_over_long_runs_of_operations(seed, version):
+    rng, clock, model = random.Random(seed), FakeClock(), Model(version)
+    dev = make(clock, version)
     for _ in range(600):
         step(dev, model, clock, rng)
     for source in model.reg:
