@@ -50,7 +50,7 @@ class Cause(Enum):
 
     POWEROFF = "the guest powered off"
     RESET = "the guest restarted"
-    SHUTDOWN = "triple fault"
+    SHUTDOWN = "the processor stopped after a fault"
     DEBUG_EXIT = "the guest wrote to the debug-exit port"
     DEAD = "the processor can never wake"
     SCRIPT = "the script is done"
@@ -126,6 +126,9 @@ class Machine:
         self.no_shutdown = False
         self.shutdown_is_failure = False
         """True: a triple fault ends with status 3. False: it restarts the machine, as QEMU does."""
+        self.shutdown_name = "triple fault"
+        self.shutdown_restarts = True
+        """False: nothing restarts this board when its processor stops; the run ends with status 3."""
         self.max_insns: int | None = None
         self.pacer: Pacer | None = None
         self.resets = 0
@@ -355,8 +358,8 @@ class Machine:
         self.clock.skip_to(deadline)
 
     def _shutdown(self) -> None:
-        if self.shutdown_is_failure:
-            self.end(Cause.SHUTDOWN, 3, "triple fault")
+        if self.shutdown_is_failure or not self.shutdown_restarts:
+            self.end(Cause.SHUTDOWN, 3, self.shutdown_name)
         elif self.no_reboot:
             if self.no_shutdown:
                 self._stay()

@@ -355,7 +355,7 @@ class Session:
 
     def _report(self, machine: Machine, cause: Cause, status: int, text: str) -> int:
         if cause == Cause.SHUTDOWN:
-            if not self.compat:
+            if not self.compat or not machine.shutdown_restarts:
                 self._tell_faults(machine, text)
         elif text:
             say(text)

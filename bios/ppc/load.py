@@ -193,7 +193,7 @@ def boot_plan(name: str, boot: Boot) -> LoadPlan:
         segments.append((above, boot.payload))
         above = _aligned(above + len(boot.payload), PAGE)
     room = _aligned(len(tree.write()) + TREE_ROOM, PAGE)
-    tree_at = max(above, TREE_AT)
+    tree_at = max(_aligned(above, MIB), TREE_AT)  # U-Boot maps it by the MiB
     if tree_at + room + (0 if initrd is None else len(initrd) + MIB) > ram_size:
         tree_at = above
     _check_room(name, "a device tree", tree_at, room, ram_size)

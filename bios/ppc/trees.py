@@ -355,7 +355,8 @@ PPCE500 = BoardE500(
 )
 
 CCSR_SIZE = 0x100000
-I2C, SERIAL, PCI, MPIC, MSI, GUTS, GPIO = 0x3000, (0x4500, 0x4600), 0x8000, 0x40000, 0x41600, 0xE0000, 0xFF000
+I2C, SERIAL, LBC, PCI = 0x3000, (0x4500, 0x4600), 0x5000, 0x8000
+MPIC, MSI, GUTS, GPIO = 0x40000, 0x41600, 0xE0000, 0xFF000
 """Places in the configuration space."""
 SERIAL_INPUT, I2C_INPUT, PCI_INPUT, GPIO_INPUT, MSI_INPUT = 42, 43, 24, 47, 0xE0
 """Inputs of the MPIC: the internal ones begin at 16, the shared messages at E0h."""

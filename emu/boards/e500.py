@@ -3,6 +3,7 @@
 CCSR + 03000  I2C 1, with the clock chip at 68h        interrupt 43
        04500  serial port 1                            interrupt 42
        04600  serial port 2                            interrupt 42
+       05000  local bus controller
        08000  PCI host                                 interrupt 24; INTA-D: external inputs 1-4
        40000  MPIC (41600: message interrupts)
        e0000  global utilities
@@ -23,6 +24,7 @@ from devices.contracts import Wire
 from devices.fsl_gpio import FslGpio
 from devices.fsl_guts import FslGuts
 from devices.fsl_i2c import FslI2c
+from devices.fsl_lbc import FslLbc
 from devices.fsl_pci import FslPci
 from devices.i2c import I2cBus
 from devices.irq import IrqRouter
@@ -116,9 +118,11 @@ def build(setup: Setup, name: str, board: BoardE500, *, most: int) -> Machine:
     i2c_bus.attach(0x68, clock_chip)
     i2c = FslI2c(bus=i2c_bus, irq=mpic.line(trees.I2C_INPUT))
     ccsr.map(trees.I2C, 0x100, i2c.read, i2c.write, "i2c")
+    lbc = FslLbc()
+    ccsr.map(trees.LBC, 0x1000, lbc.read, lbc.write, "lbc")
     guts = FslGuts(reset_line=restart, pvr=model.pvr, svr=model.svr)
     ccsr.map(trees.GUTS, 0x1000, guts.read, guts.write, "guts")
-    m.devices.update({"rtc": clock_chip, "i2c": i2c, "guts": guts})
+    m.devices.update({"rtc": clock_chip, "i2c": i2c, "lbc": lbc, "guts": guts})
     if board.gpio:
         power = Wire(lambda level: m.power_off() if level else None)
         gpio = FslGpio(irq=mpic.line(trees.GPIO_INPUT), outputs={0: power})

@@ -61,6 +61,7 @@ def start(setup: Setup, name: str, *, most: int) -> Parts:
     cpu.attach_clock(clock)
     m = Machine(cpu=cpu, bus=bus, ram=ram, clock=clock, name=name)
     m.pc_name = "pc"
+    m.shutdown_name, m.shutdown_restarts = "checkstop", False
     m.masked = lambda: not cpu.interruptible
     m.stuck = lambda: cpu.stuck
     return Parts(m, cpu)
