@@ -666,6 +666,38 @@ class Step:
 Excuse = Callable[[Step], bool]
 
 
+def _differs(s: Step) -> set[str]:
+    """The parts of the state that differ."""
+    o, st = s.oracle, s.state
+    parts = {
+        "vector": s.vector != o.vector,
+        "eip": s.eip != o.eip,
+        "gpr": s.gpr != o.gpr,
+        "flags": bool((s.eflags ^ o.eflags) & ~0x10000),
+    }
+    chapter = s.form.entry.chapter if s.form else ""
+    if st and o.words and chapter in FLOAT_CHAPTERS:
+        fcw, fsw, ftw, mxcsr = o.words
+        parts |= {
+            "xmm": any(lo | hi << 64 != _int(x) for lo, hi, x in zip(st["xmm_lo"], st["xmm_hi"], o.xmm, strict=False)),
+            "significands": any(a != _int(b[:8]) for a, b in zip(st["fpr_sig"], o.x87, strict=True)),
+            "exponents": chapter == "x87" and any(a != _int(b[8:]) for a, b in zip(st["fpr_se"], o.x87, strict=True)),
+            "top": bool((st["fstat"] ^ fsw) & 0x3800),
+            "codes": bool((st["fstat"] ^ fsw) & 0x4500),
+            "tags": st["ftag"] != sum(((ftw >> 2 * k & 3) != 3) << k for k in range(8)),
+            "control": (st["fctrl"], st["mxcsr"] & ~0x3F) != (fcw, mxcsr & ~0x3F),
+        }
+    return {name for name, there in parts.items() if there}
+
+
+def _int(data: bytes) -> int:
+    return int.from_bytes(data, "little")
+
+
+def _only(excuse: Excuse, *parts: str) -> Excuse:
+    return lambda s: excuse(s) and _differs(s) <= {*parts, "codes"}
+
+
 def _is(*mnemonics: str) -> Excuse:
     return lambda s: s.form is not None and s.form.mnemonic in mnemonics
 
@@ -689,7 +721,7 @@ def _two_prefixes(s: Step) -> bool:
 
 
 def _lock_neg(s: Step) -> bool:
-    return _is("neg")(s) and 0xF0 in _prefixes(s.data) and s.vector == s.oracle.vector and s.gpr == s.oracle.gpr
+    return _is("neg")(s) and 0xF0 in _prefixes(s.data)
 
 
 def _reads_first(s: Step) -> bool:
@@ -746,6 +778,17 @@ def _nan(lane: bytes) -> bool:
     return int.from_bytes(lane, "little") & (1 << bits - 1) - 1 > ((1 << bits - 1 - fraction) - 1) << fraction
 
 
+def _register_half(s: Step) -> bool:
+    found = _prefixes(s.data)
+    rest = s.data[len(found) :]
+    form = 0x66 in found and rest[:2] in (b"\x0f\x12", b"\x0f\x16") and rest[2] >= 0xC0
+    return form and s.form is None and s.vector == S.UD
+
+
+def _pops_nothing(s: Step) -> bool:
+    return _is("fstpnce")(s) and not s.earlier()["ftag"] >> ((s.state["fstat"] >> 11) - 1 & 7) & 1
+
+
 def _loads_signalling(s: Step) -> bool:
     return _is("fld")(s) and any(_signalling(r) for r in s.oracle.x87)
 
@@ -768,12 +811,7 @@ def _no_control_register(s: Step) -> bool:
 
 
 def _hook_flags(s: Step) -> bool:
-    return (
-        s.form is not None
-        and (s.form.entry.chapter == "control" or _is("cmpxchg8b")(s))
-        and s.vector == s.oracle.vector
-        and s.eip == s.oracle.eip
-    )
+    return s.form is not None and (s.form.entry.chapter == "control" or _is("cmpxchg8b")(s))
 
 
 def _mmx_0f38(s: Step) -> bool:
@@ -781,7 +819,26 @@ def _mmx_0f38(s: Step) -> bool:
 
 
 def _same_register(s: Step) -> bool:
-    return s.form is not None and s.form.mnemonic.startswith("ph") and s.form.mem == 0
+    if s.form is None or not s.form.mnemonic.startswith("ph") or s.form.mem:
+        return False
+    return s.data[-1] >> 3 & 7 == s.data[-1] & 7
+
+
+def _constant(s: Step) -> bool:
+    near = (abs(a - _int(b[:8])) for a, b in zip(s.state.get("fpr_sig", ()), s.oracle.x87, strict=False))
+    return _is("fldl2t", "fldl2e", "fldpi", "fldlg2", "fldln2")(s) and max(near, default=2) <= 1
+
+
+def _from_memory(s: Step) -> bool:
+    return _is("cvtpi2pd")(s) and s.form is not None and s.form.mem == 1
+
+
+def _arpl(s: Step) -> bool:
+    return _is("arpl")(s) and s.vector < 0 and s.oracle.vector == S.PF_
+
+
+def _clflush(s: Step) -> bool:
+    return _is("clflush")(s) and s.vector >= 0 and s.oracle.vector < 0
 
 
 def _wide_release(s: Step) -> bool:
@@ -877,38 +934,42 @@ EXCUSES: tuple[tuple[str, Excuse], ...] = (
     ("QEMU takes operands of 16 bytes at any address", _unaligned),
     ("QEMU lets LOCK stand before some forms that may not have it", _lock),
     ("QEMU looks at 66 before it looks at F2 and F3, and at F2 before F3", _two_prefixes),
-    ("QEMU takes the flags of LOCK NEG from what was there before", _lock_neg),
+    ("QEMU takes the flags of LOCK NEG from what was there before", _only(_lock_neg, "flags")),
     ("QEMU reads both pages before it asks whether it may write", _reads_first),
     ("how many bytes of a masked store are looked at is left to the processor", _masked),
-    ("QEMU loads bit 6 of the control word, which is always 1", _control_word),
+    ("QEMU loads bit 6 of the control word, which is always 1", _only(_control_word, "control")),
     ("QEMU does not look at the reserved bits of MXCSR", _reserved),
     ("QEMU lets any prefix stand before the instructions of 0F AE", _group_15),
     ("QEMU reads sixteen bytes for the eight of CVTPS2PI", _wide_source),
     ("QEMU chooses among two NaN as the x87 does, in SSE too", _two_nans),
+    ("QEMU takes MOVLPD and MOVHPD with a register", _register_half),
+    ("QEMU copies an empty register with FSTPNCE", _pops_nothing),
     ("QEMU loads signalling NaN from 32 and 64 bits as they are", _loads_signalling),
     ("QEMU looks neither for empty registers nor for stack overflow in the x87", _stack_fault),
-    ("QEMU leaves TOP alone", _is("emms")),
+    ("QEMU leaves TOP alone", _only(_is("emms"), "top")),
     ("QEMU goes over to MMX before the memory operand faults", _mmx_fault),
     ("QEMU sizes the frame pointer of ENTER by the stack, not by the operand", _enter),
     ("QEMU does not check that the new stack pointer of ENTER can be written to", _enter_probe),
-    ("QEMU does not go over to MMX for instructions of the map 0F 38", _mmx_0f38),
+    ("QEMU does not go over to MMX for instructions of the map 0F 38", _only(_mmx_0f38, "top", "tags")),
     ("QEMU overwrites the source of a horizontal operation that is its destination", _same_register),
     ("QEMU extends the sign of the bytes that RET releases", _wide_release),
     ("QEMU takes comparison predicates above 7 for undefined", _predicate),
     ("QEMU lets IRET at ring 3 set VM", _vm_from_ring3),
     ("QEMU stores what PUSHA pushes from the lowest address up", _pusha),
-    ("QEMU does not tag the destination of FST ST(i)", _tags),
+    ("QEMU does not tag the destination of FST ST(i)", _only(_tags, "tags")),
     ("QEMU names the selector where a far transfer goes beyond the limit of its segment", _code_limit),
     ("QEMU looks at the privilege before it looks which control register", _no_control_register),
-    ("Unicorn loses flags on the way to its hook", _hook_flags),
-    ("QEMU sets C2 for the root of a negative number", _is("fsqrt")),
-    ("QEMU need not write for ARPL to fault", _is("arpl")),
-    ("QEMU does not look at the operand of CLFLUSH", _is("clflush")),
-    ("QEMU goes over to MMX for a memory operand, too", _is("cvtpi2pd")),
+    ("Unicorn loses flags on the way to its hook", _only(_hook_flags, "flags")),
+    ("QEMU need not write for ARPL to fault", _arpl),
+    ("QEMU does not look at the operand of CLFLUSH", _clflush),
+    ("QEMU goes over to MMX for a memory operand, too", _only(_from_memory, "top", "tags")),
     ("QEMU has far transfers at ring 3 use the stack as the supervisor", _far_stack),
-    ("QEMU rounds constants to nearest in every mode", _is("fldl2t", "fldl2e", "fldpi", "fldlg2", "fldln2")),
+    ("QEMU rounds constants to nearest in every mode", _only(_constant, "significands")),
     ("QEMU takes F6 /1 and F7 /1 for undefined", lambda s: s.oracle.vector == 6 and _is("test")(s)),
-    ("QEMU leaves OF, SF and AF alone where these clear them", _is("fcomi", "fcomip", "fucomi", "fucomip")),
+    (
+        "QEMU leaves OF, SF and AF alone where these clear them",
+        _only(_is("fcomi", "fcomip", "fucomi", "fucomip"), "flags"),
+    ),
 )
 
 
