@@ -113,7 +113,7 @@ def deliver(ivor: Val, esr: Val, dear: Val) -> None:
         with when(~old.bit(S.MSR_ME) & ~guest()):
             reset_request(S.CHECKSTOP)
             return_()
-    after = _among(ivor, S.SYSTEM_CALL, S.HYPERVISOR_CALL)
+    after = _among(ivor, S.SYSTEM_CALL, S.HYPERVISOR_CALL, S.EFP_ROUND)
     back = get(S.PC) + select(after, value(4, 32), value(0, 32))
     _doorbell_taken(ivor)
     with when(_among(ivor, S.DATA_TLB, S.INSTRUCTION_TLB) & has("e500")):
