@@ -19,6 +19,7 @@ from cores.x86 import strategies
 from cores.x86.decoder import tables
 from cores.x86.forms import Form
 from tests.cores import twins as T
+from tests.cores.tier_machine import descriptor
 from tests.cores.twins import flat_state, twins
 
 pytest.importorskip("emu.engine._x86")
@@ -44,7 +45,7 @@ def scene(insn: bytes, seed: int, *, demand: bool) -> tuple[dict[int, bytes], di
     low = [page << 12 | T.P | T.W | T.U | SETTLED for page in range(256)]
     low[T.LDT >> 12] = T.LDT | T.U | SETTLED | rights
     ldt = bytearray(T.tables()[T.LDT])
-    cold = T.descriptor(0, 0xFFFFF, 0xFA, 0xC)
+    cold = descriptor(0, 0xFFFFF, 0xFA, 0xC)
     ldt[8 * (COLD_CODE >> 3) : 8 * (COLD_CODE >> 3) + 8] = cold.to_bytes(8, "little")
     data = bytearray(rng.randbytes(PAGES << 12))
     # Far pointers and frames that lead somewhere.
