@@ -175,24 +175,19 @@ class PciFunction(Device):
 
 
 @dataclass
-class HostState:
+class BusState:
     address: int = uint(32)
-    reset_control: int = uint(8)
+    """The configuration address: enable bit, bus, slot, function, register."""
 
 
-@device("pci-host", "PCI configuration mechanism 1")
-class PciHost(Device):
-    """Ports CF8h-CFBh go to `read_address`/`write_address`, CFCh-CFFh to `read_data`/`write_data` (max_width=4 each).
+class PciBus(Device):
+    """Bus 0 behind an address register and a data register. A host bridge says where those are."""
 
-    `reset_line` is pulsed by the reset control register. Only bus 0 exists.
-    """
+    State = BusState
+    state: BusState
 
-    State = HostState
-    state: HostState
-
-    def __init__(self, *, reset_line: Line) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.reset_line = reset_line
         self.functions: dict[int, PciFunction] = {}
 
     def add(self, slot: int, function: int, made: PciFunction) -> None:
@@ -201,6 +196,45 @@ class PciHost(Device):
         if not (0 <= slot < 32 and 0 <= function < 8) or devfn in self.functions:
             raise ValueError(f"PCI slot {slot} function {function}: taken or out of range")
         self.functions[devfn] = made
+
+    def _target(self) -> PciFunction | None:
+        address = self.state.address
+        if not address & 0x80000000 or address >> 16 & 0xFF:
+            return None
+        return self.functions.get(address >> 8 & 0xFF)
+
+    def read_data(self, offset: int, width: int) -> int:
+        """The addressed register; all ones where there is no function."""
+        target = self._target()
+        if target is None:
+            return (1 << (8 * width)) - 1
+        return target.config_read(self.state.address & 0xFC | offset, width)
+
+    def write_data(self, offset: int, width: int, value: int) -> None:
+        """The addressed register."""
+        target = self._target()
+        if target is not None:
+            target.config_write(self.state.address & 0xFC | offset, width, value)
+
+
+@dataclass
+class HostState(BusState):
+    reset_control: int = uint(8)
+
+
+@device("pci-host", "PCI configuration mechanism 1")
+class PciHost(PciBus):
+    """Ports CF8h-CFBh go to `read_address`/`write_address`, CFCh-CFFh to `read_data`/`write_data` (max_width=4 each).
+
+    `reset_line` is pulsed by the reset control register.
+    """
+
+    State = HostState
+    state: HostState
+
+    def __init__(self, *, reset_line: Line) -> None:
+        super().__init__()
+        self.reset_line = reset_line
 
     def read_address(self, offset: int, width: int) -> int:
         """CF8h as a double word; CF9h as a byte is the reset control register."""
@@ -221,25 +255,6 @@ class PciHost(Device):
                 self.state.reset_control = 0
                 self.reset_line.set(True)
                 self.reset_line.set(False)
-
-    def _target(self) -> PciFunction | None:
-        address = self.state.address
-        if not address & 0x80000000 or address >> 16 & 0xFF:
-            return None
-        return self.functions.get(address >> 8 & 0xFF)
-
-    def read_data(self, offset: int, width: int) -> int:
-        """The addressed register; all ones where there is no function."""
-        target = self._target()
-        if target is None:
-            return (1 << (8 * width)) - 1
-        return target.config_read(self.state.address & 0xFC | offset, width)
-
-    def write_data(self, offset: int, width: int, value: int) -> None:
-        """The addressed register."""
-        target = self._target()
-        if target is not None:
-            target.config_write(self.state.address & 0xFC | offset, width, value)
 
 
 # Ranges that PAM0 to PAM6 (59h-5Fh) speak of: (address, size, register, shift).

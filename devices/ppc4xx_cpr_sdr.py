@@ -72,8 +72,33 @@ class Sdr440Ep(IndirectDcr):
     words(regs, (0x320, "USB0"))
 
 
-LOOP_OFFSET, RCSSET_OFFSET, RCSSTS_OFFSET = 3, 4, 5
+LOOP, RCSSET, RCSSTS = 3, 4, 5
+"""Registers of a port, counted from its first one."""
 PHY_READY = 0x0000_0001
+
+
+LANES = {
+    0x348: "BIST",
+    0x34C: "BISTSTS",
+    0x350: "CDRCTL",
+    0x354: "DRV",
+    0x358: "REC",
+    0x35C: "LPB",
+    0x360: "CLK",
+    0x368: "ERRC",
+}
+"""The registers of port 1 that each of its four lanes has."""
+
+
+def _pcie_ports(regs: Bank) -> None:
+    """What the two ports have in common, and the lanes of the second one."""
+    for port, base in enumerate((0x300, 0x340)):
+        words(regs, (base, f"PE{port}UTLSET1"), (base + 1, f"PE{port}UTLSET2"), (base + 2, f"PE{port}DLPSET"))
+        regs.register(4 * (base + LOOP), f"PE{port}LOOP", mask=0x0000_0FFF)
+        words(regs, (base + RCSSET, f"PE{port}RCSSET", 0x0101_1000))
+        regs.register(4 * (base + RCSSTS), f"PE{port}RCSSTS", mask=0)
+    for first, name in LANES.items():
+        words(regs, *((first + lane, f"PE1L{lane}{name}") for lane in range(4)))
 
 
 @device("ppc460ex-sdr", "system device control registers of the 460EX")
@@ -87,31 +112,14 @@ class Sdr460Ex(IndirectDcr):
     _common(regs)
     regs.register(4 * 0x20, "SDSTP0", mask=0, reset=0x0000_B519)
     regs.register(4 * 0x21, "SDSTP1", mask=0, reset=0xA900_0000)
-    for _n in range(3):
-        words(regs, (0x80 + _n, f"ECID{_n}"))
+    words(regs, *((0x80 + n, f"ECID{n}") for n in range(3)))
     regs.register(4 * 0x83, "ECID3", mask=0, reset=0x0010_0000)
     words(regs, (0xC0, "JTAG"), (0xE1, "DDR0", 0x2000_0000), (0x100, "EBC"), (0x1C0, "PCI0", 0xE000_0000))
-    for _port, _base in enumerate((0x300, 0x340)):
-        words(regs, (_base, f"PE{_port}UTLSET1"), (_base + 1, f"PE{_port}UTLSET2"), (_base + 2, f"PE{_port}DLPSET"))
-        regs.register(4 * (_base + LOOP_OFFSET), f"PE{_port}LOOP", mask=0x0000_0FFF)
-        words(regs, (_base + RCSSET_OFFSET, f"PE{_port}RCSSET", 0x0101_1000))
-        regs.register(4 * (_base + RCSSTS_OFFSET), f"PE{_port}RCSSTS", mask=0)
+    _pcie_ports(regs)
     words(regs, (0x308, "PE0L0BIST"), (0x309, "PE0L0BISTSTS"), (0x30A, "PE0L0CDRCTL"), (0x30B, "PE0L0DRV"))
     words(regs, (0x30C, "PE0L0REC"), (0x30D, "PE0L0LPB"), (0x30E, "PE0L0CLK"), (0x30F, "PE0PHYCTL"))
     regs.register(4 * 0x310, "PE0RSTSTA", mask=0, reset=PHY_READY)
     words(regs, (0x311, "PE0OBS"), (0x320, "PE0L0ERRC"))
-    for _lane in range(4):
-        for _at, _what in (
-            (0x348, "BIST"),
-            (0x34C, "BISTSTS"),
-            (0x350, "CDRCTL"),
-            (0x354, "DRV"),
-            (0x358, "REC"),
-            (0x35C, "LPB"),
-            (0x360, "CLK"),
-            (0x368, "ERRC"),
-        ):
-            words(regs, (_at + _lane, f"PE1L{_lane}{_what}"))
     words(regs, (0x364, "PE1PHYCTL"), (0x366, "PE1OBS"), (0x36C, "PEIHS1"), (0x36D, "PEIHS2"))
     regs.register(4 * 0x365, "PE1RSTSTA", mask=0, reset=PHY_READY)
     words(regs, (0x3A0, "PEGPLLLCT1"), (0x3A1, "PEGPLLLCT2"), (0x3A2, "PEGPLLLCT3"))
