@@ -106,6 +106,19 @@ class Uart:
 
 
 @dataclass(frozen=True)
+class PcieSpec:
+    """A PCI Express port of a 460EX: its place among the registers, its windows, its four inputs of UIC3."""
+
+    config: int
+    registers: int
+    dcr: int
+    sdr: int
+    windows: tuple[Window, ...]
+    buses: tuple[int, int]
+    first_input: int
+
+
+@dataclass(frozen=True)
 class Board440:
     """What differs between the 440 boards. Addresses are the processor's 36-bit ones, clocks in Hz."""
 
@@ -139,6 +152,7 @@ class Board440:
     rtc: str = ""
     """The clock chip on the first I2C bus, at address 68h."""
     pci_flags: tuple[str, ...] = ()
+    pcie: tuple[PcieSpec, ...] = ()
 
     @property
     def clocks(self) -> dict[str, int]:
@@ -204,6 +218,34 @@ CANYONLANDS = Board440(
     pci_inputs=((1, 0),),
     has_l2=True,
     pci_flags=("large-inbound-windows", "enable-msi-hole"),
+    pcie=(
+        PcieSpec(
+            config=0xD00000000,
+            registers=0xC08010000,
+            dcr=0x100,
+            sdr=0x300,
+            windows=(
+                Window(MEMORY_SPACE, 0x80000000, 0xE00000000, 0x80000000),
+                Window(MEMORY_SPACE, 0, 0xF00000000, 0x100000),
+                Window(IO_SPACE, 0, 0xF80000000, 0x10000),
+            ),
+            buses=(0x40, 0x7F),
+            first_input=12,
+        ),
+        PcieSpec(
+            config=0xD20000000,
+            registers=0xC08011000,
+            dcr=0x120,
+            sdr=0x340,
+            windows=(
+                Window(MEMORY_SPACE, 0x80000000, 0xE80000000, 0x80000000),
+                Window(MEMORY_SPACE, 0, 0xF00100000, 0x100000),
+                Window(IO_SPACE, 0, 0xF80010000, 0x10000),
+            ),
+            buses=(0x80, 0xBF),
+            first_input=16,
+        ),
+    ),
 )
 
 
@@ -282,7 +324,28 @@ def tree_440(board: Board440, serial: Sequence[bool]) -> Tree:
         node.set("#gpio-cells", 2)
         node.set("gpio-controller")
     _pci_440(plb, board, uics)
+    for number, port in enumerate(board.pcie):
+        _pcie_440(plb, number, port, uics[3])
     return tree
+
+
+INBOUND = cells(PREFETCHABLE) + wide(0, 2) + wide(0, 2) + wide(0x80000000, 2)
+"""DMA reaches the first 2 GiB of memory at the same addresses."""
+
+
+def _pcie_440(plb: Node, number: int, port: PcieSpec, uic: Node) -> None:
+    node = plb.node(f"pcie@{port.config:x}", compatible=["ibm,plb-pciex-460ex", "ibm,plb-pciex"])
+    node.set("primary")
+    node.set("port", number)
+    node.reg((port.config, 0x20000000), (port.registers, 0x1000))
+    node.set("dcr-reg", [port.dcr, 0x20])
+    node.set("sdr-base", port.sdr)
+    _pci(node, port.windows, 2)
+    node.set("dma-ranges", INBOUND)
+    node.set("bus-range", list(port.buses))
+    node.set("interrupt-map-mask", [0, 0, 0, 7])
+    lines: Iterable[Line] = ([0, 0, 0, pin, uic, port.first_input + pin - 1, HIGH] for pin in range(1, 5))
+    node.set("interrupt-map", _flat(lines))
 
 
 def _pci_440(plb: Node, board: Board440, uics: Sequence[Node]) -> None:
@@ -299,7 +362,7 @@ def _pci_440(plb: Node, board: Board440, uics: Sequence[Node]) -> None:
         ranges.append((board.pci_registers, board.pci_registers_size))
     pci.reg(*ranges)
     _pci(pci, board.windows, 2)
-    pci.set("dma-ranges", cells(PREFETCHABLE) + wide(0, 2) + wide(0, 2) + wide(0x80000000, 2))
+    pci.set("dma-ranges", INBOUND)
     if len(board.pci_inputs) == 1:
         uic, number = board.pci_inputs[0]
         pci.set("interrupt-map-mask", [0, 0, 0, 0])

@@ -23,9 +23,11 @@ from bios.ppc.trees import BAMBOO
 from devices.irq import IrqRouter
 from devices.ppc4xx_cpr_sdr import Cpr440Ep, Sdr440Ep
 from devices.ppc4xx_ebc import Ebc
+from devices.ppc4xx_pci import Pci440Ep
 from devices.ppc4xx_sdram import Sdram440Ep
-from emu.boards.ppc import machine_check_where_nobody_answers, start
-from emu.boards.ppc4xx import boot_440, interrupts, serial_ports
+from emu.boards.ppc import start
+from emu.boards.ppc4xx import boot_440, interrupts, pci_host, serial_ports
+from emu.memory import Dma
 from emu.options import UsageError
 
 if TYPE_CHECKING:
@@ -54,8 +56,6 @@ def bamboo(setup: Setup) -> Machine:
 
     slots = IrqRouter([[uics[uic].line(number, active_low=True)] for uic, number in BAMBOO.pci_inputs])
     m.devices["slots"] = slots
-    bus.ignore_mmio(0xEF400000, 0x40, "PCI bridge registers")
-    bus.ignore_mmio(0xEEC00000, 8, "PCI configuration")
-    machine_check_where_nobody_answers(parts, [(window.address, window.size) for window in BAMBOO.windows])
+    pci_host(parts, BAMBOO, Pci440Ep(memory=Dma(m.ram)))
     boot_440(parts, setup, BAMBOO, there)
     return m

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bios.ppc import trees
 from bios.ppc.entry import enter_440
-from devices.contracts import Line, Wire
+from devices.contracts import Wire
+from devices.ppc4xx_pci import Pci440Ep, Pci460Ex
 from devices.uic import Uic
-from emu.boards.ppc import Firmware, Parts, boot, serial
+from emu.boards.ppc import Firmware, Parts, boot, machine_check_where_nobody_answers, serial
 
 if TYPE_CHECKING:
     from bios.ppc.trees import Board440
     from emu.boards import Setup
-
-Interrupt = Callable[[int, int], Line]
-"""The line into (number of a UIC, input)."""
 
 
 def interrupts(parts: Parts, board: Board440) -> list[Uic]:
@@ -42,6 +39,19 @@ def serial_ports(parts: Parts, setup: Setup, board: Board440, uics: list[Uic]) -
         line = uics[uic].line(number)
         there.append(serial(parts, setup, index, board.opb + port.address, 8, lambda line=line: line))  # type: ignore[misc]
     return there
+
+
+def pci_host(parts: Parts, board: Board440, host: Pci440Ep | Pci460Ex) -> None:
+    """The PCI host at its three places. Where its windows show nothing reads give all ones, elsewhere a bus error."""
+    m, bus = parts.machine, parts.bus
+    bus.map_mmio(board.pci_config, 8, host.read_config, host.write_config, name="pci configuration", swap=True)
+    bus.map_mmio(board.pci_special, 4, host.read_cycle, host.write_cycle, name="pci special cycles", swap=True)
+    size = board.pci_registers_size
+    bus.map_mmio(board.pci_registers, size, host.read, host.write, name="pci registers", swap=True)
+    m.devices.update({"pci": host, "pci-bridge": host.bridge})
+    quiet = [window for port in board.pcie for window in port.windows]
+    places = [(window.address, window.size) for window in (*board.windows, *quiet)]
+    machine_check_where_nobody_answers(parts, places)
 
 
 def boot_440(parts: Parts, setup: Setup, board: Board440, there: list[bool]) -> None:

@@ -6,16 +6,19 @@ Memory                                          DCRs
   4ef600300  serial port 1                        010  SDRAM controller   0e0  interrupt controller 2
   4ef600400  serial port 2                        012  external bus       0f0  interrupt controller 3
   c08000000  PCI I/O, 64 KiB                      020  L2 cache, SRAM
-  c0ec00000  PCI configuration                    040  memory queue
-  c0ec80000  PCI bridge registers
+  c08010000  PCI Express ports, 2 x 4 KiB         040  memory queue
+  c0ec00000  PCI configuration                    100  PCI Express port 0
+  c0ec80000  PCI bridge registers                 120  PCI Express port 1
   c0ee00000  PCI memory from address 0, 1 MiB
+  d10000000  configuration of PCI Express port 0
+  d30000000  configuration of PCI Express port 1
   d80000000  PCI memory, 2 GiB
 Interrupts
   controller 0: 1 serial 2  10, 11 controller 2  16, 17 controller 3  30, 31 controller 1
   controller 1: 0 all PCI slots  1 serial 1
 
-PPC460EX user's manual, chapter "Memory Organization"; Linux, canyonlands.dts. Ethernet, USB, SATA, PCI Express, I2C,
-flash and the crypto engine are not there, nor a power switch.
+PPC460EX user's manual, chapter "Memory Organization"; Linux, canyonlands.dts. Ethernet, USB, SATA, I2C, PCI Express
+cards, flash and the crypto engine are not there, nor a power switch.
 """
 
 from __future__ import annotations
@@ -27,9 +30,11 @@ from devices.irq import IrqRouter
 from devices.ppc4xx_cpr_sdr import Cpr460Ex, Sdr460Ex
 from devices.ppc4xx_ebc import Ebc
 from devices.ppc4xx_l2c import L2Cache460Ex
+from devices.ppc4xx_pci import Pci460Ex, Pcie460Ex
 from devices.ppc4xx_sdram import Sdram460Ex
-from emu.boards.ppc import machine_check_where_nobody_answers, start
-from emu.boards.ppc4xx import boot_440, interrupts, serial_ports
+from emu.boards.ppc import start
+from emu.boards.ppc4xx import boot_440, interrupts, pci_host, serial_ports
+from emu.memory import Dma
 from emu.options import UsageError
 
 if TYPE_CHECKING:
@@ -60,6 +65,12 @@ def sam460ex(setup: Setup) -> Machine:
 
     slots = IrqRouter([[uics[uic].line(number, active_low=True)] for uic, number in CANYONLANDS.pci_inputs])
     m.devices["slots"] = slots
-    machine_check_where_nobody_answers(parts, [(window.address, window.size) for window in CANYONLANDS.windows])
+    pci_host(parts, CANYONLANDS, Pci460Ex(memory=Dma(m.ram)))
+    for number, (spec, port) in enumerate(zip(CANYONLANDS.pcie, (Pcie460Ex(port=0), Pcie460Ex(port=1)), strict=True)):
+        bus.map_dcrs(spec.dcr, 0x20, port.read_dcr, port.write_dcr, name=f"pcie{number}")
+        bus.map_mmio(spec.registers, 0x1000, port.read_utl, port.write_utl, name=f"pcie{number} registers")
+        local = spec.config + 0x10000000
+        bus.map_mmio(local, 0x1000, port.read_config, port.write_config, name=f"pcie{number} configuration", swap=True)
+        m.devices[f"pcie{number}"] = port
     boot_440(parts, setup, CANYONLANDS, there)
     return m
