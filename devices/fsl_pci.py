@@ -18,12 +18,10 @@ windows (outbound 0) show nothing, as they depend on local access windows that a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from devices import state
 from devices.contracts import GuestMemory
-from devices.device import Device, device
-from devices.pci import Bar, Moved, PciFunction
+from devices.device import device
+from devices.pci import Bar, Moved, PciBus, PciFunction
 from devices.pci_windows import Inbound, Outbound, Window
 from devices.registers import Bank
 
@@ -86,7 +84,7 @@ class FslPciBridge(PciFunction):
 
 
 @device("fsl-pci", "MPC85xx PCI host bridge")
-class FslPci(Device):
+class FslPci(PciBus):
     """`message(data)` gets the bytes that a function writes to MSIIR. Only bus 0 exists."""
 
     regs = Bank(0x1000, width=4, big_endian=True)
@@ -101,16 +99,9 @@ class FslPci(Device):
     err_dh = regs.register(0xE1C, "ERR_DH")
     gas_timr = regs.register(0xE20, "GAS_TIMR")
 
-    @dataclass
-    class State:
-        address: int = state.uint(32)
-
-    state: State
-
     def __init__(self, *, memory: GuestMemory, message: Callable[[bytes], None] | None = None) -> None:
         super().__init__()
         self.message = message
-        self.functions: dict[int, PciFunction] = {}
         self.outbound = Outbound(self.unimplemented)
         self.inbound = Inbound(memory, self._to_registers)
         self.inbound.registers_size = CCSR_SIZE
@@ -124,13 +115,6 @@ class FslPci(Device):
 
     def restored(self) -> None:
         self._windows_changed()
-
-    def add(self, slot: int, function: int, made: PciFunction) -> None:
-        """Put a function at slot 0..31, function 0..7 of bus 0. Raises ValueError if the place is taken."""
-        devfn = slot << 3 | function
-        if not (0 <= slot < 32 and 0 <= function < 8) or devfn in self.functions:
-            raise ValueError(f"PCI slot {slot} function {function}: taken or out of range")
-        self.functions[devfn] = made
 
     def open_window(self, n: int, local: int, pci: int, size: int, *, io: bool = False) -> None:
         """Set outbound window 1..4 as a guest would. `size` is a power of two of at least 4 KiB."""
@@ -147,32 +131,18 @@ class FslPci(Device):
     def read(self, offset: int, width: int) -> int:
         """`width` bytes at `offset`."""
         if 4 <= offset < 8 and width <= 8 - offset:
-            return self._read_data(offset - 4, width)
+            # Configuration data is little-endian: its first byte is the least significant of the PCI register.
+            return _swap(self.read_data(offset - 4, width), width)
         return self.regs.read(self, offset, width)
 
     def write(self, offset: int, width: int, value: int) -> None:
         """`width` bytes at `offset`."""
         if 4 <= offset < 8 and width <= 8 - offset:
-            target = self._target()
-            if target is not None:
-                target.config_write(self.state.address & 0xFC | offset - 4, width, _swap(value, width))
+            self.write_data(offset - 4, width, _swap(value, width))
             return
         self.regs.write(self, offset, width, value)
         if 0xC00 <= offset < 0xE00:
             self._windows_changed()
-
-    def _target(self) -> PciFunction | None:
-        address = self.state.address
-        if not address & ENABLE or address >> 16 & 0xFF:
-            return None
-        return self.functions.get(address >> 8 & 0xFF)
-
-    def _read_data(self, lane: int, width: int) -> int:
-        """Configuration data is little-endian: its first byte is the least significant of the PCI register."""
-        target = self._target()
-        if target is None:
-            return (1 << 8 * width) - 1
-        return _swap(target.config_read(self.state.address & 0xFC | lane, width), width)
 
     @regs.on_read(0x000, "CONFIG_ADDR")
     def read_address(self) -> int:
