@@ -16,6 +16,7 @@ from devices.contracts import Disk
 from emu.options import Config, Drive, UsageError, plain_path, shown
 
 GZIP = b"\x1f\x8b"
+UIMAGE = b"\x27\x05\x19\x56"
 UNPACKED_LIMIT = 2 << 30
 FLOPPY_SIZES = frozenset(kib << 10 for kib in (160, 180, 320, 360, 720, 1200, 1440, 1680, 1722, 2880))
 FOREIGN_FORMATS = (
@@ -207,7 +208,7 @@ def sort_positional(config: Config) -> None:
                 head = file.read(0x8010)
         except (OSError, ValueError):
             continue
-        if head[:4] == b"\x7fELF" or head[0x202:0x206] == b"HdrS":
+        if head.startswith((b"\x7fELF", UIMAGE)) or head[0x202:0x206] == b"HdrS":
             if config.kernel is None:
                 config.kernel = drive.file
                 config.drives.remove(drive)
