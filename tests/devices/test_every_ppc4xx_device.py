@@ -6,10 +6,16 @@ import random
 
 import pytest
 
+from devices.i2c import I2cBus
 from devices.ppc4xx_cpr_sdr import Cpr440Ep, Cpr460Ex, Sdr440Ep, Sdr460Ex
+from devices.ppc4xx_dma import Dma4xx
 from devices.ppc4xx_ebc import Ebc
+from devices.ppc4xx_gpio import Gpio
+from devices.ppc4xx_iic import Iic
 from devices.ppc4xx_l2c import L2Cache460Ex
+from devices.ppc4xx_mal import Mal
 from devices.ppc4xx_pci import Bridge440Ep, Bridge460Ex, Pci440Ep, Pci460Ex, Pcie460Ex
+from devices.ppc4xx_plb import Ahb460Ex, Cpm4xx, Plb4xx
 from devices.ppc4xx_sdram import Sdram440Ep, Sdram460Ex
 from devices.uic import Uic
 from tests.devices import test_every_device as every
@@ -118,7 +124,54 @@ def pcie(clock, line, console, memory) -> Bench:
     return Bench(dev, ranges, wide=True)
 
 
+def direct(make, count):
+    """A device with nothing but DCRs."""
+
+    def maker(clock, line, console, memory) -> Bench:
+        dev = make()
+        return Bench(dev, [dcrs(count, dev.read_dcr, dev.write_dcr)], wide=True)
+
+    return pytest.param(maker, id=make.name)
+
+
+class Slave:
+    """Refuses an address or a byte now and then."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def start(self, read: bool) -> bool:
+        self.calls += 1
+        return self.calls % 7 != 0
+
+    def write(self, byte: int) -> bool:
+        return byte != 3
+
+    def read(self) -> int:
+        return 0x5A
+
+    def stop(self) -> None:
+        pass
+
+
+def iic(clock, line, console, memory) -> Bench:
+    bus = I2cBus()
+    for address in range(0x08, 0x78):
+        bus.attach(address, Slave())
+    dev = Iic(irq=line(), bus=bus)
+    return Bench(dev, [(0x14, dev.read, dev.write)], lambda rng: dev.write(6, 1, rng.getrandbits(8) | 1), wide=True)
+
+
+def gpio(clock, line, console, memory) -> Bench:
+    dev = Gpio(outputs={0: line(), 31: line()})
+    return Bench(
+        dev, [(0x48, dev.read, dev.write)], lambda rng: dev.drive(rng.randrange(32), rng.random() < 0.5), wide=True
+    )
+
+
 MAKERS = [uic, sdram440, sdram460, ebc, cpr440, cpr460, sdr440, sdr460, l2c, pci440, bridge440, pci460, bridge460, pcie]
+MAKERS += [iic, gpio, direct(Mal, 0x80), direct(Dma4xx, 0x40), direct(Plb4xx, 0x20), direct(Cpm4xx, 3)]
+MAKERS += [direct(Ahb460Ex, 2)]
 
 
 @pytest.mark.parametrize("maker", MAKERS)
