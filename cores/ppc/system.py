@@ -185,6 +185,7 @@ def wait(wc: Op) -> None:
     """Wait for an interrupt; the other conditions of WC are taken to have happened."""
     with when(wc.read() == 0):
         put(S.HALTED, 1)
+        mode_changed()
 
 
 @insn("ehpriv oc", X(31, 270, rc=0), see="III-E 4.3.2", needs="e500mc", ends="block")

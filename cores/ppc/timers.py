@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..lang.trace import Operand, Val, const, otherwise, procedure, return_, select, value, var, when
 from . import state as S
-from .externs import reset_request, time_base, timers_changed
+from .externs import mode_changed, reset_request, time_base, timers_changed
 from .registers import get, has, put, set_bits
 
 # Places from the right in TCR and TSR.
@@ -89,6 +89,7 @@ def timers_tick() -> None:
     """Bring TSR and DEC up to now."""
     now: Val = ticks()
     before = get(S.TIMER_STAMP)
+    status = get(S.TSR)
     passed = now - before
     with when(passed == 0):
         return_()
@@ -106,6 +107,8 @@ def timers_tick() -> None:
             put(S.DEC, left.read().low(32))
     offset = get(S.TB_OFFSET)
     counted(before + offset, now + offset)
+    with when(get(S.TSR) != status):
+        mode_changed()  # an interrupt may be due
 
 
 def _sooner(best: Operand, wanted: Val, when_: Val) -> Val:

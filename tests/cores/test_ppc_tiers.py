@@ -1,0 +1,52 @@
+"""The compiled PowerPC and the Python reference give the same state after the same number of instructions."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from cores.ppc.decoder import allowed, forms
+from cores.ppc.models import model as model_of
+from tests.cores.ppc_tiers import Pair
+
+pytest.importorskip("emu.engine._ppc")
+
+MODELS = ("440EP", "460EX", "e500v1", "e500v2", "e500mc")
+_pairs: dict[str, Pair] = {}
+
+
+def pair(model: str) -> Pair:
+    """The two processors, made once."""
+    if model not in _pairs:
+        _pairs[model] = Pair(model)
+    return _pairs[model]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_both_tiers_run_drawn_programs_alike(model: str) -> None:
+    both = pair(model)
+    before = both.executed
+    for seed in range(8):
+        assert both.run(Random(seed), both.families, 24, 120) == "", f"seed {seed}"
+    assert both.executed > before + 500
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+def test_both_tiers_agree_for_forty_thousand_instructions_of_a_model(model: str) -> None:
+    both = pair(model)
+    start, seed = both.executed, 10_000
+    while both.executed - start < 40_000:
+        assert both.run(Random(seed), both.families, 24, 120) == "", f"seed {seed}"
+        seed += 1
+    assert both.cpus[1].stats()["functions"] > len(forms()) * 0.4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+def test_both_tiers_agree_on_every_form(model: str) -> None:
+    both = pair(model)
+    for form in forms():
+        if allowed(form, model_of(model).features):
+            assert both.run(Random(form.ident), [[form]], 8, 40) == "", form.ident
