@@ -51,11 +51,11 @@ lint: build
 bench: build
 	$(PY) -m emu.tools.bench
 
-# Random programs on the engine under the address and undefined-behaviour sanitizers: make fuzz-sanitize SECONDS=600 SEED=7
+# Random programs on the engine and on a whole PC, with address and undefined-behaviour sanitizers: SECONDS=600 SEED=7
 SECONDS ?= 60
 SEED ?= 1
 fuzz-sanitize: $(VENV)/.ready
-	$(PY) -m emu.tools.sanitize --seconds $(SECONDS) --seed $(SEED)
+	$(PY) -m emu.tools.sanitize --both --seconds $(SECONDS) --seed $(SEED)
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis $(VENV)/.built

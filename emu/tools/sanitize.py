@@ -1,8 +1,9 @@
 """The engine built for testing: the generated unit and `tests/engine/fuzz_main.c` as one program, with sanitizers.
 
 `python -m emu.tools.sanitize [--plain] ARGUMENTS` builds it, when anything changed, and runs it with the arguments; see
-fuzz_main.c for those. The sanitized build has no tail calls, so it uses the trampoline of core.h. EMU_CC chooses the
-compiler (gcc), EMU_SANITIZE the sanitizers (address,undefined).
+fuzz_main.c for those. With `--board` the same engine runs inside Python on a whole PC; see tests/emu/fuzz_board.py.
+`--both` does both at once. The sanitized builds have no tail calls, so they use the trampoline of core.h. EMU_CC
+chooses the compiler (gcc; --board takes no other), EMU_SANITIZE the sanitizers (address,undefined).
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import hashlib
 import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
-from emu.engine.build import ROOT, inputs_digest, unit
+from emu.engine.build import ROOT, builder, inputs_digest, unit
 
 FUZZ = ROOT / "tests" / "engine" / "fuzz_main.c"
 FLOATING = ("fpr_sig", "fpr_se", "fctrl", "fstat", "ftag", "fip", "fcs", "fdp", "fds", "fop", "xmm_lo", "xmm_hi")
@@ -88,6 +90,35 @@ def build(*, sanitizers: str | None = None, compiler: str | None = None, trampol
     return program
 
 
+def build_extension() -> Path:
+    """The engine as a Python extension, with both sanitizers. Raises RuntimeError."""
+    flags = ["-fno-strict-aliasing", "-w", "-O1", "-DEMU_TRAMPOLINE", "-fPIC", "-shared", "-fno-omit-frame-pointer"]
+    flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-I{sysconfig.get_path('include')}"]
+    key = hashlib.sha256(" ".join([inputs_digest(), sys.version, *flags]).encode()).hexdigest()[:16]
+    here = ROOT / "build" / "sanitize" / key
+    library = here / f"_x86{sysconfig.get_config_var('EXT_SUFFIX')}"
+    if not library.exists():
+        here.mkdir(parents=True, exist_ok=True)
+        source, fresh = here / "_x86.c", here / f"fresh.{os.getpid()}"
+        builder("x86").emit_c_code(str(source))
+        _run(["gcc", *flags, str(source), "-o", str(fresh)])
+        fresh.replace(library)
+    return library
+
+
+def board_command(words: list[str]) -> tuple[list[str], dict[str, str]]:
+    """What runs fuzz_board with the sanitized engine, and its environment. Raises RuntimeError."""
+    library = build_extension()
+    found = [
+        subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True).stdout.strip()
+        for name in ("libasan.so", "libubsan.so")
+    ]
+    # The interpreter itself is not built with them, so they come first by force, and what it leaks is not our matter.
+    options = {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1", "LD_PRELOAD": " ".join(found)}
+    command = [sys.executable, "-m", "tests.emu.fuzz_board", "--engine", str(library), *words]
+    return command, {**os.environ, **options, "PYTHONPATH": str(ROOT)}
+
+
 def write_unit(folder: Path) -> Path:
     """The generated unit as a file, for compilers to look at."""
     path = folder / "unit.c"
@@ -96,14 +127,20 @@ def write_unit(folder: Path) -> Path:
 
 
 def main(words: list[str]) -> int:
-    """Build and run; returns the status of the program."""
-    plain = "--plain" in words
+    """Build and run; returns the first status that is not 0."""
+    rest = [w for w in words if w not in ("--plain", "--board", "--both")]
+    runs: list[tuple[list[str], dict[str, str] | None]] = []
     try:
-        program = build(sanitizers="" if plain else None)
+        if "--board" not in words:
+            program = build(sanitizers="" if "--plain" in words else None)
+            runs.append(([str(program), *rest], None))
+        if "--board" in words or "--both" in words:
+            runs.append(board_command(rest))
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 2
-    return subprocess.run([str(program), *(w for w in words if w != "--plain")]).returncode
+    processes = [subprocess.Popen(command, env=environment, cwd=ROOT) for command, environment in runs]
+    return next((status for status in [process.wait() for process in processes] if status), 0)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from emu.tools import sanitize
+from tests.emu import fuzz_board
 
 SECONDS = float(os.environ.get("EMU_FUZZ_SECONDS", "20"))
 SEED = os.environ.get("EMU_FUZZ_SEED", "1")
@@ -39,6 +40,20 @@ def test_random_programs_are_clean_and_independent_of_how_they_are_sliced(tmp_pa
     report = json.loads(result.stdout)
     assert report["cases"] > 10
     assert report["instructions"] > 1000
+
+
+def test_random_guests_on_a_whole_pc_leave_a_machine_that_runs() -> None:
+    assert fuzz_board.run(int(SEED), seconds=0, cases=25) == 25
+
+
+@pytest.mark.slow
+def test_random_guests_on_a_whole_pc_are_clean_under_the_sanitizers(tmp_path: Path) -> None:
+    if not links("gcc", tmp_path, "-fsanitize=address,undefined"):
+        pytest.skip("no gcc with libasan and libubsan (apt install gcc libasan8 libubsan1)")
+    command, environment = sanitize.board_command(["--seed", SEED, "--seconds", str(SECONDS)])
+    result = subprocess.run(command, env=environment, cwd=sanitize.ROOT, capture_output=True, text=True, timeout=600)
+    assert result.returncode == 0, result.stderr[-6000:]
+    assert json.loads(result.stdout)["guests"] > 0
 
 
 @pytest.mark.slow
