@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from devices.contracts import Disk
     from devices.device import Device
 
-SLICE = 2_000_000
-"""Instructions after which the outside gets a look even if no timer is due."""
+SLICE = 500_000
+"""Instructions after which the outside gets a look even if no timer is due: under 250 ms of the slowest (code that
+changes itself), because signals and keys wait for it where a guest turns slow all at once."""
 FIRST_SLICE = 50_000
 SLICE_SECONDS = 0.01
 """Wall time that a slice should take: slow guests (and tiers) get shorter slices, which no guest can notice."""
