@@ -111,6 +111,32 @@ def load_linux(
     return LoadPlan("linux", setup_at + SECTOR, tuple(segments), (), tuple(registers))
 
 
+# What QEMU's fw_cfg calls the parts of a kernel (its docs/specs/fw_cfg): keys of the address, the size, the bytes.
+KERNEL_ITEMS, INITRD_ITEMS, LINE_ITEMS, SETUP_ITEMS = (
+    (0x07, 0x08, 0x11),
+    (0x0A, 0x0B, 0x12),
+    (0x13, 0x14, 0x15),
+    (0x16, 0x17, 0x18),
+)
+
+
+def fw_cfg_items(plan: LoadPlan) -> dict[int, bytes]:
+    """The plan of a Linux kernel as firmware configuration items, for a firmware that loads kernels by itself."""
+    line, *initrd, setup, kernel = plan.segments
+    items: dict[int, bytes] = {}
+    parts = [
+        (LINE_ITEMS, line),
+        *((INITRD_ITEMS, part) for part in initrd),
+        (SETUP_ITEMS, setup),
+        (KERNEL_ITEMS, kernel),
+    ]
+    for (where, size, bytes_), (at, data) in parts:
+        items[where] = at.to_bytes(4, "little")
+        items[size] = len(data).to_bytes(4, "little")
+        items[bytes_] = data
+    return items
+
+
 def _put(setup: bytearray, at: int, size: int, value: int) -> None:
     setup[at : at + size] = value.to_bytes(size, "little")
 

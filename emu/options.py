@@ -728,7 +728,9 @@ OPTIONS: list[Option] = [
     Option(("initrd",), "FILE", "its initial RAM disk (multiboot: modules, comma separated)", _set("initrd")),
     Option(("append",), "TEXT", "its command line", _append),
     Option(("dtb",), "FILE", "use this device tree instead of the board's (PowerPC)", _set("dtb")),
-    Option(("bios",), "FILE", "use this ROM image instead of Emu's own firmware", _set("bios")),
+    Option(
+        ("bios",), "FILE", "this ROM image instead of Emu's own firmware; -kernel goes to it by fw_cfg", _set("bios")
+    ),
     Option(("hda",), "FILE", "IDE disk 0 (also -hdb, -hdc, -hdd)", _hd(0)),
     Option(("hdb",), "FILE", "", _hd(1)),
     Option(("hdc",), "FILE", "", _hd(2)),

@@ -22,6 +22,7 @@ Intel 82441FX and 82371SB data sheets.
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,8 @@ if TYPE_CHECKING:
     from emu.cpu import Cpu
 
 ROM_LIMIT = 16 << 20
+FIRMWARE_TABLES = 1 << 20
+"""What a firmware may keep for itself at the end of RAM."""
 KERNEL_LIMIT = 3584 << 20
 LOW_ROM = 0x20000
 LAPIC_ID = 0x20
@@ -206,6 +209,7 @@ def pc(setup: Setup) -> Machine:
     bus.map_ports(0x510, 2, configuration.read, configuration.write, max_width=2, name="fw_cfg")
     bus.map_ports(0x514, 8, configuration.read_dma, configuration.write_dma, max_width=4, name="fw_cfg dma")
     m.devices["fw_cfg"] = configuration
+    configuration.add_file("etc/e820", struct.pack("<QQI", 0, config.memory, 1))
     for name, text, path in config.fw_cfg:
         content = text.encode() if text is not None else read_file(path or "", "a file for -fw_cfg", ROM_LIMIT)
         try:
@@ -383,8 +387,7 @@ def _boot(m: Machine, setup: Setup, rom: bytes | None, *, apic: bool) -> None:
     m.on_reset.append(lambda: m.cpu.set_a20(True))
     m.on_reset += [device.reset for device in order]
     if rom is not None:
-        if config.kernel is not None:
-            raise UsageError("-kernel needs Emu's own firmware; it cannot be used with -bios")
+        _kernel_for(m, setup)
         m.on_reset.append(lambda: place_rom(m.ram, rom))
         return
     from bios.pc.firmware import Bios
@@ -427,8 +430,25 @@ def _bios_drives(setup: Setup) -> list[BiosDrive]:
     return [BiosDrive(kind(medium), medium.disk) for medium in attached]
 
 
-def _kernel(setup: Setup) -> LoadPlan | None:
-    """The load plan of -kernel."""
+def _kernel_for(m: Machine, setup: Setup) -> None:
+    """Give -kernel to a firmware of -bios, which has to load it by itself (qboot does)."""
+    plan = _kernel(setup, spare=FIRMWARE_TABLES)
+    if plan is None:
+        return
+    from bios.linux import fw_cfg_items
+
+    if plan.kind != "linux":
+        raise UsageError(
+            "-kernel with -bios: only Linux kernels can be given to a firmware; without -bios others boot too"
+        )
+    configuration = m.devices["fw_cfg"]
+    if isinstance(configuration, FwCfg):
+        for key, data in fw_cfg_items(plan).items():
+            configuration.add_item(key, data)
+
+
+def _kernel(setup: Setup, *, spare: int = 0) -> LoadPlan | None:
+    """The load plan of -kernel. Nothing goes into the last `spare` bytes of RAM."""
     config = setup.config
     if config.kernel is None:
         return None
@@ -441,7 +461,8 @@ def _kernel(setup: Setup) -> LoadPlan | None:
         path = part if os.path.exists(part) else part.split(" ")[0]
         modules.append(Module(read_file(path, "an initial RAM disk", KERNEL_LIMIT), part))
     try:
-        return load_kernel(config.kernel, data, memory_map(config.memory), command_line=config.append, modules=modules)
+        ranges = memory_map(max(config.memory - spare, 1 << 20))
+        return load_kernel(config.kernel, data, ranges, command_line=config.append, modules=modules)
     except ImageError as error:
         raise UsageError(shown(str(error), 500)) from None
 

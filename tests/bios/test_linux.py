@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bios.image import Module, load_kernel
+from bios.linux import fw_cfg_items
 from bios.plan import ImageError, LoadPlan
 from tests.bios.kernels import MAP, bzimage
 
@@ -111,3 +112,15 @@ def test_a_zimage_that_does_not_fit_low_memory_is_refused() -> None:
 def test_two_initrds_are_refused() -> None:
     with pytest.raises(ImageError, match="takes one"):
         load_kernel("vmlinuz", bzimage(), MAP, modules=(Module(b"a"), Module(b"b")))
+
+
+def test_a_firmware_finds_the_parts_of_a_kernel_where_the_plan_puts_them() -> None:
+    made = plan(bzimage(), "quiet", b"initrd")
+    items = fw_cfg_items(made)
+    word = {key: int.from_bytes(data, "little") for key, data in items.items() if len(data) == 4}
+    segments = dict(made.segments)
+    for where, size, data in ((0x07, 0x08, 0x11), (0x0A, 0x0B, 0x12), (0x13, 0x14, 0x15), (0x16, 0x17, 0x18)):
+        assert segments[word[where]] == items[data]
+        assert word[size] == len(items[data])
+    assert (items[0x15], items[0x12], word[0x07]) == (b"quiet\0", b"initrd", 0x100000)
+    assert 0x0A not in fw_cfg_items(plan(bzimage()))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.guests.command import emu, ended_well, package
+from tests.guests.command import emu, ended_well, guest, package
 
 EXIT = ("-device", "isa-debug-exit,iobase=0xf4,iosize=0x4")
 SEABIOS = "/usr/share/seabios/"
@@ -66,7 +66,7 @@ def test_seabios_starts_a_boot_sector(name: str, tmp_path: Path) -> None:
     seen = log.read_text()
     for text in (
         "Found QEMU fw_cfg",
-        "RamSize: 0x04000000",
+        "qemu/e820: addr 0x0000000000000000 len 0x0000000004000000 [RAM]",
         "Copying MPTABLE",
         "ata0-0: Emu hard disk",
         "Booting from 0000:7c00",
@@ -74,3 +74,20 @@ def test_seabios_starts_a_boot_sector(name: str, tmp_path: Path) -> None:
         assert text in seen, seen
     assert b"Booting from Hard Disk..." in result.stdout
     assert b"\nOK" in result.stdout
+
+
+def test_a_firmware_that_loads_kernels_by_itself_boots_linux_of_the_command_line() -> None:
+    qboot = package("/usr/share/qemu/qboot.rom", "qemu-system-data")
+    kernel, initrd = guest("linux-i386", "bzImage"), guest("linux-i386", "initrd.gz")
+    words = ("-bios", qboot, "-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0", "-m", "128")
+    result = emu(*words, "-nographic", "--expect", "GUEST-READY", timeout=120)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert b"command line: console=ttyS0" in result.stdout
+
+
+def test_a_firmware_is_given_no_other_kernels(tmp_path: Path) -> None:
+    (tmp_path / "rom").write_bytes(rom(0x10000))
+    (tmp_path / "flat").write_bytes(b"\xeb\xfe" + bytes(510))
+    result = emu("-bios", str(tmp_path / "rom"), "-kernel", str(tmp_path / "flat"))
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
