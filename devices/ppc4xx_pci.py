@@ -226,6 +226,20 @@ class Bridge460Ex(_Bridge):
             self.declare(register, 4, 0, 0xFFFF_FFFF)
         self.clear()
 
+    def config_read(self, register: int, width: int) -> int:
+        """A base address register has only the bits that the size of its PIM has, and none while that is disabled."""
+        for size_low, size_high, _, _, bar in self.PIMS:
+            if bar <= register < bar + (8 if size_high else 4):
+                mask = self._mask(size_low, size_high) | 0x0F
+                value = self.get(bar, 8) & mask if self.get(size_low, 4) & ENABLE else 0
+                return value >> 8 * (register - bar) & (1 << 8 * width) - 1
+        return super().config_read(register, width)
+
+    def _mask(self, size_low: int, size_high: int) -> int:
+        """The 64 bits of a PIM's size. A high half that was never written counts as ones."""
+        high = self.get(size_high, 4) if size_high else 0
+        return (high or 0xFFFF_FFFF) << 32 | self.get(size_low, 4) & PAGE_MASK
+
     def outbound(self) -> list[Window]:
         """The enabled POMs."""
         windows = []
@@ -240,12 +254,11 @@ class Bridge460Ex(_Bridge):
         return windows
 
     def inbound(self) -> list[Window]:
-        """The enabled PIMs. A high half of the size that was never written counts as ones."""
+        """The enabled PIMs."""
         windows = []
         for size_low, size_high, low, high, bar in self.PIMS:
-            control = self.get(size_low, 4)
-            mask = ((self.get(size_high, 4) if size_high else 0) or 0xFFFF_FFFF) << 32 | control & PAGE_MASK
-            if control & ENABLE and self.answers:
+            mask = self._mask(size_low, size_high)
+            if self.get(size_low, 4) & ENABLE and self.answers:
                 pci = (self.get(bar + 4, 4) << 32 if size_high else 0) | self.get(bar, 4) & PAGE_MASK
                 local = self.get(high, 4) << 32 | self.get(low, 4)
                 windows.append(Window(local & mask, pci & mask, mask & -mask))

@@ -179,6 +179,17 @@ def test_dma_of_a_460ex_goes_through_its_inbound_windows(pcix, memory, high):
     assert pcix.inbound.read(0x100, 4) == b"\xff" * 4
 
 
+def test_the_base_addresses_of_a_460ex_have_the_sizes_of_their_inbound_windows(pcix):
+    for bar in (0x10, 0x14, 0x18):
+        pcix.write(bar, 4, 0xFFFF_FFFF)
+        assert pcix.read(bar, 4) == 0
+    pcix.write(0x98, 4, 0xFC00_0001)
+    pcix.write(0xF8, 4, 0xFFFF_FF00)
+    pcix.write(0xA4, 4, 0x8000_0001)
+    assert [pcix.read(bar, 4) for bar in (0x10, 0x14, 0x18)] == [0xFC00_000C, 0xFFFF_FF00, 0x8000_0008]
+    assert pcix.read(0x13, 1) == 0xFC
+
+
 def test_messages_are_behind_the_configuration_space(pcix):
     pcix.write(0x100, 4, 0x1234)
     pcix.write(0x1F8, 4, 0x5678)
