@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from ..lang.ir import SpecError
-from . import branch, efp, fixed, float, load_store, spe, system  # noqa: F401  (their entries register themselves)
+from . import branch, efp, fixed, float, load_store, mac, spe, system  # noqa: F401  (their entries register themselves)
 from .forms import ENTRIES, Form, expand, field_of, with_field
 from .models import FEATURES, MODELS
 
@@ -103,9 +103,9 @@ def allowed(form: Form, features: int) -> bool:
 @cache
 def tables(features: int = ALL) -> Table:
     """By primary opcode: masks, those with more bits first, and under each mask the values with their forms (for RA
-    not 0, for RA 0). Where two families of models have a word in common, `ALL` takes the form that comes first."""
+    not 0, for RA 0). Where two families of models have a word in common, `ALL` takes that of the e500."""
     out: dict[int, dict[int, dict[int, tuple[Form, Form]]]] = {}
-    for form in forms():
+    for form in sorted(forms(), key=lambda form: form.entry.needs.startswith("440")):
         if not allowed(form, features):
             continue
         values = out.setdefault(form.value >> 26, {}).setdefault(form.mask, {})

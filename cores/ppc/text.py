@@ -11,7 +11,7 @@ import re
 from ..lang.ir import signed
 from ..lang.to_text import hex_text
 from .branch import CONDITIONS
-from .decoder import Insn, decode, mnemonic
+from .decoder import ALL, Insn, decode, mnemonic
 from .forms import halves_swapped
 
 _TRUE = ("lt", "gt", "eq", "so")
@@ -52,9 +52,9 @@ def operand_text(insn: Insn, name: str, address: int) -> str:
     return str(v or 32) if name == "nb" else str(v)
 
 
-def disassemble(word: int, address: int = 0) -> str:
-    """The text of the instruction at `address`; `.long` where the word is none."""
-    insn = decode(word, address)
+def disassemble(word: int, address: int = 0, features: int = ALL) -> str:
+    """The text of the instruction at `address`; `.long` where the word is none of a model with these features."""
+    insn = decode(word, address, features)
     if insn is None:
         return f".long 0x{word:08x}"
     head, operands = _simplified(insn, address) or (mnemonic(insn.form), None)
