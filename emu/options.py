@@ -809,9 +809,20 @@ TABLE: dict[str, Option] = {
 }
 
 
+AFTER_THE_OPTIONS = (
+    "Options take one dash or two. On the terminal C-a h shows the keys, C-a x ends.",
+    "Other options of QEMU are named in a warning and ignored; with --strict they are errors.",
+    "",
+    "Exit status: 0 powered off or ended on request, 1 something is wrong with the command, 3 triple fault",
+    "(0 as emu-system-i386), 124 --timeout, --max-insns or an --expect not seen, 128+N ended by signal N,",
+    "2*V+1 the guest wrote V to isa-debug-exit.",
+)
+
+
 def help_text() -> str:
     """All of our options, one line each."""
-    lines = ["usage: emu run [options] [disk image]", "", "QEMU's options:"]
+    lines = ["usage: emu run [options] [disk image]", "       (emu test and emu-system-i386 take the same options)"]
+    lines += ["", "QEMU's options:"]
     for group, dash in ((OPTIONS, "-"), (OWN, "--")):
         if dash == "--":
             lines += ["", "Emu's own:"]
@@ -820,7 +831,7 @@ def help_text() -> str:
                 names = ", ".join(dash + name for name in option.names)
                 left = f"{names} {option.argument}".rstrip()
                 lines.append(f"{left:32} {option.help}")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *AFTER_THE_OPTIONS])
 
 
 def parse(words: Sequence[str], *, compat: bool = False, arch: str | None = None) -> Config:
