@@ -89,8 +89,9 @@ int emu_stuck(Cpu *cpu)
 
 int emu_translate(Cpu *cpu, uint32_t ea, uint64_t *at)
 {
-    uint32_t ok, rights, ivor, esr;
-    proc_walk(cpu, ea, 0, &ok, at, &rights, &ivor, &esr);
+    uint32_t ok = 0, rights, ivor, esr;
+    /* Whoever looks from outside may see what anybody may read or run. */
+    for (uint32_t access = 0; access < 8 && !ok; access += ACCESS_USER) proc_walk(cpu, ea, access, &ok, at, &rights, &ivor, &esr);
     return (int)ok;
 }
 
