@@ -10,6 +10,7 @@ from devices.i2c import I2cBus
 from devices.ppc4xx_cpr_sdr import Cpr440Ep, Cpr460Ex, Sdr440Ep, Sdr460Ex
 from devices.ppc4xx_dma import Dma4xx
 from devices.ppc4xx_ebc import Ebc
+from devices.ppc4xx_emac import Emac, Zmii
 from devices.ppc4xx_gpio import Gpio
 from devices.ppc4xx_iic import Iic
 from devices.ppc4xx_l2c import L2Cache460Ex
@@ -169,9 +170,19 @@ def gpio(clock, line, console, memory) -> Bench:
     )
 
 
+def emac(clock, line, console, memory) -> Bench:
+    dev = Emac()
+    return Bench(dev, [(0x70, dev.read, dev.write)], wide=True)
+
+
+def zmii(clock, line, console, memory) -> Bench:
+    dev = Zmii()
+    return Bench(dev, [(0x0C, dev.read, dev.write)], wide=True)
+
+
 MAKERS = [uic, sdram440, sdram460, ebc, cpr440, cpr460, sdr440, sdr460, l2c, pci440, bridge440, pci460, bridge460, pcie]
 MAKERS += [iic, gpio, direct(Mal, 0x80), direct(Dma4xx, 0x40), direct(Plb4xx, 0x20), direct(Cpm4xx, 3)]
-MAKERS += [direct(Ahb460Ex, 2)]
+MAKERS += [direct(Ahb460Ex, 2), emac, zmii]
 
 
 @pytest.mark.parametrize("maker", MAKERS)
