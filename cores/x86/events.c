@@ -187,7 +187,6 @@ int emu_translate(Cpu *cpu, uint32_t lin, uint64_t *physical)
 }
 
 uint32_t emu_get_eflags(Cpu *cpu) { return proc_eflags_image(cpu); }
-void emu_put_eflags(Cpu *cpu, uint32_t value) { proc_eflags_load(cpu, value); }
 
 void emu_refresh(Cpu *cpu)
 {

@@ -159,20 +159,6 @@ def write_arith(v: Operand) -> None:
     _cf.set(c)
 
 
-def write_eflags(v: Operand, mask_: Operand) -> None:
-    """Write the bits of EFLAGS selected by a 32-bit mask."""
-    x = value(v, 32)
-    m = value(mask_, 32)
-    system = m & ~ARITH & ~2
-    EFLAGS.set((EFLAGS.read() & ~system) | (x & system) | 2)
-    if m.constant is None or m.constant & ARITH:
-        if m.constant is not None and m.constant & ARITH == ARITH:
-            write_arith(x)
-        else:
-            old = read_eflags()
-            write_arith((old & ~m) | (x & m))
-
-
 def condition(cc: int) -> Val:
     """The 1-bit condition of Jcc, SETcc and CMOVcc (SDM vol. 1, appendix B)."""
     base = (
@@ -192,7 +178,7 @@ CONDITIONS = ("o", "no", "b", "ae", "e", "ne", "be", "a", "s", "ns", "p", "np", 
 __all__ = [
     "AC", "AF", "ARITH", "CF", "CONDITIONS", "DF", "EFLAGS", "ID", "IF", "NT", "OF", "PF", "RF", "SF", "TF", "VIF",
     "VIP", "VM", "ZF", "condition", "read_eflags", "set_all", "set_arith", "set_carry_overflow", "set_logic", "set_szp",
-    "write_arith", "write_eflags",
+    "write_arith",
 ]  # fmt: skip
 
 

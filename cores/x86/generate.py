@@ -11,10 +11,10 @@ from collections.abc import Iterable
 
 from ..lang.ir import Block, Call, Procedure, walk
 from ..lang.to_c import PRELUDE, Style, body_text, procedure_signature, procedure_text, state_struct
-from ..lang.trace import Proc, Val, procedure, return_
+from ..lang.trace import Proc, procedure, return_
 from . import state as S
 from .decoder import keeps_going, load_entries, tables
-from .flags import read_eflags, write_eflags
+from .flags import read_eflags
 from .forms import OPCODE_MAPS, Form
 
 FORM_OPREG, FORM_REG8, FORM_RM8, FORM_LOCK, FORM_LAST = 1, 2, 4, 8, 16
@@ -28,12 +28,6 @@ def eflags_image() -> None:
     return_(read_eflags())
 
 
-@procedure(32)
-def eflags_load(v: Val) -> None:
-    """Replace every defined bit of EFLAGS."""
-    write_eflags(v, 0x003F7FD5)
-
-
 def roots() -> list[Proc]:
     """Procedures that the engine calls by name."""
     load_entries()
@@ -41,7 +35,7 @@ def roots() -> list[Proc]:
     from .paging import walk as page_walk
     from .segment import segment_access
 
-    return [deliver, page_walk, segment_access, eflags_image, eflags_load]
+    return [deliver, page_walk, segment_access, eflags_image]
 
 
 def procedures(blocks: Iterable[Block], first: Iterable[Proc]) -> list[Procedure]:

@@ -50,5 +50,4 @@ void emu_set_intr(Cpu *cpu, uint32_t level);
 void emu_nmi(Cpu *cpu);
 void emu_set_a20(Cpu *cpu, uint32_t enabled);
 uint32_t emu_get_eflags(Cpu *cpu);
-void emu_put_eflags(Cpu *cpu, uint32_t value);
 int emu_decode(Cpu *cpu, const uint8_t *bytes, uint32_t size, uint32_t eip, uint32_t big, struct Insn *out);

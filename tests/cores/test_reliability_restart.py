@@ -195,7 +195,7 @@ def campaign(forms: list[Form], seeds: int) -> dict[str, int]:
 def test_a_sample_of_forms_can_be_restarted_at_every_access() -> None:
     forms = candidates()
     seen = campaign(forms[:: len(forms) // 90], 1)
-    assert sum(n > 1 for n in seen.values()) > 20
+    assert sum(n > 1 for n in seen.values()) > 10
 
 
 @pytest.mark.slow
