@@ -19,7 +19,7 @@ FEATURES = {
     )
 }
 _440EP = "440 fpu"
-_460EX = "440 440x5 fpu isel"
+_460EX = "440 440x5 fpu"
 _V1 = "e500 spe isel"
 _V2 = "e500 e500v2 spe efpd isel"
 _MC = "e500 e500v2 e500mc fpu isel"
@@ -95,12 +95,14 @@ MODELS = {
     for m in (
         CpuModel("440EP", "AMCC PowerPC 440EP Rev. C", 0x422218D4, _440EP, _MSR_440),
         CpuModel("440EPb", "AMCC PowerPC 440EP Rev. B", 0x422218D3, _440EP, _MSR_440),
+        CpuModel("440EPa", "AMCC PowerPC 440EP Rev. A", 0x42221850, _440EP, _MSR_440),
         CpuModel("460EX", "AMCC PowerPC 460EX Rev. B", 0x130218A4, _460EX, _MSR_440, boot_erpn=4),
         _e500v1("e500v1", 0x80200020),
         _e500v1("e500v1_v10", 0x80200010),
         _e500v1("e500v1_v20", 0x80200020),
         _e500v2("e500v2", 0x80210022),
         _e500v2("e500v2_v10", 0x80210010),
+        _e500v2("e500v2_v11", 0x80210011),
         _e500v2("e500v2_v20", 0x80210020),
         _e500v2("e500v2_v21", 0x80210021),
         _e500v2("e500v2_v22", 0x80210022),
@@ -111,10 +113,15 @@ MODELS = {
         ),
     )
 }  # fmt: skip
+# What QEMU calls them, and the systems on chip they are the core of.
 ALIASES = {
-    "440epc": "440ep", "440ep-revc": "440ep", "440ep-revb": "440epb", "460exb": "460ex", "e500": "e500v2_v22",
-    "e500_v10": "e500v1_v10", "e500_v20": "e500v1_v20",
-    "mpc8540": "e500v1", "mpc8544": "e500v2_v22", "mpc8548": "e500v2_v22",
+    "440epc": "440ep", "460exb": "460ex", "e500": "e500v2_v22", "e500_v10": "e500v1_v10", "e500_v20": "e500v1_v20",
+    "mpc8540": "e500v1_v20", "mpc8540_v10": "e500v1_v10", "mpc8540_v20": "e500v1_v20", "mpc8540_v21": "e500v1_v20",
+    "mpc8544": "e500v2_v22", "mpc8544e": "e500v2_v22", "mpc8544_v10": "e500v2_v21", "mpc8544e_v10": "e500v2_v21",
+    "mpc8544_v11": "e500v2_v22", "mpc8544e_v11": "e500v2_v22", "mpc8548": "e500v2_v21", "mpc8548e": "e500v2_v21",
+    "mpc8548_v10": "e500v2_v10", "mpc8548e_v10": "e500v2_v10", "mpc8548_v11": "e500v2_v11",
+    "mpc8548e_v11": "e500v2_v11", "mpc8548_v20": "e500v2_v20", "mpc8548e_v20": "e500v2_v20",
+    "mpc8548_v21": "e500v2_v21", "mpc8548e_v21": "e500v2_v21",
 }  # fmt: skip
 DEFAULT = "440EP"
 

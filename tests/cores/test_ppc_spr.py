@@ -52,7 +52,8 @@ def test_no_model_has_two_registers_of_one_number() -> None:
 
 @pytest.mark.parametrize(("name", "pvr"), [
     ("440EP", 0x422218D4), ("440epb", 0x422218D3), ("460EX", 0x130218A4), ("E500V1", 0x80200020),
-    ("e500v2_v30", 0x80210030), ("e500", 0x80210022), ("e500MC", 0x80230020),
+    ("e500v2_v30", 0x80210030), ("e500", 0x80210022), ("mpc8548e_v11", 0x80210011), ("440EPA", 0x42221850),
+    ("e500MC", 0x80230020),
 ])  # fmt: skip
 def test_a_model_is_found_in_any_case_and_has_its_version(name: str, pvr: int) -> None:
     assert Machine(name).mfspr("pvr") == pvr
