@@ -205,4 +205,4 @@ def test_every_form_can_be_restarted_at_every_access() -> None:
     memory = [form for form in forms if form.mem == 1]
     reached = sum(seen[form.ident] > 0 for form in memory)
     assert reached > 0.8 * len(memory), f"{reached} of {len(memory)}"
-    assert max(seen.values()) >= 6
+    assert max(seen.values()) >= 4
