@@ -388,7 +388,6 @@ class BoardE500:
     pci_memory: Window
     pci_io: Window
     slots: range
-    spin: int
     gpio: bool = False
 
     @property
@@ -404,7 +403,6 @@ MPC8544DS = BoardE500(
     pci_memory=Window(MEMORY_SPACE, 0xC0000000, 0xC0000000, 0x20000000),
     pci_io=Window(IO_SPACE, 0, 0xE1000000, 0x10000),
     slots=range(0x11, 0x13),
-    spin=0xEF000000,
 )
 PPCE500 = BoardE500(
     model="QEMU ppce500",
@@ -413,7 +411,6 @@ PPCE500 = BoardE500(
     pci_memory=Window(MEMORY_SPACE, 0xE0000000, 0xC00000000, 0x20000000),
     pci_io=Window(IO_SPACE, 0, 0xFE1000000, 0x10000),
     slots=range(1, 32),
-    spin=0xFEF000000,
     gpio=True,
 )
 
