@@ -27,6 +27,13 @@ COM_CANDIDATES = (0x3F8, 0x2F8, 0x3E8, 0x2E8)
 LPT_CANDIDATES = (0x378, 0x278)
 USER_VECTORS = range(0x60, 0x68)  # left zero: programs test them for emptiness
 
+CR0_CD, CR0_NW = 1 << 30, 1 << 29
+CPUID_MTRR = 1 << 12
+UNCACHED, WRITE_PROTECTED, WRITE_BACK = 0, 5, 6
+MTRR_VALID, MTRR_ENABLED, MTRR_FIXED_ENABLED = 1 << 11, 1 << 11, 1 << 10
+PCI_HOLE, PCI_HOLE_SIZE = 0xE0000000, 0x20000000
+ADDRESS_SPACE = 1 << 36
+
 TICKS_PER_SECOND = (1193182, 65536)
 
 
@@ -40,6 +47,7 @@ def post(call: Call) -> None:
     call.esp = BOOT_ADDRESS
     warm = host.read_phys(bda.BASE + bda.RESET_FLAG, 2) == bda.CTRL_ALT_DEL_MAGIC.to_bytes(2, "little")
     host.port_write(0x92, 1, (host.port_read(0x92, 1) & ~0x01) | 0x02)
+    _caches(host)
     _interrupt_controllers(host)
     _timer(host)
     _vectors(host)
@@ -86,6 +94,20 @@ def _cmos(host: Host, index: int) -> int:
 def _set_cmos(host: Host, index: int, value: int) -> None:
     host.port_write(CMOS_INDEX, 1, index)
     host.port_write(CMOS_DATA, 1, value & 0xFF)
+
+
+def _caches(host: Host) -> None:
+    """Caches on, and the memory types of a PC where the processor keeps such: device memory is uncached, ROM is not
+    written (SDM vol. 3, 11.11)."""
+    host.set_reg("cr0", host.reg("cr0") & ~(CR0_CD | CR0_NW))
+    if not host.cpu_features & CPUID_MTRR:
+        return
+    # 512 KiB and 128 KiB of RAM, 128 KiB of VGA memory, and eight ranges of 32 KiB of ROM.
+    for n, kind in enumerate((WRITE_BACK, WRITE_BACK, UNCACHED, *[WRITE_PROTECTED] * 8)):
+        host.set_reg(f"msr_mtrr_fixed[{n}]", int.from_bytes(bytes([kind]) * 8, "little"))
+    host.set_reg("msr_mtrr_var[0]", PCI_HOLE | UNCACHED)
+    host.set_reg("msr_mtrr_var[1]", (ADDRESS_SPACE - PCI_HOLE_SIZE) | MTRR_VALID)
+    host.set_reg("msr_mtrr_def", MTRR_ENABLED | MTRR_FIXED_ENABLED | WRITE_BACK)
 
 
 def _interrupt_controllers(host: Host) -> None:

@@ -20,6 +20,7 @@ _DIRECT = {
     "idtr.base": "idtr_base", "idtr.limit": "idtr_limit", "eip": "eip", "mxcsr": "mxcsr", "fctrl": "fctrl",
     "fstat": "fstat", "cpl": "cpl", "fip": "fip", "fdp": "fdp", "fop": "fop", "shadow": "shadow",
 }  # fmt: skip
+_MSR = re.compile(r"(msr_\w+?)(?:\[(\d{1,2})\])?$")
 _PARTS = {"base": "seg_base", "limit": "seg_limit", "attr": "seg_attr", "sel": "seg_sel"}
 
 
@@ -50,7 +51,22 @@ def read(state: Any, name: str) -> int:
             return int(state.fpr_sig[k])
         k = (k + (int(state.fstat) >> 11)) & 7
         return int(state.fpr_se[k]) << 64 | int(state.fpr_sig[k])
+    msr = _msr(name)
+    if msr is not None:
+        v = getattr(state, msr[0])
+        return int(v if msr[1] is None else v[msr[1]])
     raise KeyError(name)
+
+
+def _msr(name: str) -> tuple[str, int | None] | None:
+    """A model-specific register of `state.py`, as `msr_mtrr_def` or `msr_mtrr_fixed[3]`."""
+    m = _MSR.match(name)
+    register = S.STATE.registers.get(m[1]) if m else None
+    if m is None or register is None or (m[2] is None) != (register.count == 0):
+        return None
+    if m[2] is not None and int(m[2]) >= register.count:
+        return None
+    return m[1], None if m[2] is None else int(m[2])
 
 
 def write(state: Any, name: str, value: int) -> None:
@@ -113,5 +129,13 @@ def write(state: Any, name: str, value: int) -> None:
             number(name, value, 80)
             k = (k + (int(state.fstat) >> 11)) & 7
             state.fpr_sig[k], state.fpr_se[k] = value & (1 << 64) - 1, value >> 64
+        return
+    msr = _msr(name)
+    if msr is not None:
+        number(name, value, S.STATE.registers[msr[0]].width)
+        if msr[1] is None:
+            setattr(state, msr[0], value)
+        else:
+            getattr(state, msr[0])[msr[1]] = value
         return
     raise KeyError(name)

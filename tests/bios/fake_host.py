@@ -78,6 +78,7 @@ class FakeHost:
         self.regs: dict[str, int] = dict.fromkeys((*WIDE, "eip", "eflags", "cr0"), 0)
         for name in ("cs", "ds", "es", "fs", "gs", "ss"):
             self.regs[name] = self.regs[f"{name}.base"] = 0
+        self.msrs: dict[str, int] = {}
         self.ports: dict[int, int] = {}
         self.indexed: dict[tuple[int, int], int] = {}
         self.written: list[tuple[int, int]] = []
@@ -102,6 +103,9 @@ class FakeHost:
             self.regs[name] = value
             if f"{name}.base" in self.regs:
                 self.regs[f"{name}.base"] = value << 4
+        elif name.startswith("msr_"):
+            assert 0 <= value < 1 << 64, f"{name} = {value:#x}"
+            self.msrs[name] = value
         elif name.endswith((".base", ".limit", ".attr")):
             self.regs[name] = value
         elif len(name) == 2 and name[1] in "lh":

@@ -26,6 +26,26 @@ def test_the_interrupt_controllers_are_programmed_as_on_the_at() -> None:
     assert host.ports[0x21] & 0b0000_0111 == 0  # timer, keyboard, cascade open
 
 
+def test_caches_are_on_and_memory_types_are_those_of_a_pc() -> None:
+    host = FakeHost()
+    host.cpu_features |= 1 << 12
+    host.regs["cr0"] = 0x6000_0010
+    Machine(host, post=False).hook("post")
+    assert host.regs["cr0"] == 0x10
+    assert host.msrs["msr_mtrr_def"] == 0xC06
+    assert host.msrs["msr_mtrr_fixed[0]"] == host.msrs["msr_mtrr_fixed[1]"] == 0x0606060606060606
+    assert host.msrs["msr_mtrr_fixed[2]"] == 0
+    assert {host.msrs[f"msr_mtrr_fixed[{n}]"] for n in range(3, 11)} == {0x0505050505050505}
+    assert (host.msrs["msr_mtrr_var[0]"], host.msrs["msr_mtrr_var[1]"]) == (0xE0000000, 0xFE0000800)
+
+
+def test_a_processor_without_memory_types_gets_none() -> None:
+    host = FakeHost()
+    host.cpu_features &= ~(1 << 12)
+    Machine(host, post=False).hook("post")
+    assert host.msrs == {}
+
+
 def test_the_timer_runs_at_18_hz() -> None:
     host = FakeHost()
     Machine(host, post=False).hook("post")
