@@ -374,11 +374,12 @@ class PpcCpu:
     # --- memory from outside -------------------------------------------------------------------------------------
 
     def translate(self, lin: int) -> int:
-        """Physical address of an effective one, as data of the supervisor. Raises GuestFault."""
-        ok, at, _, _, _ = self._call("walk", lin & M32, 0)
-        if not ok:
-            raise GuestFault(lin & M32)
-        return int(at)
+        """Physical address of an effective one that anybody may read or run. Raises GuestFault."""
+        for access in (0, USER, FETCH, FETCH | USER):
+            ok, at, _, _, _ = self._call("walk", lin & M32, access)
+            if ok:
+                return int(at)
+        raise GuestFault(lin & M32)
 
     def _pieces(self, lin: int, n: int) -> list[tuple[int, int]]:
         out = []

@@ -6,9 +6,10 @@ from random import Random
 
 import pytest
 
+from cores.lang.tier import GuestFault
 from cores.ppc.decoder import allowed, forms
 from cores.ppc.models import model as model_of
-from tests.cores.ppc_tiers import Pair
+from tests.cores.ppc_tiers import DATA, WINDOW, Pair
 
 pytest.importorskip("emu.engine._ppc")
 
@@ -30,6 +31,17 @@ def test_both_tiers_run_drawn_programs_alike(model: str) -> None:
     for seed in range(8):
         assert both.run(Random(seed), both.families, 24, 120) == "", f"seed {seed}"
     assert both.executed > before + 500
+
+
+def test_both_tiers_show_from_outside_what_anybody_may_read_or_run() -> None:
+    both = pair("440EP")
+    both.start(Random(1), both.families, 4)
+    for cpu in both.cpus:
+        # Word 2 of the last page of the window: only the user may execute it.
+        cpu.load_values({"utlb2": {5: 0x20}})
+        assert cpu.translate(WINDOW + 0x3008) == DATA + 0x3008
+        with pytest.raises(GuestFault):
+            cpu.translate(WINDOW + 0x4000)
 
 
 @pytest.mark.slow
