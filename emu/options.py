@@ -53,7 +53,8 @@ DEVICES: dict[str, dict[str, str]] = {
 FOREIGN_DEVICES = re.compile(
     r"^(virtio-|e1000|rtl8139|ne2k_|pcnet|i82|vmxnet3|usb-|.*-?(x?hci)|nvme|ahci|lsi|megasas|ivshmem|sga$|pvpanic|"
     r"i6300esb|ib700|tpm-|VGA$|cirrus-vga|bochs-display|vmware-svga|qxl|isa-(serial|parallel|vga|ide|fdc)|pci-|"
-    r"piix|ich9-|intel-|AC97|ES1370|sb16|adlib|gus|hda-|scsi-|floppy$|edu$|loader$|vmcoreinfo|smbus-|ioh|x3130|xio)"
+    r"piix|ich9-|intel-|AC97|ES1370|sb16|adlib|gus|hda-|scsi-|floppy$|edu$|loader$|vmcoreinfo|smbus-|ioh|x3130|xio|"
+    r"hyperv-)"
 )
 DEBUG_CATEGORIES = {
     "in_asm": "each instruction when it is first decoded",
@@ -418,17 +419,27 @@ def _ppc_model(machine: str, name: str, cores: Cores) -> str:
     return model.name
 
 
+# Processors that QEMU's lists have beyond the models here; a suffix names a revision of one.
+_NEWER_CPUS = re.compile(
+    r"host|max|base|qemu64|kvm32|kvm64|core2duo|coreduo|n270|athlon|phenom|Conroe|Penryn|Nehalem|Westmere|SandyBridge"
+    r"|IvyBridge|Haswell|Broadwell|Skylake-(Client|Server)|Cascadelake-Server|Cooperlake|Icelake-Server|Denverton"
+    r"|Snowridge|KnightsMill|Opteron_G[1-5]|EPYC(-Rome|-Milan)?|Dhyana"
+)
+_CPU_REVISION = re.compile(r"(-noTSX)?(-IBRS|-IBPB)?(-v[1-9])?$")
+
+
 def _x86_model(config: Config, name: str) -> str:
-    if name in ("host", "max", "base", "qemu64", "kvm32", "kvm64", "core2duo", "coreduo", "n270", "athlon", "phenom"):
+    base = _CPU_REVISION.sub("", name)
+    if _NEWER_CPUS.fullmatch(base):
         config.warn(f"-cpu {name}: not available yet; using qemu32")
-        name = "qemu32"
-    if name == "pentium2":
+        return "qemu32"
+    if base == "pentium2":
         config.warn("-cpu pentium2: not available yet; using pentium3")
-        name = "pentium3"
+        return "pentium3"
     known = cpu_models()
-    if name not in known:
+    if base not in known:
         raise unknown("CPU", name, known)
-    return name
+    return base
 
 
 def _memory(config: Config, value: str) -> None:

@@ -78,6 +78,16 @@ def test_a_misspelt_option_gets_the_nearest_one() -> None:
     assert refused("-drive", "fil=x").endswith("did you mean file?")
 
 
+def test_processors_of_qemu_that_are_not_here_yet_give_way_with_one_warning() -> None:
+    for name in ("Conroe", "Opteron_G1", "IvyBridge", "Skylake-Server-noTSX-IBRS", "EPYC-Rome-v2", "n270-v1", "kvm64"):
+        config = parse(["-cpu", name])
+        assert config.warnings == [f"-cpu {name}: not available yet; using qemu32"]
+        assert config.cpu == "qemu32"
+    assert parse(["-cpu", "486-v1"]).cpu == "486"
+    assert parse(["-cpu", "486-v1"]).warnings == []
+    assert "unknown CPU" in refused("-cpu", "Skylake-Servant")
+
+
 def test_help_as_a_value_lists_the_choices() -> None:
     for name in MACHINES:
         assert name in listed("-M", "help")
