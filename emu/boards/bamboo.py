@@ -22,11 +22,14 @@ from typing import TYPE_CHECKING
 from bios.ppc.trees import BAMBOO
 from devices.irq import IrqRouter
 from devices.ppc4xx_cpr_sdr import Cpr440Ep, Sdr440Ep
+from devices.ppc4xx_dma import Dma4xx
 from devices.ppc4xx_ebc import Ebc
+from devices.ppc4xx_emac import Emac, Zmii
 from devices.ppc4xx_pci import Pci440Ep
+from devices.ppc4xx_plb import Cpm4xx
 from devices.ppc4xx_sdram import Sdram440Ep
 from emu.boards.ppc import start
-from emu.boards.ppc4xx import boot_440, interrupts, pci_host, serial_ports
+from emu.boards.ppc4xx import boot_440, dead_serial, interrupts, on_chip, pci_host, serial_ports
 from emu.memory import Dma
 from emu.options import UsageError
 
@@ -53,6 +56,19 @@ def bamboo(setup: Setup) -> Machine:
     m.devices.update({"cpr": cpr, "sdr": sdr, "sdram": sdram, "ebc": ebc})
 
     there = serial_ports(parts, setup, BAMBOO, uics)
+
+    on_chip(parts, 0, (uics[0].line(2), uics[0].line(7)))
+    for index, number in ((2, 3), (3, 4)):
+        dead_serial(parts, f"serial{index}", 0xEF600300 + 0x100 * index, uics[0].line(number))
+    dma, power, zmii = Dma4xx(), Cpm4xx(), Zmii()
+    bus.map_dcrs(0x100, 0x40, dma.read_dcr, dma.write_dcr, name="dma")
+    bus.map_dcrs(0xB0, 3, power.read_dcr, power.write_dcr, name="power")
+    bus.map_mmio(0xEF600D00, 0x0C, zmii.read, zmii.write, name="zmii")
+    m.devices.update({"dma": dma, "power": power, "zmii": zmii})
+    for index in range(2):
+        emac = Emac()
+        bus.map_mmio(0xEF600E00 + 0x100 * index, 0x70, emac.read, emac.write, name=f"ethernet{index}")
+        m.devices[f"ethernet{index}"] = emac
 
     slots = IrqRouter([[uics[uic].line(number, active_low=True)] for uic, number in BAMBOO.pci_inputs])
     m.devices["slots"] = slots

@@ -6,8 +6,14 @@ from typing import TYPE_CHECKING
 
 from bios.ppc import trees
 from bios.ppc.entry import enter_440
-from devices.contracts import Wire
+from devices.contracts import Line, NullConsole, Wire
+from devices.i2c import I2cBus
+from devices.ppc4xx_gpio import Gpio
+from devices.ppc4xx_iic import Iic
+from devices.ppc4xx_mal import Mal
 from devices.ppc4xx_pci import Pci440Ep, Pci460Ex
+from devices.ppc4xx_plb import Plb4xx
+from devices.uart16550 import Uart16550
 from devices.uic import Uic
 from emu.boards.ppc import Firmware, Parts, boot, machine_check_where_nobody_answers, serial
 
@@ -32,13 +38,37 @@ def interrupts(parts: Parts, board: Board440) -> list[Uic]:
 
 
 def serial_ports(parts: Parts, setup: Setup, board: Board440, uics: list[Uic]) -> list[bool]:
-    """Which of the board's serial ports are there."""
+    """Which of the board's serial ports are connected. The others are on the chip as well, and go nowhere."""
     there = []
     for index, port in enumerate(board.uarts):
         uic, number = port.interrupt
         line = uics[uic].line(number)
-        there.append(serial(parts, setup, index, board.opb + port.address, 8, lambda line=line: line))  # type: ignore[misc]
+        base = board.opb + port.address
+        there.append(serial(parts, setup, index, base, 8, lambda line=line: line))  # type: ignore[misc]
+        if not there[-1]:
+            dead_serial(parts, f"serial{index}", base, line)
     return there
+
+
+def dead_serial(parts: Parts, name: str, base: int, line: Line) -> None:
+    """A serial port of the chip that is connected to nothing."""
+    uart = Uart16550(clock=parts.machine.clock, irq=line, console=NullConsole())
+    parts.bus.map_mmio(base, 8, uart.read, uart.write, max_width=1, name=name)
+    parts.machine.devices[name] = uart
+
+
+def on_chip(parts: Parts, opb: int, iic: tuple[Line, Line]) -> None:
+    """What every 4xx chip has and no device tree of ours names: I2C without slaves, GPIO, MAL, bus arbiters."""
+    m, bus = parts.machine, parts.bus
+    for index, line in enumerate(iic):
+        i2c, gpio = Iic(irq=line, bus=I2cBus()), Gpio()
+        bus.map_mmio(opb + 0xEF600700 + 0x100 * index, 0x14, i2c.read, i2c.write, max_width=1, name=f"i2c{index}")
+        bus.map_mmio(opb + 0xEF600B00 + 0x100 * index, 0x48, gpio.read, gpio.write, name=f"gpio{index}")
+        m.devices.update({f"i2c{index}": i2c, f"gpio{index}": gpio})
+    mal, arbiters = Mal(), Plb4xx()
+    bus.map_dcrs(0x180, 0x80, mal.read_dcr, mal.write_dcr, name="mal")
+    bus.map_dcrs(0x70, 0x20, arbiters.read_dcr, arbiters.write_dcr, name="arbiters")
+    m.devices.update({"mal": mal, "arbiters": arbiters})
 
 
 def pci_host(parts: Parts, board: Board440, host: Pci440Ep | Pci460Ex) -> None:

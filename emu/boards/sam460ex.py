@@ -28,12 +28,14 @@ from typing import TYPE_CHECKING
 from bios.ppc.trees import CANYONLANDS
 from devices.irq import IrqRouter
 from devices.ppc4xx_cpr_sdr import Cpr460Ex, Sdr460Ex
+from devices.ppc4xx_dma import Dma4xx
 from devices.ppc4xx_ebc import Ebc
 from devices.ppc4xx_l2c import L2Cache460Ex
 from devices.ppc4xx_pci import Pci460Ex, Pcie460Ex
+from devices.ppc4xx_plb import Ahb460Ex, Cpm4xx
 from devices.ppc4xx_sdram import Sdram460Ex
 from emu.boards.ppc import start
-from emu.boards.ppc4xx import boot_440, interrupts, pci_host, serial_ports
+from emu.boards.ppc4xx import boot_440, interrupts, on_chip, pci_host, serial_ports
 from emu.memory import Dma
 from emu.options import UsageError
 
@@ -62,6 +64,13 @@ def sam460ex(setup: Setup) -> Machine:
     m.devices.update({"cpr": cpr, "sdr": sdr, "sdram": sdram, "ebc": ebc, "l2c": l2c})
 
     there = serial_ports(parts, setup, CANYONLANDS, uics)
+
+    on_chip(parts, CANYONLANDS.opb, (uics[0].line(2), uics[0].line(3)))
+    dma, power, ahb = Dma4xx(), Cpm4xx(), Ahb460Ex()
+    bus.map_dcrs(0x200, 0x40, dma.read_dcr, dma.write_dcr, name="dma")
+    bus.map_dcrs(0x160, 3, power.read_dcr, power.write_dcr, name="power")
+    bus.map_dcrs(0xA4, 2, ahb.read_dcr, ahb.write_dcr, name="ahb")
+    m.devices.update({"dma": dma, "power": power, "ahb": ahb})
 
     slots = IrqRouter([[uics[uic].line(number, active_low=True)] for uic, number in CANYONLANDS.pci_inputs])
     m.devices["slots"] = slots
