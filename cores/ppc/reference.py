@@ -342,7 +342,9 @@ class PpcCpu:
         self.mode_changed()
 
     def reg(self, name: str) -> int:
-        """A register by its manual name."""
+        """A register by its manual name; timer registers as of now."""
+        if name in names.TIMERS:
+            self._call("timers_tick")
         return names.read(self.s, name)
 
     def set_reg(self, name: str, value: int) -> None:
@@ -350,6 +352,8 @@ class PpcCpu:
         if name in names.PLAIN:
             names.write(self.s, name, value)
             return
+        if name in names.TIMERS:
+            self._call("timers_tick")
         draft = Draft(self.s)
         names.write(draft, name, value)
         self._store(draft, False)

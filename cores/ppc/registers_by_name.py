@@ -16,6 +16,9 @@ from . import state as S
 from .models import FEATURES, HID0_TBEN
 from .spr import SPRS
 
+TIMERS = ("dec", "tsr", "tcr", "decar")
+"""True as of `timer_stamp`: bring the timers up to date first."""
+
 # Writing these changes no mode, so nothing derived needs to be made again.
 PLAIN = frozenset((*(f"r{n}" for n in range(32)), *(f"f{n}" for n in range(32)), "pc", "cr", "lr", "ctr", "xer"))
 _NUMBERED = re.compile(r"(r|f|evr)(0|[1-9]\d?)$")

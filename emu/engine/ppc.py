@@ -134,7 +134,9 @@ class PpcCpu(CompiledCpu):
         lib.emu_refresh(self._c)
 
     def reg(self, name: str) -> int:
-        """A register by its manual name."""
+        """A register by its manual name; timer registers as of now."""
+        if name in names.TIMERS:
+            lib.emu_timers_tick(self._c)
         return names.read(self._c, name)
 
     def set_reg(self, name: str, value: int) -> None:
@@ -142,6 +144,8 @@ class PpcCpu(CompiledCpu):
         if name in names.PLAIN:
             names.write(self._c, name, value)
             return
+        if name in names.TIMERS:
+            lib.emu_timers_tick(self._c)
         draft = Draft(self._c)
         names.write(draft, name, value)
         self._store(draft, False)

@@ -1,6 +1,6 @@
 """`make bench`: how fast Emu is, beside QEMU's TCG and Bochs where they are installed.
 
-Every line of the table is one piece of work inside the Linux guest of the shared collection (EMU_SHARED), timed on the
+Every line of the table is one piece of work inside a Linux guest of the shared collection (EMU_SHARED), timed on the
 host between the guest's own marks. Emulators take turns (A B A B ...), so that a noisy machine is noisy for all; what
 counts is the ratio within one round. Figures go to a table and a JSON file, never into a test.
 """
@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from emu.clock import wall
 from emu.options import UsageError, shown
@@ -25,6 +26,29 @@ from emu.tools.words import Words, count
 WORK = ("boot", "sha256", "gzip", "awk", "sort", "fork")
 INTEGER = ("sha256", "gzip", "sort")
 APPEND = "console=ttyS0 quiet autorun=cpu"
+
+
+class Guest(NamedTuple):
+    """A Linux guest: its folder in the collection, its files, and the words that choose the machine."""
+
+    folder: str
+    kernel: str
+    initrd: str
+    machine: tuple[str, ...]
+    append: str
+    qemu: str
+
+
+GUESTS = {
+    "pc": Guest("linux-i386", "bzImage", "initrd.gz", ("-M", "pc"), APPEND, "qemu-system-i386"),
+    "bamboo": Guest(
+        "linux-bamboo", "vmlinux", "rootfs.gz", ("-M", "bamboo"), f"{APPEND} rdinit=/autorun", "qemu-system-ppc"
+    ),
+    "ppce500": Guest(
+        "linux-e500", "uImage", "rootfs.gz", ("-M", "ppce500", "-cpu", "e500v2"), f"{APPEND} rdinit=/autorun",
+        "qemu-system-ppc",
+    ),
+}  # fmt: skip
 BOCHS_FILES = {
     "isolinux.bin": "/usr/lib/ISOLINUX/isolinux.bin",
     "ldlinux.c32": "/usr/lib/syslinux/modules/bios/ldlinux.c32",
@@ -34,28 +58,28 @@ BOCHS_FILES = {
 BOOT_SECTOR = bytes.fromhex("b010baf400eef4").ljust(510, b"\0") + b"\x55\xaa"  # mov al, 16; mov dx, 0xf4; out dx, al
 
 
-def guest() -> Path | None:
-    """The folder of the Linux guest, if it is there."""
-    folder = Path(os.environ.get("EMU_SHARED", "../shared")) / "guests" / "linux-i386"
-    return folder if (folder / "bzImage").exists() else None
+def folder_of(guest: Guest) -> Path | None:
+    """The folder of a guest, if it is there."""
+    folder = Path(os.environ.get("EMU_SHARED", "../shared")) / "guests" / guest.folder
+    return folder if (folder / guest.kernel).exists() else None
 
 
-def emu_command(folder: Path, scratch: Path) -> list[str]:
+def emu_command(guest: Guest, folder: Path, scratch: Path) -> list[str]:
     """Emu's interp tier with the guest."""
-    return [sys.executable, "-m", "emu", "run", "--accel", "interp", "--clock", "warp", *_qemu_like(folder)]
+    return [sys.executable, "-m", "emu", "run", "--accel", "interp", "--clock", "warp", *_qemu_like(guest, folder)]
 
 
-def qemu_command(folder: Path, scratch: Path) -> list[str]:
+def qemu_command(guest: Guest, folder: Path, scratch: Path) -> list[str]:
     """QEMU's translator with the same words."""
-    return ["qemu-system-i386", "-accel", "tcg", "-M", "pc", *_qemu_like(folder)]
+    return [guest.qemu, "-accel", "tcg", *_qemu_like(guest, folder)]
 
 
-def _qemu_like(folder: Path) -> list[str]:
-    kernel, initrd = str(folder / "bzImage"), str(folder / "initrd.gz")
-    return ["-m", "256", "-nographic", "-no-reboot", "-kernel", kernel, "-initrd", initrd, "-append", APPEND]
+def _qemu_like(guest: Guest, folder: Path) -> list[str]:
+    files = ["-kernel", str(folder / guest.kernel), "-initrd", str(folder / guest.initrd), "-append", guest.append]
+    return [*guest.machine, "-m", "256", "-nographic", "-no-reboot", *files]
 
 
-def bochs_command(folder: Path, scratch: Path) -> list[str]:
+def bochs_command(guest: Guest, folder: Path, scratch: Path) -> list[str]:
     """Bochs loads no kernel by itself: it boots a CD made here."""
     tree = scratch / "cd" / "isolinux"
     if not tree.exists():
@@ -110,7 +134,7 @@ class Contender:
     """One emulator: how to start it and where its serial output appears."""
 
     def __init__(
-        self, name: str, command: Callable[[Path, Path], list[str]], *, needs: Sequence[str], file: bool
+        self, name: str, command: Callable[[Guest, Path, Path], list[str]], *, needs: Sequence[str], file: bool
     ) -> None:
         self.name = name
         self.command = command
@@ -118,16 +142,16 @@ class Contender:
         self.lines = _lines_of_file if file else _lines_of_output
         self.file = file
 
-    def missing(self) -> str | None:
+    def missing(self, guest: Guest) -> str | None:
         """What is not installed, or None."""
-        for need in self.needs:
+        for need in (guest.qemu, *self.needs) if self.name == "qemu" else self.needs:
             if not (Path(need).exists() if need.startswith("/") else shutil.which(need)):
                 return need
         return None
 
-    def round(self, folder: Path, scratch: Path) -> dict[str, float]:
+    def round(self, guest: Guest, folder: Path, scratch: Path) -> dict[str, float]:
         """Seconds for each piece of work, in one run."""
-        words = self.command(folder, scratch)
+        words = self.command(guest, folder, scratch)
         start = wall()
         out = subprocess.DEVNULL if self.file else subprocess.PIPE
         process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.DEVNULL)
@@ -150,7 +174,7 @@ class Contender:
 
 CONTENDERS = (
     Contender("emu", emu_command, needs=(), file=False),
-    Contender("qemu", qemu_command, needs=("qemu-system-i386",), file=False),
+    Contender("qemu", qemu_command, needs=(), file=False),
     Contender("bochs", bochs_command, needs=("bochs", "script", "xorriso", *BOCHS_FILES.values()), file=True),
 )
 
@@ -200,14 +224,19 @@ def ratios(rounds: dict[str, list[dict[str, float]]], name: str) -> dict[str, di
 def main(argv: Sequence[str]) -> int:
     """The `bench` subcommand."""
     parser = Words(
-        "bench", "Time Emu, beside QEMU and Bochs where they are installed, on the Linux guest of EMU_SHARED."
+        "bench", "Time Emu, beside QEMU and Bochs where they are installed, on the Linux guests of EMU_SHARED."
     )
+    parser.add_argument("--guest", default=",".join(GUESTS), metavar="NAMES", help=f"which guests ({','.join(GUESTS)})")
     parser.add_argument("--runs", type=count, default=5, metavar="N", help="rounds of Emu and QEMU (5)")
     parser.add_argument("--bochs-runs", type=count, default=1, metavar="N", help="rounds of Bochs, which is slow (1)")
     parser.add_argument(
         "-o", dest="output", default="build/bench.json", metavar="FILE", help="figures (build/bench.json)"
     )
     args = parser.parse_args(list(argv))
+    chosen = args.guest.split(",")
+    for name in chosen:
+        if name not in GUESTS:
+            raise UsageError(f"bench: --guest {shown(name)}: expected one of {', '.join(GUESTS)}")
     path = Path(args.output)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -218,32 +247,35 @@ def main(argv: Sequence[str]) -> int:
     report: dict[str, object] = {"start_up": start_up(args.runs)}
     figures = report["start_up"]
     print(f"command to debug exit: {figures['start_s']:.3f} s; peak resident {figures['peak_mib']:.0f} MiB")  # type: ignore[index]
-    folder = guest()
-    if folder is None:
-        print("the Linux guest is not there (set EMU_SHARED): only the start-up was measured")
-    else:
-        rounds = _race(folder, args.runs, args.bochs_runs)
-        report["rounds"] = rounds
-        report["ratios"] = {name: ratios(rounds, name) for name in rounds if name != "emu"}
-        _table(rounds, report["ratios"])  # type: ignore[arg-type]
+    for name in chosen:
+        guest = GUESTS[name]
+        folder = folder_of(guest)
+        if folder is None:
+            print(f"{name}: the Linux guest is not there (set EMU_SHARED)")
+            continue
+        print(f"\n{name}")
+        rounds = _race(guest, folder, args.runs, args.bochs_runs)
+        found = {other: ratios(rounds, other) for other in rounds if other != "emu"}
+        report[name] = {"rounds": rounds, "ratios": found}
+        _table(rounds, found)
     path.write_text(json.dumps(report, indent=1) + "\n")
     print(f"figures in {path}")
     return 0
 
 
-def _race(folder: Path, runs: int, bochs_runs: int) -> dict[str, list[dict[str, float]]]:
+def _race(guest: Guest, folder: Path, runs: int, bochs_runs: int) -> dict[str, list[dict[str, float]]]:
     rounds: dict[str, list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for k in range(runs):
             for who in CONTENDERS:
-                missing = who.missing()
+                if who.name == "bochs" and (k >= bochs_runs or guest is not GUESTS["pc"]):
+                    continue
+                missing = who.missing(guest)
                 if missing:
                     if k == 0:
                         print(f"{who.name}: left out, {missing} is not installed")
                     continue
-                if who.name == "bochs" and k >= bochs_runs:
-                    continue
-                times = who.round(folder, Path(scratch))
+                times = who.round(guest, folder, Path(scratch))
                 rounds.setdefault(who.name, []).append(times)
                 print(f"{who.name:6}", "  ".join(f"{w} {t:.2f} s" for w, t in times.items()), flush=True)
     return rounds

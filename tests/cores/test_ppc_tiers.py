@@ -44,6 +44,19 @@ def test_both_tiers_show_from_outside_what_anybody_may_read_or_run() -> None:
             cpu.translate(WINDOW + 0x4000)
 
 
+def test_timer_registers_are_shown_as_of_now() -> None:
+    both = pair("440EP")
+    both.start(Random(2), both.families, 4)
+    for cpu in both.cpus:
+        cpu.set_reg("tcr", 0)
+        cpu.set_reg("dec", 1000)
+        before = cpu.icount
+        cpu.run(20)
+        assert cpu.icount > before
+        # 10 ns an instruction, at 400 MHz
+        assert cpu.reg("dec") == 1000 - 4 * (cpu.icount - before)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_both_tiers_agree_for_forty_thousand_instructions_of_a_model(model: str) -> None:
