@@ -41,6 +41,8 @@ changes itself), because signals and keys wait for it where a guest turns slow a
 FIRST_SLICE = 50_000
 SLICE_SECONDS = 0.01
 """Wall time that a slice should take: slow guests (and tiers) get shorter slices, which no guest can notice."""
+HALT_WAKEUPS = 100_000
+"""Timers that may fire in a halt, in `Machine.step`, before it counts as one that nothing ends."""
 
 INTERRUPT_FLAG = 0x200
 UNIMP = logging.getLogger("emu.unimp")
@@ -252,10 +254,12 @@ class Machine:
     def step(self, count: int, *, until: int | None = None) -> Exit:
         """Retire at most `count` instructions, with timers, without the outside. Returns the last exit.
 
-        Also returns when virtual time reaches `until` (absolute ns), and on a halt that only the outside could end.
+        Also returns when virtual time reaches `until` (absolute ns), and on a halt that only the outside could end:
+        one with interrupts off, without a timer, or that `HALT_WAKEUPS` timers in a row did not end.
         """
         target = self.retired + count
         reason = Exit.BUDGET
+        halted_at, wakeups = -1, 0
         while self.retired < target and self.ending is None:
             self.clock.fire()
             if self._reset_wanted:
@@ -273,6 +277,11 @@ class Machine:
                 self._serve()
             elif reason == Exit.HALT:
                 if self.clock.next_wakeup() is None or self.masked():
+                    return reason
+                if self.retired != halted_at:
+                    halted_at, wakeups = self.retired, 0
+                wakeups += 1
+                if until is None and wakeups > HALT_WAKEUPS:
                     return reason
                 deadline = self.clock.next_deadline()
                 if deadline is not None:

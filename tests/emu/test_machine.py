@@ -268,3 +268,19 @@ def test_a_halt_without_any_way_out_ends_a_step() -> None:
     m, cpu = machine(nop, hlt)
     assert m.step(10) == Exit.HALT
     assert cpu.icount == 2
+
+
+def test_a_halt_that_no_timer_ends_ends_a_step() -> None:
+    m, cpu = machine(nop, hlt)
+
+    def tick() -> None:
+        timer.arm(m.clock.now() + 1000)
+
+    timer = m.clock.timer("t", tick)
+    timer.arm(1000)
+    assert m.step(10) == Exit.HALT
+    assert cpu.icount == 2
+    cpu.regs["eflags"] = 0
+    before = m.clock.now()
+    assert m.step(10) == Exit.HALT
+    assert m.clock.now() == before
