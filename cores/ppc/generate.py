@@ -7,11 +7,9 @@ piece.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 
-from ..lang.ir import Block, Call, Procedure, walk
-from ..lang.to_c import PRELUDE, Style, body_text, procedure_signature, procedure_text, state_struct
-from ..lang.trace import Proc
+from ..lang.to_c import PRELUDE, Style, procedure_signature, procedure_text, state_struct
+from ..lang.to_handlers import handler, names_text, procedures, reset_text
 from . import state as S
 from .decoder import forms
 from .forms import FIELDS, Form
@@ -36,32 +34,6 @@ def field_text(name: str) -> str:
 
 
 FIELD_TEXTS = {name: field_text(name) for name in FIELDS}
-
-
-def procedures(blocks: Iterable[Block], first: Iterable[Proc]) -> list[Procedure]:
-    """All procedures that bodies reach, callees before callers."""
-    done: list[Procedure] = []
-    seen: set[int] = set()
-
-    def visit(proc: Procedure) -> None:
-        if id(proc) in seen:
-            return
-        seen.add(id(proc))
-        if isinstance(proc, Proc):
-            proc.trace()
-        scan(proc.body)
-        done.append(proc)
-
-    def scan(block: Block) -> None:
-        for stmt in walk(block):
-            if isinstance(stmt, Call) and isinstance(stmt.callee, Procedure):
-                visit(stmt.callee)
-
-    for proc in first:
-        visit(proc)
-    for block in blocks:
-        scan(block)
-    return done
 
 
 def keeps_going(form: Form) -> bool:
@@ -90,32 +62,9 @@ def style(form: Form) -> Style:
 
 def handler_text(form: Form, *, line_directives: bool = True) -> str:
     """The C function of one form."""
-    head = [f"/* {form.syntax} | {form.value:08x} under {form.mask:08x} | {form.entry.see} */"]
-    if line_directives:
-        head.append(f'#line {form.entry.src.line} "{form.entry.src.file}"')
-    lines = body_text(form.block, style(form))
-    return "\n".join(
-        [
-            *head,
-            f"static const struct Insn *op_{form.ident}(Cpu *cpu, const struct Insn *i)",
-            "{",
-            "    (void)cpu, (void)i;",
-            *lines,
-            "}",
-            "",
-        ]
-    )
-
-
-def reset_text() -> str:
-    """`reset_state`: every register to its declared reset value."""
-    lines = ["static void reset_state(Cpu *cpu)", "{"]
-    for r in S.STATE:
-        if r.count:
-            lines.append(f"    memset(cpu->{r.name}, 0, sizeof cpu->{r.name});")
-        else:
-            lines.append(f"    cpu->{r.name} = {r.reset:#x};")
-    return "\n".join([*lines, "}", ""])
+    comment = f"{form.syntax} | {form.value:08x} under {form.mask:08x} | {form.entry.see}"
+    src = form.entry.src if line_directives else None
+    return handler(f"op_{form.ident}", form.block, style(form), src, comment)
 
 
 def immediate(form: Form) -> tuple[int, int, int]:
@@ -159,14 +108,7 @@ def table_text(found: list[Form]) -> str:
     out += [f"static const struct FormValue value_table[{len(values)}] = {{", *values, "};"]
     out += [f"static const struct FormGroup group_table[{len(groups)}] = {{", *groups, "};"]
     out += ["static const struct Opcode opcode_table[64] = {", *opcodes, "};"]
-    out.append(f"static const char *const form_names[{len(found) + 1}] = {{")
-    out.append('    "undefined",')
-    out += [f'    "{f.ident}",' for f in found]
-    out.append("};")
-    out.append("const char *emu_form_name(uint32_t form)")
-    out.append("{")
-    out.append(f'    return form <= {len(found)} ? form_names[form] : "";')
-    out.append("}")
+    out.append(names_text([f.ident for f in found]))
     return "\n".join(out) + "\n"
 
 
@@ -185,7 +127,7 @@ class Source:
         self.procedures = "\n".join(procedure_text(p, line_directives=line_directives) for p in procs)
         self.handlers = "\n".join(handler_text(f, line_directives=line_directives) for f in found)
         self.tables = table_text(found)
-        self.reset = reset_text()
+        self.reset = reset_text(S.STATE)
 
 
 def main(argv: list[str]) -> int:

@@ -7,10 +7,10 @@ piece.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 
-from ..lang.ir import Block, Call, Procedure, walk
-from ..lang.to_c import PRELUDE, Style, body_text, procedure_signature, procedure_text, state_struct
+from ..lang.ir import Call, walk
+from ..lang.to_c import PRELUDE, Style, procedure_signature, procedure_text, state_struct
+from ..lang.to_handlers import handler, names_text, procedures, reset_text
 from ..lang.trace import Proc, procedure, return_
 from . import state as S
 from .decoder import keeps_going, load_entries, tables
@@ -36,32 +36,6 @@ def roots() -> list[Proc]:
     from .segment import segment_access
 
     return [deliver, page_walk, segment_access, eflags_image]
-
-
-def procedures(blocks: Iterable[Block], first: Iterable[Proc]) -> list[Procedure]:
-    """All procedures that bodies reach, callees before callers."""
-    done: list[Procedure] = []
-    seen: set[int] = set()
-
-    def visit(proc: Procedure) -> None:
-        if id(proc) in seen:
-            return
-        seen.add(id(proc))
-        if isinstance(proc, Proc):
-            proc.trace()
-        scan(proc.body)
-        done.append(proc)
-
-    def scan(block: Block) -> None:
-        for stmt in walk(block):
-            if isinstance(stmt, Call) and isinstance(stmt.callee, Procedure):
-                visit(stmt.callee)
-
-    for proc in first:
-        visit(proc)
-    for block in blocks:
-        scan(block)
-    return done
 
 
 def style(form: Form) -> Style:
@@ -114,52 +88,14 @@ def flat_text(form: Form, plain: bool, *, line_directives: bool = True) -> str:
         st.inline[f"mem_r{w}"] = f"FLAT_R({w}, rtag, {general}, {{args}}, {{results}});"
         st.inline[f"mem_rw{w}"] = f"FLAT_R({w}, wtag, {general}, {{args}}, {{results}});"
         st.inline[f"mem_w{w}"] = f"FLAT_W({w}, {general}, {{args}});"
-    head = [f'#line {form.entry.src.line} "{form.entry.src.file}"'] if line_directives else []
-    lines = body_text(form.block, st)
-    return "\n".join(
-        [
-            *head,
-            f"static const struct Insn *{name}(Cpu *cpu, const struct Insn *i)",
-            "{",
-            "    (void)cpu;",
-            *lines,
-            "}",
-            "",
-        ]
-    )
+    return handler(name, form.block, st, form.entry.src if line_directives else None)
 
 
 def handler_text(form: Form, *, line_directives: bool = True) -> str:
     """The C function of one form."""
-    encoding = f"{OPCODE_MAPS[form.map]} {form.opcode:02X}"
-    head = [f"/* {form.syntax} | {encoding} {' '.join(form.codes)} | {form.entry.see} */"]
-    if line_directives:
-        head.append(f'#line {form.entry.src.line} "{form.entry.src.file}"')
-    lines = body_text(form.block, style(form))
-    return "\n".join(
-        [
-            *head,
-            f"static const struct Insn *op_{form.ident}(Cpu *cpu, const struct Insn *i)",
-            "{",
-            "    (void)cpu;",
-            *lines,
-            "}",
-            "",
-        ]
-    )
-
-
-def reset_text() -> str:
-    """`reset_state`: every register to its declared reset value."""
-    lines = ["static void reset_state(Cpu *cpu)", "{"]
-    for r in S.STATE:
-        if r.count:
-            lines.append(f"    memset(cpu->{r.name}, 0, sizeof cpu->{r.name});")
-            if r.reset:
-                lines.append(f"    for (uint32_t k = 0; k < {r.count}; k++) cpu->{r.name}[k] = {r.reset:#x};")
-        else:
-            lines.append(f"    cpu->{r.name} = {r.reset:#x};")
-    return "\n".join([*lines, "}", ""])
+    comment = f"{form.syntax} | {OPCODE_MAPS[form.map]} {form.opcode:02X} {' '.join(form.codes)} | {form.entry.see}"
+    src = form.entry.src if line_directives else None
+    return handler(f"op_{form.ident}", form.block, style(form), src, comment)
 
 
 def table_text(forms: list[Form]) -> str:
@@ -191,14 +127,7 @@ def table_text(forms: list[Form]) -> str:
     for k in range(0, len(t.lookup), 16):
         out.append("    " + ", ".join(map(str, t.lookup[k : k + 16])) + ",")
     out.append("};")
-    out.append(f"static const char *const form_names[{len(forms) + 1}] = {{")
-    out.append('    "undefined",')
-    out += [f'    "{f.ident}",' for f in forms]
-    out.append("};")
-    out.append("const char *emu_form_name(uint32_t form)")
-    out.append("{")
-    out.append(f'    return form <= {len(forms)} ? form_names[form] : "";')
-    out.append("}")
+    out.append(names_text([f.ident for f in forms]))
     return "\n".join(out) + "\n"
 
 
@@ -222,7 +151,7 @@ class Source:
                 texts += [flat_text(f, plain, line_directives=line_directives) for plain in (True, False)]
         self.handlers = "\n".join(texts)
         self.tables = table_text(forms)
-        self.reset = reset_text()
+        self.reset = reset_text(S.STATE)
 
 
 def main(argv: list[str]) -> int:

@@ -3,7 +3,7 @@
 /* adc {dst}, {src} |  13 Gv Ev | vol. 2, ADD OR ADC SBB AND SUB XOR CMP */
 static const struct Insn *op_adc_Gv_Ev_13_o32_m(Cpu *cpu, const struct Insn *i)
 {
-    (void)cpu;
+    (void)cpu, (void)i;
     const uint32_t t4 = (uint32_t)cpu->gpr[i->base];
     const uint32_t t6 = (uint32_t)cpu->gpr[i->index];
     uint32_t t15;
@@ -22,7 +22,7 @@ static const struct Insn *op_adc_Gv_Ev_13_o32_m(Cpu *cpu, const struct Insn *i)
 /* and {dst}, {src} |  80 Eb Ib | vol. 2, ADD OR ADC SBB AND SUB XOR CMP */
 static const struct Insn *op_and_Eb_Ib_80_s4_m(Cpu *cpu, const struct Insn *i)
 {
-    (void)cpu;
+    (void)cpu, (void)i;
     const uint32_t t5 = (uint32_t)cpu->gpr[i->base];
     const uint32_t t7 = (uint32_t)cpu->gpr[i->index];
     const uint32_t t15 = ((t5 + (t7 * i->scale)) + i->disp) & i->eamask;
@@ -41,7 +41,7 @@ static const struct Insn *op_and_Eb_Ib_80_s4_m(Cpu *cpu, const struct Insn *i)
 /* inc {dst} |  40 Zv | vol. 2, INC DEC */
 static const struct Insn *op_inc_Zv_40_o32(Cpu *cpu, const struct Insn *i)
 {
-    (void)cpu;
+    (void)cpu, (void)i;
     const uint32_t t2 = (uint32_t)cpu->gpr[i->reg];
     const uint32_t t3 = t2 + 1u;
     cpu->gpr[i->reg] = (uint64_t)t3;
@@ -56,7 +56,7 @@ static const struct Insn *op_inc_Zv_40_o32(Cpu *cpu, const struct Insn *i)
 /* shl {dst}, {count} |  C1 Ev Ib | vol. 2, RCL RCR ROL ROR SAL SAR SHL SHR */
 static const struct Insn *op_shl_Ev_Ib_C1_s4_o32_r(Cpu *cpu, const struct Insn *i)
 {
-    (void)cpu;
+    (void)cpu, (void)i;
     const uint32_t t2 = (uint32_t)cpu->gpr[i->rm];
     const uint32_t t5 = ((i->imm & 0xffu)) & 0x1fu;
     if (t5 == 0u) {
@@ -76,7 +76,7 @@ static const struct Insn *op_shl_Ev_Ib_C1_s4_o32_r(Cpu *cpu, const struct Insn *
 /* bswap {dst} | 0F C8 Zv | vol. 2, BSWAP */
 static const struct Insn *op_bswap_Zv_0FC8_o32(Cpu *cpu, const struct Insn *i)
 {
-    (void)cpu;
+    (void)cpu, (void)i;
     const uint32_t t2 = (uint32_t)cpu->gpr[i->reg];
     cpu->gpr[i->reg] = (uint64_t)__builtin_bswap32(t2);
     NEXT;
@@ -85,7 +85,7 @@ static const struct Insn *op_bswap_Zv_0FC8_o32(Cpu *cpu, const struct Insn *i)
 /* setne {dst} | 0F 95 Eb | vol. 2, SETcc */
 static const struct Insn *op_setne_Eb_0F95_r(Cpu *cpu, const struct Insn *i)
 {
-    (void)cpu;
+    (void)cpu, (void)i;
     const uint32_t t2 = cpu->cc_z;
     ((uint8_t *)cpu->gpr)[i->rm] = !(t2 == 0u);
     NEXT;
@@ -94,7 +94,7 @@ static const struct Insn *op_setne_Eb_0F95_r(Cpu *cpu, const struct Insn *i)
 /* cmove {dst}, {src} | 0F 44 Gv Ev | vol. 2, CMOVcc */
 static const struct Insn *op_cmove_Gv_Ev_0F44_o32_r(Cpu *cpu, const struct Insn *i)
 {
-    (void)cpu;
+    (void)cpu, (void)i;
     const uint32_t t3 = (uint32_t)cpu->gpr[i->rm];
     const uint32_t t4 = cpu->cc_z;
     if (t4 == 0u) {
@@ -106,7 +106,7 @@ static const struct Insn *op_cmove_Gv_Ev_0F44_o32_r(Cpu *cpu, const struct Insn 
 /* xchg {dst}, {src} |  87 Ev Gv | vol. 2, XCHG */
 static const struct Insn *op_xchg_Ev_Gv_87_o16_m(Cpu *cpu, const struct Insn *i)
 {
-    (void)cpu;
+    (void)cpu, (void)i;
     const uint32_t t4 = (uint32_t)cpu->gpr[i->base];
     const uint32_t t6 = (uint32_t)cpu->gpr[i->index];
     const uint32_t t14 = ((t4 + (t6 * i->scale)) + i->disp) & i->eamask;
@@ -121,7 +121,7 @@ static const struct Insn *op_xchg_Ev_Gv_87_o16_m(Cpu *cpu, const struct Insn *i)
 /* lea {dst}, {src} |  8D Gv M | vol. 2, LEA */
 static const struct Insn *op_lea_Gv_M_8D_o32_m(Cpu *cpu, const struct Insn *i)
 {
-    (void)cpu;
+    (void)cpu, (void)i;
     const uint32_t t3 = (uint32_t)cpu->gpr[i->base];
     const uint32_t t5 = (uint32_t)cpu->gpr[i->index];
     cpu->gpr[i->reg] = (uint64_t)(((t3 + (t5 * i->scale)) + i->disp) & i->eamask);
@@ -131,7 +131,7 @@ static const struct Insn *op_lea_Gv_M_8D_o32_m(Cpu *cpu, const struct Insn *i)
 /* push {src} |  50 Zv | vol. 2, PUSH */
 static const struct Insn *op_push_Zv_50_o32(Cpu *cpu, const struct Insn *i)
 {
-    (void)cpu;
+    (void)cpu, (void)i;
     const uint32_t t2 = (uint32_t)cpu->gpr[i->reg];
     const uint32_t t3 = cpu->seg_attr[2u];
     const uint32_t t8 = (0 - (((t3 >> 14) & 1u))) | 0xffffu;
@@ -146,7 +146,7 @@ static const struct Insn *op_push_Zv_50_o32(Cpu *cpu, const struct Insn *i)
 /* jne {target} |  75 Jb | vol. 2, Jcc */
 static const struct Insn *op_jne_Jb_75_o32(Cpu *cpu, const struct Insn *i)
 {
-    (void)cpu;
+    (void)cpu, (void)i;
     const uint32_t t1 = cpu->cc_z;
     if (!(t1 == 0u)) {
         const uint32_t t6 = i->next + i->imm;
@@ -163,7 +163,7 @@ static const struct Insn *op_jne_Jb_75_o32(Cpu *cpu, const struct Insn *i)
 /* ret |  C3  | vol. 2, RET */
 static const struct Insn *op_ret_C3_o32(Cpu *cpu, const struct Insn *i)
 {
-    (void)cpu;
+    (void)cpu, (void)i;
     const uint32_t t1 = cpu->seg_attr[2u];
     const uint32_t t6 = (0 - (((t1 >> 14) & 1u))) | 0xffffu;
     const uint32_t t7 = (uint32_t)cpu->gpr[4u];
@@ -181,7 +181,7 @@ static const struct Insn *op_ret_C3_o32(Cpu *cpu, const struct Insn *i)
 /* loop {target} |  E2 Jb | vol. 2, LOOP LOOPcc */
 static const struct Insn *op_loop_Jb_E2_o32_a32(Cpu *cpu, const struct Insn *i)
 {
-    (void)cpu;
+    (void)cpu, (void)i;
     const uint32_t t1 = (uint32_t)cpu->gpr[1u];
     const uint32_t t2 = t1 - 1u;
     const uint32_t t3 = t2 != 0u;
@@ -201,7 +201,7 @@ static const struct Insn *op_loop_Jb_E2_o32_a32(Cpu *cpu, const struct Insn *i)
 /* clc |  F8  | vol. 2, CLC STC */
 static const struct Insn *op_clc_F8(Cpu *cpu, const struct Insn *i)
 {
-    (void)cpu;
+    (void)cpu, (void)i;
     const uint32_t t1 = cpu->cc_aux;
     const uint32_t t2 = cpu->cf;
     cpu->cc_aux = t1 ^ (t2 << 31);
