@@ -76,18 +76,19 @@ def dlmzb(ra: Op, rs: Op, rb: Op, *, rc: int) -> None:
     """Count the bytes of RS and RB, from the left, up to the first zero byte; 8 without one. XER gets the count too."""
     rest = var(64, (rs.read().zext(64) << 32) | rb.read().zext(64), "rest")
     count = var(32, 1, "count")
-    found = var(1, 1, "found")
+    found = var(1, 1, "found") if rc else None
     with loop():
         with when((rest.read() >> 56) == 0):
             break_()
         with when(count.read() == 8):
-            found.set(0)
+            if found is not None:
+                found.set(0)
             break_()
         rest.set(rest.read() << 8)
         count.set(count.read() + 1)
     n = count.read()
     ra.set(n)
     RegisterLocation(S.XER_COUNT).set(n.low(7))
-    if rc:
+    if found is not None:
         where = select(n > 4, const(8, 4), const(4, 4))
         CrField(0).set(select(found.read(), where, const(2, 4)) | SO.read().zext(4))

@@ -1,5 +1,16 @@
 /* Ports, CPUID, and the bulk paths of repeated string instructions. Included by the generated unit behind mem.c. */
 
+/* A promise of the board about a register; see struct Steady. */
+static inline int steady_read(const Cpu *cpu, uint64_t address, uint64_t *v)
+{
+    for (uint32_t k = 0; k < cpu->steady_count; k++) {
+        if (cpu->steady[k].address != address) continue;
+        *v = cpu->steady[k].value;
+        return 1;
+    }
+    return 0;
+}
+
 static uint32_t phys_r32(Cpu *cpu, uint64_t address) { return (uint32_t)phys_read(cpu, address, 4); }
 static uint64_t phys_r64(Cpu *cpu, uint64_t address) { return phys_read(cpu, address, 8); }
 static void phys_w32(Cpu *cpu, uint64_t address, uint32_t v) { phys_write(cpu, address, 4, v); }

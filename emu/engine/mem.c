@@ -9,16 +9,6 @@ static const struct Region *find_region(const Cpu *cpu, uint64_t address)
     return NULL;
 }
 
-static inline int steady_read(const Cpu *cpu, uint64_t address, uint64_t *v)
-{
-    for (uint32_t k = 0; k < cpu->steady_count; k++) {
-        if (cpu->steady[k].address != address) continue;
-        *v = cpu->steady[k].value;
-        return 1;
-    }
-    return 0;
-}
-
 static uint64_t bus_read(Cpu *cpu, uint64_t address, uint32_t size)
 {
     if (cpu->peeking) return ~0ull;

@@ -119,13 +119,6 @@ def board_command(words: list[str]) -> tuple[list[str], dict[str, str]]:
     return command, {**os.environ, **options, "PYTHONPATH": str(ROOT)}
 
 
-def write_unit(folder: Path) -> Path:
-    """The generated unit as a file, for compilers to look at."""
-    path = folder / "unit.c"
-    path.write_text(unit(line_directives=False)[1])
-    return path
-
-
 def main(words: list[str]) -> int:
     """Build and run; returns the first status that is not 0."""
     rest = [w for w in words if w not in ("--plain", "--board", "--both")]

@@ -112,7 +112,7 @@ def test_the_test_device_raises_interrupts_at_both_controllers() -> None:
 def test_debug_ports_on_top_of_each_other_or_of_the_firmware_are_refused() -> None:
     with pytest.raises(UsageError, match="overlaps isa-debug-exit0"):
         build("-device", "isa-debug-exit,iobase=0x60", "-device", "isa-debug-exit,iobase=0x61")
-    with pytest.raises(UsageError, match="firmware: ports 0xe4.* overlaps"):
+    with pytest.raises(UsageError, match=r"firmware: ports 0xe4.* overlaps"):
         build("-device", "isa-debug-exit,iobase=0xe2,iosize=4")
     with pytest.raises(UsageError, match="expected ports up to 0xffff"):
         build("-device", "isa-debug-exit,iobase=0xffff,iosize=4")

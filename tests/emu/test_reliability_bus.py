@@ -1,4 +1,4 @@
-"""Nothing a guest does to ports and device memory raises: every register, width and edge, and any sequence at random."""
+"""Nothing a guest does to ports and device memory raises: each register, width and edge, and random sequences."""
 
 from __future__ import annotations
 
