@@ -49,6 +49,8 @@ def operand_text(insn: Insn, name: str, address: int) -> str:
         return hex_text(signed(v, 32))
     if name in ("ui", "fxm", "flm"):
         return hex_text(v)
+    if name == "simm":
+        return str(signed(v, 32))
     return str(v or 32) if name == "nb" else str(v)
 
 
@@ -74,9 +76,11 @@ def _simplified(insn: Insn, address: int) -> tuple[str, str] | None:
     """Mnemonic and operands where a simplified form fits."""
     name = mnemonic(insn.form)
     f = insn.fields
+    if name.startswith("mftb") and insn.form.entry.variant == "spr":
+        return "mfspr", f"r{f['rt']}, {halves_swapped(insn.word >> 11 & 0x3FF)}"
     stem, dot = name.rstrip("."), "." if name.endswith(".") else ""
     if insn.form.entry.variant in CONDITIONS and "bo" in f:
-        return _branch(insn, name, address)
+        return _branch(insn, name, address) if _says_all(insn) else None
     if stem == "rlwinm":
         return _with_dot(_rotate(f["sh"], f["mb"], f["me"]), dot, f)
     if stem == "rlwimi":
@@ -125,6 +129,17 @@ def _insert(sh: int, mb: int, me: int) -> tuple[str, str] | None:
     if sh == 31 - me:
         return "insrwi", f"{count}, {mb}"
     return None
+
+
+def _says_all(insn: Insn) -> bool:
+    """Whether the simplified branch has all bits of BO and BI: none that the condition ignores is set."""
+    kind = insn.form.entry.variant
+    bo, bi = insn.fields["bo"], insn.fields["bi"]
+    if kind == "always":
+        return bo == 0b10100 and bi == 0 and "bd" not in insn.fields
+    if kind in ("t", "f"):
+        return not bo & 0b00010
+    return kind[-1] in "tf" or (not bo & 0b01000 and bi == 0)
 
 
 def _branch(insn: Insn, name: str, address: int) -> tuple[str, str]:

@@ -46,6 +46,8 @@ def test_every_row_of_dingusppc_reads_the_same() -> None:
             continue
         count += 1
         got_head, _, rest = text.partition(" ")
+        if got_head == "bc" and rest.startswith("20, lt, "):
+            got_head, rest = "b", rest[8:]  # another word than that of `b`, so we tell them apart
         got = parts("dc.l" if got_head == ".long" else got_head, rest.split(",") if rest else [])
         if got != parts(head, operands):
             wrong.append(f"{line}: {text}")
