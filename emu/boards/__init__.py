@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emu.options import UsageError
 
@@ -59,35 +59,28 @@ def board(name: str) -> Callable[[Setup], Machine]:
 
 def make_cpu(accel: str, bus: Bus, ram: GuestRam, model: str) -> Cpu:
     """A processor of the tier that `--accel` names; auto takes the fastest that is there. Raises UsageError."""
-    if accel in ("interp", "auto"):
-        try:
-            from emu.engine import X86Cpu
-        except ImportError as error:
-            if accel == "interp":
-                raise UsageError(f"--accel interp: the engine is not built ({error}); run `make build`") from None
-        else:
-            compiled: Cpu = X86Cpu(bus, ram, model=model)
-            return compiled
-    try:
-        module = import_module("cores.x86.reference")
-    except ModuleNotFoundError as error:
-        raise UsageError(f"--accel {accel}: no processor is available ({error}); run `make build`") from None
-    interpreted: Cpu = module.X86Cpu(bus, ram, model=model)
-    return interpreted
+    cpu: Cpu = _tier(accel, "x86", "X86Cpu")(bus, ram, model=model)
+    return cpu
 
 
 def make_ppc_cpu(accel: str, bus: Bus, ram: GuestRam, model: str) -> EmbeddedCpu:
     """The same for a PowerPC board."""
+    cpu: EmbeddedCpu = _tier(accel, "ppc", "PpcCpu")(bus, ram, model=model)
+    return cpu
+
+
+def _tier(accel: str, core: str, name: str) -> Callable[..., Any]:
+    """The class of a core's processor in a tier."""
     if accel in ("interp", "auto"):
         try:
-            from emu.engine import PpcCpu
+            compiled: Callable[..., Any] = getattr(import_module("emu.engine"), name)
         except ImportError as error:
-            raise UsageError(f"--accel {accel}: the engine is not built ({error}); run `make build`") from None
-        compiled: EmbeddedCpu = PpcCpu(bus, ram, model=model)
-        return compiled
+            if accel == "interp":
+                raise UsageError(f"--accel interp: the engine is not built ({error}); run `make build`") from None
+        else:
+            return compiled
     try:
-        module = import_module("cores.ppc.reference")
+        interpreted: Callable[..., Any] = getattr(import_module(f"cores.{core}.reference"), name)
     except ModuleNotFoundError as error:
         raise UsageError(f"--accel {accel}: no processor is available ({error}); run `make build`") from None
-    interpreted: EmbeddedCpu = module.PpcCpu(bus, ram, model=model)
     return interpreted
