@@ -1,4 +1,4 @@
-"""`emu asm 'mov eax, 1'` prints the bytes; `emu asm -f FILE [-o OUT]` assembles a source."""
+"""`emu asm 'mov eax, 1'` prints the bytes; `emu asm -f FILE [-o OUT]` assembles a source. `--arch ppc` for PowerPC."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cores.x86.assembler import AsmError, assemble_program
+from cores.lang.assembler import AsmError, Program
+from cores.ppc import assembler as ppc
+from cores.x86 import assembler as x86
 from emu.options import UsageError, shown
-from emu.tools.words import Words, address, bits
+from emu.tools.words import Words, address, arch, bits
 
 LIMIT = 16 << 20
 
 
 def main(words: Sequence[str]) -> int:
     """Assemble; status 0, or UsageError with one line that names file and line."""
-    parser = Words("asm", "Assemble instructions or a source file (NASM's syntax, see cores/README.md).")
+    parser = Words("asm", "Assemble instructions or a source file (syntax: see cores/README.md).")
+    arch(parser)
     parser.add_argument("text", nargs="*", metavar="INSTRUCTION", help="separated by ';'")
     parser.add_argument("-f", dest="source", metavar="FILE", help="a source file, - for stdin")
     parser.add_argument("-o", dest="output", metavar="FILE", help="write the bytes there instead of printing them")
     parser.add_argument("-l", dest="listing", action="store_true", help="print addresses, bytes and source lines")
-    parser.add_argument("--bits", type=bits, default=True, metavar="16|32", help="mode until a `bits` directive (32)")
+    parser.add_argument("--bits", type=bits, metavar="16|32", help="x86: mode until a `bits` directive (32)")
     parser.add_argument("--org", type=address, default=0, metavar="ADDRESS", help="address of the first byte (0)")
     args = parser.parse_args(list(words))
     if bool(args.text) == bool(args.source):
@@ -29,7 +32,7 @@ def main(words: Sequence[str]) -> int:
     if args.source:
         name, text = args.source, _read(args.source)
     try:
-        program = assemble_program(text, file=shown(name), origin=args.org, big=args.bits)
+        program = _assembled(args.arch, text, shown(name), args.org, args.bits)
     except AsmError as error:
         raise UsageError(error.why if not args.source else str(error)) from None
     if args.output:
@@ -42,6 +45,14 @@ def main(words: Sequence[str]) -> int:
     elif not args.output:
         print(program.data.hex(" "))
     return 0
+
+
+def _assembled(core: str, text: str, name: str, origin: int, big: bool | None) -> Program:
+    if core == "x86":
+        return x86.assemble_program(text, file=name, origin=origin, big=big is not False)
+    if big is not None:
+        raise UsageError("asm: --bits is for x86")
+    return ppc.assemble_program(text, file=name, origin=origin)
 
 
 def _read(path: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from cores.lang.ir import show
 from cores.lang.to_python import body_text
+from cores.ppc.assembler import is_mnemonic as is_ppc
 from cores.x86 import state as S
 from cores.x86.assembler import AsmError, assemble
 from cores.x86.decoder import Insn
@@ -20,7 +21,8 @@ from cores.x86.generate import handler_text
 from cores.x86.operands import IMMEDIATES, SIZES, TARGETS, is_memory, memory_width, register_kind
 from cores.x86.text import NONE, decode_bytes, disassemble, operand, prefixes
 from emu.options import UsageError
-from emu.tools.words import Words, address, bits, hex_bytes
+from emu.tools import explain_ppc
+from emu.tools.words import Words, address, arch, bits, hex_bytes
 
 PREFIX_WORDS = {
     0x26: "segment ES", 0x2E: "segment CS", 0x36: "segment SS", 0x3E: "segment DS", 0x64: "segment FS",
@@ -32,13 +34,23 @@ PREFERRED = {1: 0x66, 2: 0xF3, 3: 0xF2}
 def main(words: Sequence[str]) -> int:
     """Explain one instruction; status 0. UsageError for what is neither an instruction nor bytes of one."""
     parser = Words("explain", "Say what an instruction does, from its entry in the spec.")
+    arch(parser)
     parser.add_argument("text", nargs="+", metavar="INSTRUCTION", help="assembly text, or its bytes in hex")
-    parser.add_argument("--bits", type=bits, default=True, metavar="16|32", help="mode (32)")
-    parser.add_argument("--eip", type=address, default=0, metavar="ADDRESS", help="where it lies (0)")
+    parser.add_argument("--bits", type=bits, metavar="16|32", help="x86: mode (32)")
+    parser.add_argument("-cpu", metavar="MODEL", help="PowerPC: only what this model has, such as 440EP or e500v2")
+    parser.add_argument("--eip", "--pc", type=address, default=0, metavar="ADDRESS", help="where it lies (0)")
     parser.add_argument("--ir", action="store_true", help="the traced body")
     parser.add_argument("--c", action="store_true", help="the C handler of exactly this form")
     parser.add_argument("--python", action="store_true", help="the Python function of exactly this form")
     args = parser.parse_args(list(words))
+    if args.arch == "ppc":
+        if args.bits is not None:
+            raise UsageError("explain: --bits is for x86")
+        print("\n".join(explain_ppc.lines(" ".join(args.text), args.eip, args.cpu, args.ir, args.c, args.python)))
+        return 0
+    if args.cpu is not None:
+        raise UsageError("explain: -cpu is for PowerPC")
+    args.bits = args.bits is not False
     data = read_instruction(" ".join(args.text), args.eip, args.bits)
     insn = decode_bytes(data[:15], args.eip, args.bits)
     if insn is None or insn.form is None:
@@ -75,7 +87,8 @@ def read_instruction(text: str, eip: int, big: bool) -> bytes:
     try:
         data = assemble(text, eip, big)
     except AsmError as error:
-        raise UsageError(f"explain: {error.why}") from None
+        more = "; PowerPC has such an instruction: --arch ppc" if not is_mnemonic(first) and is_ppc(first) else ""
+        raise UsageError(f"explain: {error.why}{more}") from None
     if not data:
         raise UsageError("explain: expected an instruction, such as 'adc eax, [ebx+8]' or its bytes")
     return data

@@ -46,6 +46,11 @@ def bits(text: str) -> bool:
     return text == "32"
 
 
+def arch(parser: argparse.ArgumentParser) -> None:
+    """`--arch`."""
+    parser.add_argument("--arch", choices=("x86", "ppc"), default="x86", help="instruction set (x86)")
+
+
 def hex_bytes(text: str) -> bytes:
     """Bytes from `b8 01 00`, `b80100`, `0xb8,0x01` or `b8:01:00`. Raises UsageError."""
     digits = "".join(w[2:] if w[:2].lower() == "0x" else w for w in text.replace(",", " ").replace(":", " ").split())
@@ -58,4 +63,4 @@ def hex_bytes(text: str) -> bytes:
     return data
 
 
-__all__ = ["Words", "address", "bits", "count", "hex_bytes"]
+__all__ = ["Words", "address", "arch", "bits", "count", "hex_bytes"]
