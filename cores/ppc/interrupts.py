@@ -15,6 +15,7 @@ from .registers import get, guest, has, msr, put, set_bits
 ALIGNED = 0xFFFFFFFC
 # EPCR: interrupts that a guest takes itself.
 EXTGS, DTLBGS, ITLBGS, DSIGS, ISIGS = 31, 30, 29, 28, 27
+DMIUH = 22  # EPCR: TLB misses that the hypervisor takes leave the MAS registers alone
 # In the ESR that `walk` gives, never in the register: the fault belongs to the hypervisor (MAS8.VF).
 ESR_VF = 1
 HID0_EMCP = 31
@@ -116,9 +117,11 @@ def deliver(ivor: Val, esr: Val, dear: Val) -> None:
     after = _among(ivor, S.SYSTEM_CALL, S.HYPERVISOR_CALL, S.EFP_ROUND)
     back = get(S.PC) + select(after, value(4, 32), value(0, 32))
     _doorbell_taken(ivor)
-    with when(_among(ivor, S.DATA_TLB, S.INSTRUCTION_TLB) & has("e500")):
+    to_guest = _to_guest(ivor, esr)
+    assisted = has("e500") & (to_guest | ~get(S.EPCR).bit(DMIUH))
+    with when(_among(ivor, S.DATA_TLB, S.INSTRUCTION_TLB) & assisted):
         miss_assist(dear, ivor == S.INSTRUCTION_TLB)
-    with when(_to_guest(ivor, esr)):
+    with when(to_guest):
         deliver_to_guest(ivor, esr, dear, back, old)
         mode_changed()
         return_()

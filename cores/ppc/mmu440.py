@@ -10,7 +10,7 @@ from typing import Any
 
 from ..lang.trace import Val, all_of, break_, const, loop, procedure, return_, select, value, var, when
 from . import state as S
-from .externs import illegal, privileged, tlb_forget
+from .externs import hypervisor, illegal, privileged, tlb_forget
 from .fixed import SO
 from .forms import CrField, X, insn
 from .registers import get, put
@@ -144,4 +144,4 @@ def tlbsx(rt: Op, ra0: Op, rb: Op, *, rc: int) -> None:
 @insn("tlbsync", X(31, 566, rc=0), see="440, 9")
 def tlbsync() -> None:
     """Nothing to wait for: there is one processor, and its TLB is always current."""
-    privileged()
+    hypervisor()

@@ -41,6 +41,7 @@ class Spr:
     user: bool = False
     user_write: bool = False
     guest: bool = False  # a guest operating system may reach it
+    guest_write: bool = True  # ... and write it, where it may reach it at all
     shadow: tuple[Register, int | None] | None = None  # what it is in guest state
     readable: bool = True
     writable: bool = True
@@ -136,7 +137,7 @@ def _common() -> list[Spr]:
         Spr(256, "usprg0", S.USPRG0, user=True, user_write=True),
         Spr(284, "tbl", None, readable=False, write=_write_low),
         Spr(285, "tbu", None, readable=False, write=_write_high),
-        Spr(286, "pir", S.PIR, shadow=(S.GPIR, None)),
+        Spr(286, "pir", S.PIR, shadow=(S.GPIR, None), guest_write=False),
         Spr(287, "pvr", S.PVR, guest=True, writable=False),
         Spr(304, "dbsr", S.DBSR, write=_ones_clear(S.DBSR)),
         Spr(308, "dbcr0", S.DBCR0, write=_write_dbcr0),
@@ -231,7 +232,7 @@ def _of_mc() -> list[Spr]:
         Spr(379, "gsrr1", S.GSRR1, needs=mc, guest=True),
         Spr(380, "gepr", S.GEPR, needs=mc, guest=True),
         Spr(381, "gdear", S.GDEAR, needs=mc, guest=True),
-        Spr(382, "gpir", S.GPIR, needs=mc),
+        Spr(382, "gpir", S.GPIR, needs=mc, guest=True, guest_write=False),
         Spr(383, "gesr", S.GESR, needs=mc, guest=True),
         Spr(447, "givpr", S.GIVPR, needs=mc, mask=0xFFFF0000),
         Spr(519, "l2cfg0", S.L2CFG0, needs=mc, user=True, guest=True, writable=False),
@@ -268,8 +269,8 @@ SPRS: dict[str, Spr] = {row.name: row for row in (*_common(), *_of_440(), *_of_e
 # --- the moves -------------------------------------------------------------------------------------------------------
 
 
-def _check(row: Spr) -> None:
-    if row.guest or row.shadow is not None:
+def _check(row: Spr, *, write: bool) -> None:
+    if (row.guest or row.shadow is not None) and (row.guest_write or not write):
         privileged()
     else:
         hypervisor()
@@ -279,7 +280,7 @@ def move_from(rt: Op, *, name: str) -> None:
     """Read a special purpose register."""
     row = SPRS[name]
     if not row.user:
-        _check(row)
+        _check(row, write=False)
     if row.read is not None:
         v = row.read()
     elif row.register is not None:
@@ -295,7 +296,7 @@ def move_to(rs: Op, *, name: str) -> None:
     """Write a special purpose register."""
     row = SPRS[name]
     if not row.user_write:
-        _check(row)
+        _check(row, write=True)
     v = rs.read()
     if row.write is not None:
         row.write(v)
@@ -303,7 +304,7 @@ def move_to(rs: Op, *, name: str) -> None:
     if row.register is None:
         raise ValueError(f"{name} has neither a register nor a way to write it")
     kept = v & row.mask
-    if row.shadow is None:
+    if row.shadow is None or not row.guest_write:
         put(row.register, kept, row.index)
         return
     in_guest = guest()

@@ -145,7 +145,14 @@ def isel(rt: Op, ra0: Op, rb: Op, crb: Op) -> None:
     rt.set(select(crb.read(), ra0.read(), rb.read()))
 
 
+def _kept_from_guest(bit: int) -> None:
+    """What goes with an MSR bit that MSRP protects is the hypervisor's, when a guest's supervisor does it."""
+    with when(get(S.MSRP).bit(bit) & msr(S.MSR_GS) & ~msr(S.MSR_PR), likely=False):
+        raise_interrupt(S.HYPERVISOR_PRIVILEGE, const(0, 32))
+
+
 ESR_DLK, ESR_ILK = 1 << 21, 1 << 20
+
 _LOCKS = {"dcbtls": 166, "dcbtstls": 134, "dcblc": 390, "icbtls": 486, "icblc": 230}
 
 
@@ -153,6 +160,7 @@ _LOCKS = {"dcbtls": 166, "dcbtstls": 134, "dcblc": 390, "icbtls": 486, "icblc": 
 def cache_lock(ra0: Op, rb: Op, *, name: str) -> None:
     """Lock or unlock a line of a cache: only the rights are checked, and that users may do it (MSR.UCLE)."""
     ea = ra0.read() + rb.read()
+    _kept_from_guest(S.MSR_UCLE)
     with when(msr(S.MSR_PR) & ~msr(S.MSR_UCLE), likely=False):
         put(S.FAULT_DEAR, ea)
         raise_interrupt(S.DATA_STORAGE, value(ESR_DLK if name.startswith("d") else ESR_ILK, 32))
@@ -165,6 +173,7 @@ def cache_lock(ra0: Op, rb: Op, *, name: str) -> None:
 @table("{name} rt, pmrn", {"mfpmr": X(31, 334, rc=0)}, see="e500 RM 7.2", needs="e500")
 def mfpmr(rt: Op, *, name: str) -> None:
     """Read a register of the performance monitor, which counts nothing."""
+    _kept_from_guest(S.MSR_PMM)
     with when((swapped(fieldvalue("pmrn", 32)) & 16) != 0):
         privileged()
     rt.set(value(0, 32))
@@ -173,6 +182,7 @@ def mfpmr(rt: Op, *, name: str) -> None:
 @table("{name} pmrn, rs", {"mtpmr": X(31, 462, rc=0)}, see="e500 RM 7.2", needs="e500")
 def mtpmr(*, name: str) -> None:
     """Write a register of the performance monitor: without effect."""
+    _kept_from_guest(S.MSR_PMM)
     with when((swapped(fieldvalue("pmrn", 32)) & 16) != 0):
         privileged()
 
