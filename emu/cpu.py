@@ -171,6 +171,10 @@ class EmbeddedCpu(Cpu, Protocol):
         """Let the clock fire the decrementer and the other timers."""
         ...
 
+    def detach_clock(self) -> None:
+        """Its timers fire no more: another processor takes over."""
+        ...
+
     def load_values(self, values: dict[str, int | dict[int, int]]) -> None:
         """Set state registers, elements of files by index: `cores.ppc.models.boot_values`."""
         ...

@@ -79,6 +79,12 @@ class PpcCpu(CompiledCpu):
         self._timer = clock.timer("timers of the processor", self._expired)
         self._arm()
 
+    def detach_clock(self) -> None:
+        """Its timers fire no more: another processor takes over."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _expired(self) -> None:
         lib.emu_timers_tick(self._c)
         self._arm()

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from emu.boards import Date, Setup, board, make_cpu
+from emu.boards import Date, Setup, board, make_cpu, make_ppc_cpu
 from emu.bus import Bus
 from emu.clock import calendar, wall
 from emu.errors import MachineError
@@ -25,7 +25,7 @@ from emu.expect import Script
 from emu.machine import Cause, Machine
 from emu.media import open_drive, sort_positional
 from emu.memory import GuestRam
-from emu.options import Chardev, Config, UsageError, number, parse, rtc_base
+from emu.options import CORES, Chardev, Config, UsageError, number, parse, rtc_base
 from emu.session import Port, say, set_up_logging
 
 DIFFERENT = 5
@@ -43,10 +43,11 @@ class Relay:
 
     def __init__(self, cpu: Any) -> None:
         self.inner = cpu
-        self.intr = False
+        self.intr = self.critical = False
         self.a20 = True
         self.steady: dict[int, int | None] = {}
         self.events: tuple[Any, bool] = (None, False)
+        self.clock: Any = None
 
     def take_over(self, cpu: Any) -> None:
         """Go on with another processor. The translation caches start empty, also if it is the same one."""
@@ -57,6 +58,10 @@ class Relay:
         cpu.time_offset = old.time_offset
         cpu.set_a20(self.a20)
         cpu.set_intr(self.intr)
+        if self.clock is not None:
+            cpu.set_critical(self.critical)
+            old.detach_clock()
+            cpu.attach_clock(self.clock)
         for paddr, value in self.steady.items():
             cpu.set_steady(paddr, value)
         cpu.on_event(self.events[0], log_interrupts=self.events[1])
@@ -66,6 +71,16 @@ class Relay:
         """See `emu.cpu.CpuPins`."""
         self.intr = level
         self.inner.set_intr(level)
+
+    def set_critical(self, level: bool) -> None:
+        """See `emu.cpu.EmbeddedCpu`."""
+        self.critical = level
+        self.inner.set_critical(level)
+
+    def attach_clock(self, clock: Any) -> None:
+        """See `emu.cpu.EmbeddedCpu`."""
+        self.clock = clock
+        self.inner.attach_clock(clock)
 
     def set_a20(self, enabled: bool) -> None:
         """See `emu.cpu.CpuPins`."""
@@ -104,9 +119,10 @@ def _forward(name: str, *, method: bool) -> None:
 for _name in (
     "nmi", "run", "stop", "hook", "reset", "reg", "set_reg", "read_linear", "write_linear", "translate", "invalidate",
     "remap", "digest", "stats", "fault_story", "state", "load_state", "exceptions",
+    "machine_check", "load_values",
 ):  # fmt: skip
     _forward(_name, method=True)
-for _name in ("icount", "halted", "hook_value"):
+for _name in ("icount", "halted", "hook_value", "interruptible", "stuck"):
     _forward(_name, method=False)
 
 
@@ -159,6 +175,11 @@ class Side:
             m.ending = None
 
     @property
+    def is_ppc(self) -> bool:
+        """Whether it is a PowerPC board."""
+        return CORES[self.machine.name].arch == "ppc"
+
+    @property
     def over(self) -> str:
         """Why this side does not go on; empty if it does."""
         if self.failure:
@@ -181,7 +202,8 @@ class Side:
                 out.update((f"{name}[{k}]", x) for k, x in enumerate(value))
             else:
                 out[name] = value
-        out["eflags image"] = cpu.reg("eflags")
+        if not self.is_ppc:
+            out["eflags image"] = cpu.reg("eflags")
         for name, device in m.devices.items():
             out.update(_flat(f"device {name}", device.save()))
         for port in self.ports:
@@ -219,8 +241,9 @@ def build(config: Config, date: Date, tier: str, first: str = "", switch_at: int
     relays: list[tuple[Relay, Callable[[], Any]]] = []
 
     def processor(accel: str, bus: Bus, ram: GuestRam, model: str) -> Any:
-        relay = Relay(make_cpu(first, bus, ram, model))
-        relays.append((relay, lambda: make_cpu(tier, bus, ram, model)))
+        make: Callable[..., Any] = make_ppc_cpu if CORES[config.machine].arch == "ppc" else make_cpu
+        relay = Relay(make(first, bus, ram, model))
+        relays.append((relay, lambda: make(tier, bus, ram, model)))
         return relay
 
     if switch_at:
@@ -390,6 +413,8 @@ class Cosim:
 def describe(side: Side) -> list[str]:
     """Registers and the next instruction of a machine at rest, for people."""
     cpu: Any = side.machine.cpu
+    if side.is_ppc:
+        return describe_ppc(cpu)
     r = {name: cpu.reg(name) for name in ("eax", "ebx", "ecx", "edx", "esi", "edi", "ebp", "esp")}
     lines = [" ".join(f"{name} {value:08x}" for name, value in r.items())]
     segments = " ".join(f"{name} {cpu.reg(name):04x}" for name in ("cs", "ss", "ds", "es", "fs", "gs"))
@@ -401,6 +426,19 @@ def describe(side: Side) -> list[str]:
     length, text = disassemble(code, cpu.reg("eip"), bool(cpu.reg("cs.attr") >> 14 & 1))
     lines.append(f"{cpu.reg('cs'):04x}:{cpu.reg('eip'):08x}  {code[:length].hex(' ')}  {text}")
     return lines
+
+
+def describe_ppc(cpu: Any) -> list[str]:
+    """The same for a PowerPC."""
+    from emu.tools import trace_ppc
+
+    pc = cpu.reg("pc")
+    lines = trace_ppc.registers(cpu).splitlines()
+    try:
+        code = cpu.read_linear(pc, 4)
+    except Exception as error:
+        return [*lines, f"{pc:08x}  {error}"]
+    return [*lines, f"{pc:08x}  {code.hex(' ')}  {trace_ppc.text_at(cpu, pc, code)}"]
 
 
 def disassemble(code: bytes, eip: int, big: bool) -> tuple[int, str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from emu.cpu import Cpu, Exit, GuestFault
 from emu.memory import Dma
+from emu.options import CORES
 
 if TYPE_CHECKING:
     from emu.bus import Bus
@@ -42,12 +43,23 @@ LONGEST = 15
 def attach(machine: Machine, categories: list[str]) -> None:
     """Turn the categories of -d on."""
     chosen = set(categories)
-    if chosen & {"in_asm", "exec", "cpu"}:
-        machine.execute = Stepper(machine.cpu, chosen).run
+    state = registers
+    if CORES[machine.name].arch == "ppc":
+        from emu.tools import trace_ppc
+
+        trace_ppc.attach(machine, chosen)
+        state = trace_ppc.registers
+    else:
+        _attach_x86(machine, chosen)
     if "io" in chosen:
         watch_ports(machine.bus)
     if "cpu_reset" in chosen:
-        machine.on_reset.append(lambda: RESET.debug("CPU Reset\n%s", registers(machine.cpu)))
+        machine.on_reset.append(lambda: RESET.debug("CPU Reset\n%s", state(machine.cpu)))
+
+
+def _attach_x86(machine: Machine, chosen: set[str]) -> None:
+    if chosen & {"in_asm", "exec", "cpu"}:
+        machine.execute = Stepper(machine.cpu, chosen).run
     if "int" in chosen:
         machine.on_interrupt.append(Deliveries(machine.cpu).coming)
     if "mmu" in chosen:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from emu.options import UsageError, parse
-from emu.tools.cosim import DIFFERENT, Cosim, Side, build, main
+from emu.tools.cosim import DIFFERENT, Cosim, Side, build, describe, main
 
 pytest.importorskip("emu.engine._x86")
 
@@ -100,3 +100,48 @@ def test_a_difference_gives_its_own_status(rom: str, monkeypatch: pytest.MonkeyP
     assert "differ after the next" in text
     assert "out 0x80, al" in text
     assert "device dma" in text
+
+
+# li r3, 1000; mtdec r3; lis r4, 0x0400 (DIE); mttcr r4; l: addi r5, r5, 1; stw r5, 0x500(0); cmpwi r5, 200; bne l; b $
+PPC_CODE = bytes.fromhex("386003e8 7c7603a6 3c800400 7c9453a6 38a50001 90a00500 2c0500c8 4082fff4 48000000")
+
+
+@pytest.fixture
+def powerpc(tmp_path: Path) -> str:
+    """A raw kernel for a PowerPC board."""
+    from tests.bios.ppc.images import elf
+
+    path = tmp_path / "kernel"
+    path.write_bytes(elf((0, 0, PPC_CODE, len(PPC_CODE))))
+    return str(path)
+
+
+@pytest.mark.parametrize("board_name", ["bamboo", "ppce500"])
+@pytest.mark.parametrize("start", ["0", "300"])
+def test_the_tiers_agree_on_a_powerpc_board(
+    powerpc: str, board_name: str, start: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["-M", board_name, "-m", "64", "-kernel", powerpc, "--from", start]) == 0
+    text = capsys.readouterr().out
+    assert "interp and reference are equal for 1," in text
+    assert "can never wake" in text
+
+
+def test_a_difference_on_a_powerpc_board_is_shown_with_its_registers(powerpc: str) -> None:
+    words = ["-M", "bamboo", "-m", "64", "-kernel", powerpc]
+
+    def make(tier: str) -> Side:
+        side = build(parse(words), DATE, tier)
+        if tier == "reference":
+            side.machine.ram.load(0x18, bytes.fromhex("2c0500c7"))  # cmpwi r5, 199
+        return side
+
+    outcome = Cosim(make, ("interp", "reference")).run()
+    assert outcome.difference and outcome.difference.memory[0][0] == 0x1B
+    cosim = Cosim(make, ("interp", "reference"), every=1, start=400)
+    assert cosim.run().difference
+    side = build(parse(words), DATE, "reference")
+    side.run_to(402)
+    lines = describe(side)
+    assert lines[0].startswith("NIP ") and lines[0].endswith("CPU#0")
+    assert lines[-1].split(maxsplit=1)[1].startswith("2c 05 00 c8  cmpwi r5, 0xc8")
