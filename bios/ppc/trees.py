@@ -54,7 +54,7 @@ def _cells(node: Node, address: int, size: int) -> None:
     node.set("#size-cells", size)
 
 
-def _cpu(tree: Tree, name: str, model: str | None = None) -> Node:
+def _cpu(tree: Tree, name: str, model: str | None = None, *, line: int = 32) -> Node:
     cpus = tree.root.node("cpus")
     _cells(cpus, 1, 0)
     cpu = cpus.node(name, device_type="cpu", reg=0)
@@ -63,7 +63,7 @@ def _cpu(tree: Tree, name: str, model: str | None = None) -> Node:
     for key in ("clock-frequency", "timebase-frequency"):
         cpu.set(key, TIMEBASE)
     for cache in ("i", "d"):
-        cpu.set(f"{cache}-cache-line-size", 32)
+        cpu.set(f"{cache}-cache-line-size", line)
         cpu.set(f"{cache}-cache-size", 0x8000)
     return cpu
 
@@ -427,11 +427,11 @@ def pci_input(slot: int, pin: int) -> int:
     return (slot + pin - 1) % 4 + 1
 
 
-def tree_e500(board: BoardE500, serial: Sequence[bool]) -> Tree:
-    """The tree of an e500 board; `serial` says which of its serial ports are there."""
+def tree_e500(board: BoardE500, serial: Sequence[bool], *, line: int = 32) -> Tree:
+    """The tree of an e500 board; `serial` says which of its serial ports are there, `line` is that of the caches."""
     tree = _root(board.model, board.compatible, address=2, size=2)
     root = tree.root
-    cpu = _cpu(tree, "PowerPC,8544@0")
+    cpu = _cpu(tree, "PowerPC,8544@0", line=line)
     cpu.set("bus-frequency", TIMEBASE)
     cpu.set("status", "okay")
     root.node("memory", device_type="memory")

@@ -141,7 +141,7 @@ def build(setup: Setup, name: str, board: BoardE500, *, most: int) -> Machine:
         parts,
         setup,
         Firmware(
-            trees.tree_e500(board, there),
+            trees.tree_e500(board, there, line=model.line),
             board.clocks,
             lambda entry, tree, end: enter_e500(entry, tree, end, ram_size=ram_size),
             floor=FIRMWARE_FLOOR,

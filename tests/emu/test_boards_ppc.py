@@ -146,6 +146,13 @@ def test_the_machine_and_the_tree_agree_about_the_time_base(name: str, tmp_path:
     assert made.cpu.reg("r5") == 1000 * frequency // 1_000_000_000
 
 
+@pytest.mark.parametrize(("processor", "line"), [("e500v2", 32), ("e500mc", 64)])
+def test_the_tree_has_the_cache_lines_of_the_processor(processor: str, line: int, tmp_path: Path) -> None:
+    tree = handed_over(machine(tmp_path, "ppce500", "-cpu", processor))
+    cpu = next(node for node in tree.root.walk() if node.texts("device_type") == ("cpu",))
+    assert [cpu.number(f"{cache}-cache-line-size") for cache in "id"] == [line, line]
+
+
 def test_an_address_that_nobody_answers_raises_a_machine_check_but_not_within_pci(tmp_path: Path) -> None:
     made = machine(tmp_path, "bamboo")
     assert made.bus.mmio_read(0xA0000000, 4) == 0xFFFFFFFF
