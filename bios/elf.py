@@ -41,6 +41,14 @@ X86 = Target((I386, I486), "little", "the 386 (3)", " (objcopy -O elf32-i386)")
 POWERPC = Target((PPC,), "big", "the PowerPC (20)")
 
 
+ORDERS: dict[int, Literal["little", "big"]] = {1: "little", 2: "big"}
+MACHINES = {2: "SPARC", 3: "386", 4: "68000", 8: "MIPS", 20: "PowerPC", 40: "ARM", 42: "SuperH", 243: "RISC-V"}
+
+
+def _machine(number: int) -> str:
+    return f" for the {MACHINES[number]}" if number in MACHINES else ""
+
+
 @dataclass(frozen=True)
 class Segment:
     """A part of the file and where it goes; `size` in memory may be more than the data (the rest is zero)."""
@@ -85,8 +93,10 @@ def parse(name: str, data: bytes, memory_map: Sequence[MemoryRange], target: Tar
     if data[4] == CLASS_64:
         raise ImageError(name, "a 64-bit ELF file", "offset 4", f"this machine takes 32-bit ones{target.advice}")
     if data[4] != CLASS_32 or data[5] != target.data:
-        expected = f"expected 32-bit, {target.order}-endian"
-        raise ImageError(name, f"ELF class {data[4]}, data {data[5]}", "offset 4", expected)
+        what = f"ELF class {data[4]}, data {data[5]}"
+        if data[4] == CLASS_32 and data[5] in ORDERS:
+            what = f"a {ORDERS[data[5]]}-endian ELF file{_machine(int.from_bytes(data[18:20], ORDERS[data[5]]))}"
+        raise ImageError(name, what, "offset 4", f"expected 32-bit, {target.order}-endian, for {target.title}")
 
     def number(at: int, size: int) -> int:
         return int.from_bytes(data[at : at + size], target.order)
@@ -95,7 +105,7 @@ def parse(name: str, data: bytes, memory_map: Sequence[MemoryRange], target: Tar
     if kind not in (EXECUTABLE, SHARED):
         raise ImageError(name, f"ELF type {kind}", "offset 16", "expected an executable (2)")
     if machine not in target.machines:
-        raise ImageError(name, f"ELF machine {machine}", "offset 18", f"expected {target.title}")
+        raise ImageError(name, f"ELF machine {machine}{_machine(machine)}", "offset 18", f"expected {target.title}")
     entry, table, entry_size, count = number(24, 4), number(28, 4), number(42, 2), number(44, 2)
     if entry_size < 32 or count > MAX_HEADERS or table + entry_size * count > len(data):
         what = f"{count} program headers of {entry_size} bytes"

@@ -6,11 +6,12 @@ files nobody has looked at: whatever is wrong becomes an ImageError of one line.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from enum import Enum
 
-from bios import elf
-from bios.linux import is_linux, load_linux
+from bios import elf, initrd
+from bios.linux import is_linux, is_linux_itself, load_linux
 from bios.multiboot import Module, find_header, load_multiboot
 from bios.plan import (
     FLAT_GDT,
@@ -52,6 +53,18 @@ class Format(Enum):
 
 
 KERNELS = frozenset((Format.LINUX, Format.MULTIBOOT, Format.ELF32))
+OTHERS = (
+    *((b"\x27\x05\x19\x56", "a uImage for U-Boot"), (b"MZ", "a program for DOS or EFI, or a cut bzImage,")),
+    *(
+        (b"07070", "a cpio archive"),
+        (b"PK\x03\x04", "a zip archive"),
+        (b"\xfd7zXZ", "an xz file"),
+        (b"BZh", "a bzip2 file"),
+    ),
+    *((b"\x28\xb5\x2f\xfd", "a zstd file"), (b"\xd0\x0d\xfe\xed", "a device tree")),
+)
+TEXT = re.compile(rb"[\t\n\r -~]+")
+"""Code always has other bytes than these."""
 _FOREIGN = (b"QFI\xfb", b"KDMV", b"conectix", b"vhdxfile", b"# Disk DescriptorFile")
 
 
@@ -97,6 +110,8 @@ def load_kernel(
     form = recognise(data[:HEAD], len(data))
     if form is Format.LINUX:
         _at_most_one(name, modules)
+        if modules and is_linux_itself(data):
+            initrd.check(modules[0].text or "initrd", modules[0].data)
         return load_linux(name, data, memory_map, command_line, modules[0].data if modules else None)
     if form is Format.MULTIBOOT:
         return load_multiboot(name, data, memory_map, f"{name} {command_line}".rstrip(), modules)
@@ -107,6 +122,10 @@ def load_kernel(
         if modules:
             raise ImageError(name, "an ELF file without a boot protocol", "offset 0", "it cannot be given an initrd")
         return _flat_elf(name, image, memory_map)
+    other = next((what for magic, what in OTHERS if data.startswith(magic)), "")
+    if other or TEXT.fullmatch(data[:HEAD]):
+        expected = "expected a bzImage, a multiboot or ELF kernel or a flat binary"
+        raise ImageError(name, other or "text", "offset 0", expected)
     if form is Format.FLAT:
         return load_flat(name, data, memory_map)
     if form is Format.ELF64:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from bios.plan import ImageError, LoadPlan, MemoryRange, fits, usable_ram
 
 SECTOR = 512
+PARAGRAPH = 16
 SIGNATURE_AT = 0x1FE
 MAGIC_AT = 0x202
 HEADER_END = 0x268
@@ -39,6 +40,14 @@ def is_linux(data: bytes) -> bool:
 
 def _has_header(data: bytes) -> bool:
     return data[MAGIC_AT : MAGIC_AT + 4] == b"HdrS"
+
+
+def is_linux_itself(data: bytes) -> bool:
+    """Whether a kernel in this format is Linux: its version text begins with a number, others begin with a name."""
+    if not is_linux(data) or data[0x1F1] == 0:
+        return False
+    at = int.from_bytes(data[0x20E:0x210], "little") + SECTOR
+    return at > SECTOR and data[at : at + 1].isdigit()
 
 
 class _Header:
@@ -71,6 +80,9 @@ def load_linux(
         raise ImageError(
             name, f"{len(data)} bytes", "its end", f"its header promises {setup_size} bytes of set-up code and a kernel"
         )
+    promised = setup_size + PARAGRAPH * header.since(0x204, 0x1F4, 4, 0)
+    if len(data) + SECTOR <= promised:  # some kernels round the number up
+        raise ImageError(name, f"{len(data)} bytes", "its end", f"its header promises {promised} bytes")
     high = header.version >= 0x200 and bool(header.number(0x211, 1) & LOADED_HIGH)
     modern = header.version >= 0x202 and high
     setup_at, line_at = (SETUP, COMMAND_LINE) if modern else (OLD_SETUP, OLD_COMMAND_LINE)

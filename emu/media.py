@@ -17,6 +17,9 @@ from emu.options import Config, Drive, UsageError, plain_path, shown
 
 GZIP = b"\x1f\x8b"
 UIMAGE = b"\x27\x05\x19\x56"
+PROTECTIVE = 0xEE
+"""The type of the partition that covers a GPT disk of any size."""
+CD_SECTOR = 2048
 UNPACKED_LIMIT = 2 << 30
 FLOPPY_SIZES = frozenset(kib << 10 for kib in (160, 180, 320, 360, 720, 1200, 1440, 1680, 1722, 2880))
 FOREIGN_FORMATS = (
@@ -106,6 +109,8 @@ def open_drive(drive: Drive, config: Config) -> Medium:
             raise wrong(path, expected, "a directory")
         if os.path.exists(path) and os.path.getsize(path) == 0 and os.path.isfile(path):
             raise wrong(path, expected, "an empty file")
+        if os.path.isfile(path) and os.path.getsize(path) < SECTOR and not _is_gzip(path):
+            raise wrong(path, f"{expected} of at least one sector ({SECTOR} bytes)", size_text(os.path.getsize(path)))
         raw = _open_raw(path, read_only, config)
         head = raw.read(0, min(raw.size, 1 << 16))
     except (OSError, ValueError) as error:
@@ -122,9 +127,16 @@ def open_drive(drive: Drive, config: Config) -> Medium:
             head = disk.read(0, min(disk.size, 1 << 16))
             if not read_only:
                 config.warn(f"{plain_path(path)}: compressed; what the guest writes is not kept")
+    if lost := missing(head, disk.size, drive):
+        config.warn(f"{plain_path(path)}: {lost}; it may have been cut off")
     if snapshot and not drive.read_only:
         disk = OverlayDisk(disk)
     return Medium(drive, disk, f"{plain_path(path)}: {describe(drive, disk.size, head)}")
+
+
+def _is_gzip(path: str) -> bool:
+    with open(path, "rb") as file:
+        return file.read(2) == GZIP
 
 
 def _open_raw(path: str, read_only: bool, config: Config) -> RawDisk:
@@ -190,6 +202,21 @@ def content(head: bytes) -> str:
     if all(e[0] in (0, 0x80) for e in entries) and any(e[4] and any(e[12:16]) for e in entries):
         return "MBR"
     return "boot sector"
+
+
+def missing(head: bytes, size: int, drive: Drive) -> str:
+    """What an image's first sectors say is there, if that is beyond its end."""
+    ends = []
+    if drive.interface == "ide" and content(head) == "MBR":
+        for number in range(4):
+            entry = head[446 + 16 * number : 462 + 16 * number]
+            if entry[4] not in (0, PROTECTIVE):
+                end = int.from_bytes(entry[8:12], "little") + int.from_bytes(entry[12:16], "little")
+                ends.append((end * SECTOR, f"partition {number + 1}"))
+    if head[0x8001:0x8006] == b"CD001":
+        ends.append((int.from_bytes(head[0x8050:0x8054], "little") * CD_SECTOR, "the CD-ROM's file system"))
+    end, what = max(ends, default=(0, ""))
+    return f"{what} ends at {size_text(end)}, the image at {size_text(size)}" if end >= size + SECTOR else ""
 
 
 def sort_positional(config: Config) -> None:

@@ -67,6 +67,11 @@ def load_kernel(name: str, data: bytes, ram_size: int) -> Kernel:
     return _placed(name, "raw", data, 0, 0, ram_size)
 
 
+def is_linux_itself(kernel: Kernel) -> bool:
+    """Whether a kernel is Linux: its banner is in it, once it is unpacked."""
+    return any(b"Linux version " in data for _, data in kernel.segments)
+
+
 def _resembles(data: bytes, magic: int) -> bool:
     """Whether a file begins with a magic number, or with a damaged one: no code begins with nearly the same bits."""
     return len(data) >= 4 and (int.from_bytes(data[:4], "big") ^ magic).bit_count() <= 4

@@ -54,7 +54,7 @@ from emu.bus import UNIMP, Bus
 from emu.clock import Clock
 from emu.firmware import BiosHost
 from emu.machine import Cause, Machine
-from emu.media import Medium, read_file
+from emu.media import Medium, read_file, wrong
 from emu.memory import FOUR_GIB, Dma, GuestRam, Kind
 from emu.options import UsageError, number, shown, split_commas
 
@@ -80,7 +80,7 @@ KEY_INTERVAL = 20_000_000  # ns between two keys that are typed for a person
 def pc(setup: Setup) -> Machine:
     """Build a PC. Raises UsageError for files that do not fit it."""
     config = setup.config
-    rom = None if config.bios is None else read_file(config.bios, "a BIOS image", ROM_LIMIT)
+    rom = None if config.bios is None else _rom(config.bios)
     try:
         ram = GuestRam(config.memory, LOW_ROM // 2 if rom is None else len(rom))
     except (OSError, MemoryError):
@@ -465,6 +465,16 @@ def _kernel(setup: Setup, *, spare: int = 0) -> LoadPlan | None:
         return load_kernel(config.kernel, data, ranges, command_line=config.append, modules=modules)
     except ImageError as error:
         raise UsageError(shown(str(error), 500)) from None
+
+
+def _rom(path: str) -> bytes:
+    """The ROM image of -bios: of any size and content, but not text."""
+    from bios.image import TEXT
+
+    rom = read_file(path, "a BIOS image", ROM_LIMIT)
+    if TEXT.fullmatch(rom):
+        raise wrong(path, "a BIOS image", "text")
+    return rom
 
 
 def place_rom(ram: GuestRam, rom: bytes) -> None:

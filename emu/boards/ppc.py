@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bios.fdt import Tree
+from bios.initrd import check as check_initrd
 from bios.plan import ImageError, LoadPlan
 from bios.ppc import load, trees
 from bios.ppc.load import Registers
@@ -181,6 +182,8 @@ def _plan(setup: Setup, firmware: Firmware, ram_size: int, name: str) -> LoadPla
         if config.initrd is not None:
             file = read_file(config.initrd, "an initial RAM disk", FILE_LIMIT)
             initrd = load.initrd_content(config.initrd, file)
+            if kernel is not None and load.is_linux_itself(kernel):
+                check_initrd(config.initrd, initrd)
         payload = None
         if config.bios is not None and config.kernel is not None:
             payload = read_file(config.kernel, "a kernel", FILE_LIMIT)

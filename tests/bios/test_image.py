@@ -64,6 +64,21 @@ def test_a_disk_is_no_kernel(data: bytes) -> None:
         load_kernel("disk.img", data, MAP)
 
 
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"hello\n", "text"),
+        (b"\x27\x05\x19\x56" + bytes(100), "a uImage"),
+        (b"MZ" + bytes(100), "a cut bzImage"),
+        (b"070701" + bytes(100), "a cpio archive"),
+        (b"PK\x03\x04" + bytes(100), "a zip archive"),
+    ],
+)
+def test_a_file_of_another_kind_is_no_flat_binary(data: bytes, what: str) -> None:
+    with pytest.raises(ImageError, match=f"{what}.* at offset 0: expected a bzImage"):
+        load_kernel("a", data, MAP)
+
+
 def test_a_flat_binary_is_entered_where_it_lies() -> None:
     made = load_flat("a.bin", b"\xeb\xfe", MAP)
     state = dict(made.registers)

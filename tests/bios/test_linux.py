@@ -109,6 +109,15 @@ def test_a_zimage_that_does_not_fit_low_memory_is_refused() -> None:
         plan(bzimage(flags=0, kernel=bytes(0x90000)))
 
 
+def test_a_kernel_without_its_end_is_refused() -> None:
+    data = bytearray(bzimage(kernel=bytes(4096)))
+    data[0x1F4:0x1F8] = (4096 // 16).to_bytes(4, "little")
+    plan(bytes(data))
+    plan(bytes(data[:-8]))
+    with pytest.raises(ImageError, match="6144 bytes at its end: its header promises 6656 bytes"):
+        plan(bytes(data[:-512]))
+
+
 def test_two_initrds_are_refused() -> None:
     with pytest.raises(ImageError, match="takes one"):
         load_kernel("vmlinuz", bzimage(), MAP, modules=(Module(b"a"), Module(b"b")))

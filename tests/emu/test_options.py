@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from emu.media import missing
 from emu.options import (
     DEVICES,
     MACHINES,
@@ -195,6 +196,16 @@ def test_a_chardev_can_be_shared_but_stdio_has_one_user() -> None:
 def test_an_image_format_that_cannot_be_read_is_refused() -> None:
     assert "only raw images" in refused("-drive", "file=x,format=qcow2")
     assert refused("-drive", "file=x,format=rwa").endswith("did you mean raw?")
+
+
+def test_an_image_that_ends_before_its_partitions_gets_a_warning() -> None:
+    entry = bytes((0x80, 0, 0, 0, 0x83, 0, 0, 0)) + (2048).to_bytes(4, "little") + (4096).to_bytes(4, "little")
+    head, drive = bytes(446) + entry + bytes(48) + b"\x55\xaa", Drive("a.img")
+    assert missing(head, 1 << 20, drive) == "partition 1 ends at 3 MiB, the image at 1 MiB"
+    assert missing(head, 3 << 20, drive) == ""
+    assert missing(head.replace(b"\x83", b"\xee"), 1 << 20, drive) == ""
+    volume = bytes(0x8001) + b"CD001" + bytes(74) + (1024).to_bytes(4, "little")
+    assert "the CD-ROM's file system ends at 2 MiB" in missing(volume, 1 << 20, Drive("a.iso", media="cdrom"))
 
 
 def test_names_are_shown_on_one_printable_line() -> None:

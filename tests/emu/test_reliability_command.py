@@ -116,12 +116,17 @@ def test_a_truncated_or_foreign_file_says_which_field_is_wrong(files: Path) -> N
     ):
         (files / "cut").write_bytes((files / name).read_bytes()[:keep])
         assert refusal(["run", "-kernel", "cut"]) == f"cut: {said}"
+    (files / "cut").write_bytes(b"\xeb\xfe" * 150)
+    for option in ("-hda", "-fda", "-cdrom"):
+        expected = "cut: expected a disk image of at least one sector (512 bytes), found 300 bytes"
+        assert refusal(["run", option, "cut"]) == expected
+    assert refusal(["run", "-bios", "text"]) == "text: expected a BIOS image, found text"
     line = refusal(["run", "-kernel", "disk.img"])
     assert "expected a bzImage, a multiboot or ELF kernel or a flat binary" in line
     other = bytearray(elf((0x100000, 0x100000, b"\xeb\xfe", 64)))
     for at, value, said in (
         (4, 2, "a 64-bit ELF file at offset 4: this machine takes 32-bit ones (objcopy -O elf32-i386)"),
-        (18, 20, "ELF machine 20 at offset 18: expected the 386 (3)"),
+        (18, 20, "ELF machine 20 for the PowerPC at offset 18: expected the 386 (3)"),
     ):
         (files / "other").write_bytes(other[:at] + bytes([value]) + other[at + 1 :])
         assert refusal(["run", "-kernel", "other"]) == f"other: {said}"

@@ -55,7 +55,7 @@ def test_a_compressed_kernel_is_unpacked_first(data: bytes) -> None:
         (b"", "an empty file"),
         (bzimage(), "a Linux kernel for the x86"),
         (x86_elf((0, 0x100000, b"x", 1)), "expected 32-bit, big-endian"),
-        (elf((0, 0, CODE, 5000), machine=8), r"ELF machine 8 at offset 18: expected the PowerPC \(20\)"),
+        (elf((0, 0, CODE, 5000), machine=8), r"ELF machine 8 for the MIPS at offset 18: expected the PowerPC \(20\)"),
         (elf((0, 0, CODE, 5000), klass=2), "64-bit ELF"),
         (elf((0, 0, CODE, 5000), kind=1), "ELF type 1"),
         (elf((0, RAM, CODE, 5000)), r"not all RAM \(see -m\)"),
