@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import termios
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import pytest
 # Hand-assembled; 16-bit code at 7C00h.
 EXIT_33 = bytes.fromhex("b010 e6f4 ebfe")  # mov al,10h; out 0f4h,al; jmp $
 TRIPLE = bytes.fromhex("31c0 8ed8 0f011e0a7c cc 000000000000")  # xor ax,ax; mov ds,ax; lidt [7c0a]; int3
+PROMPT = bytes.fromhex("ba f803 b03e ee b020 ee")  # "> " to 3f8h
 SPIN = bytes.fromhex("ebfe")  # jmp $
 DEAD = bytes.fromhex("ba f803 b04f ee b04b ee b00a ee fa f4")  # "OK\n" to 3f8h; cli; hlt
 ECHO = bytes.fromhex(  # "> " to 3f8h, then every received byte back
@@ -30,16 +30,30 @@ RESET = bytes.fromhex("b0fe e664 ebfe")  # out 64h,0feh
 WRITE_SECTOR = bytes.fromhex("b80103 bb007c b90200 31d2 b280 31c0 8ec0 b80103 cd13 b010 e6f4 ebfe")
 
 
+PATIENCE = 120
+"""Wall seconds after which a run is given up, on a busy host too."""
+
 Result = subprocess.CompletedProcess[bytes]
 
 
 def run(*words: str, compat: bool = False) -> Result:
-    return subprocess.run(command(words, compat), stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
+    return subprocess.run(command(words, compat), stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE)
 
 
 def start(*words: str) -> subprocess.Popen[bytes]:
     pipe = subprocess.PIPE
     return subprocess.Popen(command(words), stdin=pipe, stdout=pipe, stderr=pipe)
+
+
+def ended_by(process: subprocess.Popen[bytes], number: signal.Signals) -> int:
+    """The status of a run that gets a signal once its guest has shown its prompt."""
+    assert process.stdout is not None
+    try:
+        assert process.stdout.read(2) == b"> "
+        process.send_signal(number)
+        return process.wait(PATIENCE)
+    finally:
+        process.kill()
 
 
 def command(words: Sequence[str], compat: bool = False) -> list[str]:
@@ -112,10 +126,8 @@ def test_keys_are_typed_where_the_screen_was_seen(image: Path) -> None:
 
 @pytest.mark.parametrize("words", [["--timeout", "0.5"], ["--max-insns", "100000"]])
 def test_a_guest_that_never_ends_is_stopped(image: Path, words: list[str]) -> None:
-    started = time.monotonic()
     result = run(boot(image, SPIN), *words)
     assert result.returncode == 124
-    assert time.monotonic() - started < 10
 
 
 def test_the_instruction_limit_is_exact(image: Path) -> None:
@@ -136,21 +148,13 @@ def test_the_same_command_gives_the_same_run(image: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_busy_guest_soon(image: Path, number: signal.Signals) -> None:
-    process = subprocess.Popen(command([boot(image, SPIN)]), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    time.sleep(1.0)
-    started = time.monotonic()
-    process.send_signal(number)
-    assert process.wait(10) == 128 + number
-    assert time.monotonic() - started < 1.0
-    process.communicate()
+    with start(boot(image, PROMPT + SPIN), "-serial", "stdio") as process:
+        assert ended_by(process, number) == 128 + number
 
 
 def test_a_guest_that_waits_for_input_can_be_interrupted(image: Path) -> None:
-    process = start(boot(image, KEYS), "-nographic")
-    time.sleep(1.0)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 130
-    process.communicate()
+    with start(boot(image, PROMPT + KEYS), "-nographic") as process:
+        assert ended_by(process, signal.SIGINT) == 130
 
 
 def test_input_from_a_pipe_reaches_the_guest(image: Path) -> None:
