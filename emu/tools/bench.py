@@ -1,8 +1,8 @@
 """`make bench`: how fast Emu is, beside QEMU's TCG and Bochs where they are installed.
 
 Every line of the table is one piece of work inside a Linux guest of the shared collection (EMU_SHARED), timed on the
-host between the guest's own marks. Emulators take turns (A B A B ...), so that a noisy machine is noisy for all; what
-counts is the ratio within one round. Figures go to a table and a JSON file, never into a test.
+host between the guest's own marks. Times are those of the processor, all threads together: on a busy machine the wall
+clock says more of the others. Emulators take turns (A B A B ...); what counts is the ratio within one round. Figures go to a table and a JSON file, never into a test.
 """
 
 from __future__ import annotations
@@ -130,6 +130,25 @@ def _lines_of_file(process: subprocess.Popen[bytes], scratch: Path) -> Iterator[
             continue
 
 
+def processor_time(root: int) -> float:
+    """Seconds that a process and its descendants have spent on processors."""
+    tick = os.sysconf("SC_CLK_TCK")
+    parents: dict[int, tuple[int, float]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        # Parent, then user and system time with those of children that have ended.
+        parents[int(stat.parent.name)] = int(fields[1]), sum(map(int, fields[11:15])) / tick
+    total, family = 0.0, [root]
+    while family:
+        pid = family.pop()
+        total += parents.get(pid, (0, 0.0))[1]
+        family += [child for child, (parent, _) in parents.items() if parent == pid]
+    return total
+
+
 class Contender:
     """One emulator: how to start it and where its serial output appears."""
 
@@ -150,16 +169,15 @@ class Contender:
         return None
 
     def round(self, guest: Guest, folder: Path, scratch: Path) -> dict[str, float]:
-        """Seconds for each piece of work, in one run."""
+        """Seconds of processor time for each piece of work, in one run."""
         words = self.command(guest, folder, scratch)
-        start = wall()
         out = subprocess.DEVNULL if self.file else subprocess.PIPE
         process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.DEVNULL)
         times: dict[str, float] = {}
-        last = start
+        last = 0.0
         try:
             for line in self.lines(process, scratch):
-                now = wall()
+                now = processor_time(process.pid)
                 name = "boot" if b"GUEST-READY" in line else line.split()[1].decode() if b"RESULT" in line else None
                 if name in WORK:
                     times[name] = now - last
