@@ -41,6 +41,7 @@ PROGRAMS = {
     "emu/tools/doctor.py",
     "emu/engine/build.py",
     "images/demo/__main__.py",
+    "images/linux_ppc/build.py",
 }
 TIME = {"emu/clock.py"}
 
