@@ -147,6 +147,7 @@ class Config:
     accel: str = "auto"
     clock: str | None = None
     dump_screen: bool = False
+    dump_tlb: bool = False
     warnings: list[str] = field(default_factory=list)
 
     def warn(self, text: str) -> None:
@@ -783,6 +784,7 @@ OWN: list[Option] = [
     Option(("accel",), "TIER", "interp, reference or auto", _accel),
     Option(("clock",), "PACE", "warp: skip idle time; paced: wait it out", _clock),
     Option(("dump-screen",), "", "print the text screen at the end", _flag("dump_screen")),
+    Option(("dump-tlb",), "", "PowerPC: print TLB entries and special registers at the end", _flag("dump_tlb")),
     Option(("strict",), "", "make every warning about the command line an error", _flag("strict")),
 ]
 

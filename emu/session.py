@@ -21,7 +21,7 @@ from emu.clock import Pacer, calendar, wall
 from emu.expect import Script, last_lines
 from emu.machine import Cause, Machine
 from emu.media import open_drive, sort_positional
-from emu.options import Chardev, Config, UsageError, rtc_base, shown
+from emu.options import CORES, Chardev, Config, UsageError, rtc_base, shown
 from emu.terminal import OutputClosed, Terminal
 
 LIKE_QEMU = ("int", "cpu", "cpu_reset", "mmu", "exec", "in_asm")
@@ -128,6 +128,8 @@ class Session:
         config = self.config
         if not self.compat:
             sort_positional(config)
+        if config.dump_tlb and CORES[config.machine].arch != "ppc":
+            raise UsageError(f"--dump-tlb: is for PowerPC boards, not for -M {config.machine}")
         setup = self._setup()
         machine = board(config.machine)(setup)
         self._say_warnings()
@@ -368,6 +370,10 @@ class Session:
         if self.config.dump_screen:
             rows = [row.rstrip() for row in machine.screen()]
             output("".join(f"{row}\n" for row in rows).encode())
+        if self.config.dump_tlb:
+            from emu.tools.tlb import dump
+
+            output("".join(f"{row}\n" for row in dump(machine.cpu)).encode())
         if self.config.stats:
             self._stats(machine)
         return status
