@@ -9,16 +9,19 @@ Book III-E, 2 (logical partitioning), 5.4.1, 7 and 11; e500mc RM, 2 and 6.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 import pytest
 
 from cores.ppc import state as S
 from cores.ppc.assembler import assemble_program
+from cores.ppc.forms import Form
 from cores.ppc.models import model as model_of
 from cores.ppc.models import reset_values
 from emu.memory import GuestRam
-from tests.cores.ppc_tiers import SIZE, Bus
+from tests.cores.ppc_tiers import SIZE, STRIDE, Bus, Pair
+from tests.cores.ppc_tiers import VECTORS as HANDLERS
 
 pytest.importorskip("emu.engine._ppc")
 
@@ -331,3 +334,55 @@ def test_a_bell_that_was_cleared_or_is_for_another_is_not_heard(cpu: Any, first:
 def test_a_broadcast_bell_is_for_all_of_the_partition(cpu: Any) -> None:
     g = Guest(cpu, "nop", first=bell(2, tag=1 | 1 << 26) + "msgsnd r3\n", msr=GS | EE)
     assert g.numbers() == [38]
+
+
+# --- drawn programs --------------------------------------------------------------------------------------------------
+
+
+class GuestPair(Pair):
+    """Both tiers in guest state. The pages are the guest's; the hypervisor has those that map onto themselves."""
+
+    def __init__(self) -> None:
+        super().__init__("e500mc")
+        self.taken = 0
+
+    def start(self, rng: Random, chosen: list[list[Form]], length: int) -> None:
+        super().start(rng, chosen, length)
+        first = S.TLB1_FIRST
+        pages = {name: self.cpus[0].state()[f"etlb_{name}"] for name in ("mas1", "mas2", "mas3")}
+        values: dict[str, int | dict[int, int]] = {
+            f"etlb_{name}": {first + 8 + k: entries[first + k] for k in range(2)} for name, entries in pages.items()
+        }
+        values |= {
+            "etlb_mas8": {first + k: 1 << 31 | (rng.random() < 0.2) << 30 for k in range(2, 6)}
+            | {first + k: 1 << 31 for k in range(2)},
+            "msr": self.cpus[0].reg("msr") | GS, "epcr": rng.getrandbits(11) << 21, "givpr": HANDLERS,
+            "msrp": rng.choice((0, 0, UCLE, DE, PMM)), "givor": {n: STRIDE * n for n in GIVORS},
+            "doorbells": rng.choice((0, 0, 1, 2)),
+        }  # fmt: skip
+        for cpu in self.cpus:
+            cpu.load_values(values)
+
+    def differs(self, exits: list[Any]) -> str:
+        self.taken += self.cpus[0].reg("gsrr0") != 0 and self.cpus[0].reg("srr0") != 0
+        return super().differs(exits)
+
+
+def run_guests(both: GuestPair, seeds: range) -> None:
+    for seed in seeds:
+        assert both.run(Random(seed), both.families, 24, 120) == "", f"seed {seed}"
+
+
+def test_both_tiers_run_drawn_guests_alike() -> None:
+    both = GuestPair()
+    run_guests(both, range(12))
+    assert both.executed > 700 and both.taken
+
+
+@pytest.mark.slow
+def test_both_tiers_agree_for_twenty_thousand_instructions_of_guests() -> None:
+    both = GuestPair()
+    seed = 50_000
+    while both.executed < 20_000:
+        run_guests(both, range(seed, seed + 10))
+        seed += 10
