@@ -55,7 +55,8 @@ class Entry:
         extra += ", every access faults to the hypervisor" if self.virtual_fault else ""
         last = self.ea + self.size - 1
         page = f"{self.ea:08x}-{last & 0xFFFFFFFF:08x} -> {self.physical:09x} {size_text(self.size):>8}"
-        return f"{self.where:10} {page}  space {self.space}, {who:7} {self.letters()}  supervisor {rights(self.supervisor)}; user {rights(self.user)}{extra}"
+        allowed = f"supervisor {rights(self.supervisor)}; user {rights(self.user)}"
+        return f"{self.where:10} {page}  space {self.space}, {who:7} {self.letters()}  {allowed}{extra}"
 
 
 def rights(bits: int) -> str:
