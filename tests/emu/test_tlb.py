@@ -40,7 +40,7 @@ def test_an_entry_of_the_unified_tlb_in_words(tmp_path: Path) -> None:
     assert tlb.entries(cpu)[0].split()[:6] == "UTLB 0 00000000-0fffffff -> 000000000 256".split()
     assert tlb.entries(cpu)[0].endswith("any TID -----  supervisor read write execute; user nothing")
     [own] = [line for line in tlb.entries(cpu) if line.startswith("UTLB 7 ")]
-    assert own.split()[2:14] == "30000000-3000ffff -> 140000000 64 KiB space 1, TID 05 -I-G- supervisor".split()
+    assert own.split()[2:13] == "30000000-3000ffff -> 140000000 64 KiB space 1, TID 05 -I-G- supervisor".split()
     assert own.endswith("supervisor read write execute; user read")
 
 
