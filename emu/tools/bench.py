@@ -1,9 +1,9 @@
 """`make bench`: how fast Emu is, beside QEMU's TCG and Bochs where they are installed.
 
-Every line of the table is one piece of work inside a Linux guest of the shared collection (EMU_SHARED), taken between the
-guest's own marks. Times are those of the processor, all threads together: on a busy machine the wall clock says more of
-the others. Emulators take turns (A B A B ...); what counts is the ratio within one round. Figures go to a table and a
-JSON file, never into a test.
+Every line of the table is one piece of work inside a Linux guest of the shared collection (EMU_SHARED), taken between
+the guest's own marks. Times are those of the processor, all threads together: on a busy machine the wall clock says
+more of the others. Emulators take turns (A B A B ...); what counts is the ratio within one round. Figures go to a table
+and a JSON file, never into a test.
 """
 
 from __future__ import annotations
