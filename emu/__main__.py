@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -19,6 +20,9 @@ COMMANDS = {
     "bench": "time Emu, beside QEMU and Bochs where they are installed",
 }
 
+
+READ_BY_PEOPLE = ("doctor", "disasm", "asm", "explain", "docs")
+"""Tools that only print: nothing is lost where their reader goes away."""
 
 LONGEST = 1000
 """Characters of a message: a line should stay one that a person can read."""
@@ -89,7 +93,16 @@ def _tool(name: str, words: list[str]) -> int:
         if error.name != f"emu.tools.{name}":
             raise
         raise UsageError(f"{name} is not available yet") from None
-    status: int = module.main(words)
+    try:
+        status: int = module.main(words)
+        if name in READ_BY_PEOPLE:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if name not in READ_BY_PEOPLE:
+            raise
+        # Whoever reads (`| head`) has seen enough; what is left in the buffer must not fail again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
     return status
 
 
@@ -134,7 +147,12 @@ def _guarded(action: Callable[[], int]) -> int:
 
     _keep_standard_descriptors()
     try:
-        return action()
+        status = action()
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer goes nowhere, without a complaint
+        return 128 + signal.SIGPIPE
     except ShowAndExit as text:
         _print(str(text))
         return 0

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,6 +75,17 @@ def test_the_wrong_architecture_is_pointed_out(capfd: pytest.CaptureFixture[str]
     assert "--bits is for x86" in fails(capfd, "asm", "--arch", "ppc", "--bits", "16", "nop")
     assert "expected one of 440ep" in fails(capfd, "disasm", "--arch", "ppc", "-cpu", "z80", "--hex", "00")
     assert "is no instruction on 440ep" in fails(capfd, "explain", "--arch", "ppc", "-cpu", "440ep", "00000000")
+
+
+@pytest.mark.parametrize("words", [("docs", "--arch", "ppc", "cmpw"), ("docs", "mov"), ("explain", "nop")])
+def test_a_reader_that_goes_away_is_no_error(words: tuple[str, ...]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run([sys.executable, "-m", "emu", *words], stdout=writer, stderr=subprocess.PIPE, timeout=60)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_every_form_has_effects_and_a_layout_of_32_bits() -> None:
