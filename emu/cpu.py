@@ -6,7 +6,7 @@ The machine loop drives it, the board wires its pins, the firmware reads and wri
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cores.lang.tier import NS_PER_INSN, Exit, GuestFault
@@ -25,6 +25,7 @@ __all__ = [
     "NS_PER_INSN",
     "Cpu",
     "CpuPins",
+    "DebuggedCpu",
     "EmbeddedCpu",
     "Exit",
     "GuestFault",
@@ -147,6 +148,40 @@ class Cpu(CpuPins, Protocol):
 
     def fault_story(self) -> list[str]:
         """After SHUTDOWN: the chain of faults in plain words, one line each."""
+        ...
+
+
+class DebuggedCpu(Cpu, Protocol):
+    """What a debugger asks of a processor, unnoticed by the guest. Addresses are linear (effective)."""
+
+    def set_breakpoints(self, addresses: Sequence[int]) -> None:
+        """`run` returns STOP before the instruction at any of them. Raises ValueError for too many."""
+        ...
+
+    def set_watchpoints(self, watches: Sequence[tuple[int, int, int]]) -> None:
+        """`run` returns STOP behind an instruction that touches one of (address, size, 1 reads | 2 writes).
+
+        Raises ValueError for too many."""
+        ...
+
+    def pass_breakpoint(self, on: bool) -> None:
+        """Whether the next instruction runs though a breakpoint be on it."""
+        ...
+
+    def debug_stop(self) -> int:
+        """What stopped the last run: 0 nothing of these, 1 a breakpoint, 2 + n watchpoint n. Forgets it."""
+        ...
+
+    def step(self) -> Exit:
+        """Run one instruction, interrupts and breakpoints held off."""
+        ...
+
+    def state(self) -> dict[str, int | list[int]]:
+        """All registers as plain data."""
+        ...
+
+    def load_state(self, state: dict[str, int | list[int]]) -> None:
+        """Replace registers. Raises ValueError for a state that cannot be."""
         ...
 
 

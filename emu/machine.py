@@ -151,6 +151,11 @@ class Machine:
         """Whether a halted processor would not take an interrupt."""
         self.stuck: Callable[[], bool] | None = None
         """Whether a running processor does nothing and can never be interrupted; asked after each slice."""
+        self.paused = False
+        """A debugger keeps the processor where it is."""
+        self.last_look: Callable[[Cause, str], bool] | None = None
+        """Asked before a fault or a halt for ever ends the run: True pauses the machine first."""
+        self._deferred: Callable[[], None] | None = None
         self.execute: Callable[[int], Exit] = cpu.run
         """Runs the processor; replaced by what watches single instructions."""
         cpu.on_event(self._event)
@@ -174,6 +179,17 @@ class Machine:
         """Reset the whole machine at the next instruction boundary."""
         self._reset_wanted = True
         self.cpu.stop()
+
+    def pause(self) -> None:
+        """Stop at the next instruction boundary, until `go_on`."""
+        self.paused = True
+        self.cpu.stop()
+
+    def go_on(self) -> None:
+        """End a pause. The time on the wall that it took is not caught up with."""
+        self.paused = False
+        if self.pacer is not None:
+            self.pacer = Pacer(self.clock)
 
     def power_off(self) -> None:
         """The guest switched the power off."""
@@ -236,6 +252,14 @@ class Machine:
             world.poll(self)
             if self.ending is not None:
                 break
+            if self.paused:
+                if not world.wait(self, None):
+                    self.end(Cause.QUIT, 0, "nothing can start the processor")
+                continue
+            if self._deferred is not None:
+                last, self._deferred = self._deferred, None
+                last()
+                continue
             if self._reset_wanted:
                 self._restart()
                 continue
@@ -314,12 +338,15 @@ class Machine:
                 world.at_rest(self)
                 if self.ending is None:
                     where = self.cpu.reg(self.pc_name)
-                    text = f"the processor loops on itself with interrupts off at {self.pc_name} {where:#x}"
-                    self.end(Cause.DEAD, 0, f"{text}: nothing can wake it")
+                    self._dead(f"the processor loops on itself with interrupts off at {self.pc_name} {where:#x}")
         elif reason == Exit.HOOK:
             self._serve()
         elif reason == Exit.SHUTDOWN:
-            self._shutdown()
+            if self.last_look is not None and self.last_look(Cause.SHUTDOWN, self.shutdown_name):
+                self.pause()
+                self._deferred = self._shutdown
+            else:
+                self._shutdown()
         elif reason == Exit.ERROR:
             raise MachineError("the processor reported an internal error")
 
@@ -345,8 +372,7 @@ class Machine:
                 return
             if masked:
                 where = self.cpu.reg(self.pc_name)
-                text = f"the processor halted with interrupts off at {self.pc_name} {where:#x}"
-                self.end(Cause.DEAD, 0, f"{text}: nothing can wake it")
+                self._dead(f"the processor halted with interrupts off at {self.pc_name} {where:#x}")
                 return
             if self.clock.next_wakeup() is not None:
                 return  # the last look has queued input
@@ -366,6 +392,13 @@ class Machine:
                 self.clock.skip_to(min(deadline, self.pacer.reached()))
                 return
         self.clock.skip_to(deadline)
+
+    def _dead(self, text: str) -> None:
+        text = f"{text}: nothing can wake it"
+        if self.last_look is not None and self.last_look(Cause.DEAD, text):
+            self.pause()
+        else:
+            self.end(Cause.DEAD, 0, text)
 
     def _shutdown(self) -> None:
         if self.shutdown_is_failure or not self.shutdown_restarts:

@@ -103,6 +103,18 @@ class Drive:
     positional: bool = False
 
 
+@dataclass(frozen=True)
+class GdbAddress:
+    """Where gdb is waited for: a TCP port, on localhost if `host` is empty, or a unix socket."""
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}" if self.path else f"tcp:{self.host}:{self.port}"
+
+
 @dataclass
 class Config:
     """What the command line asks for."""
@@ -148,6 +160,8 @@ class Config:
     clock: str | None = None
     dump_screen: bool = False
     dump_tlb: bool = False
+    gdb: GdbAddress | None = None
+    start_paused: bool = False
     warnings: list[str] = field(default_factory=list)
 
     def warn(self, text: str) -> None:
@@ -340,6 +354,26 @@ def _set(attribute: str, convert: Callable[[str], object] = str) -> Callable[[Co
 
 def _flag(attribute: str) -> Callable[[Config, str], None]:
     return lambda config, value: setattr(config, attribute, True)
+
+
+def _gdb(config: Config, value: str) -> None:
+    config.gdb = gdb_address(value)
+
+
+def gdb_address(text: str) -> GdbAddress | None:
+    """`tcp::PORT`, `tcp:HOST:PORT`, `unix:PATH` or `none`; what QEMU lets follow behind a comma changes nothing."""
+    where, *more = split_commas(text)
+    for word in more:
+        if word.split("=")[0] not in ("server", "nowait", "wait", "nodelay", "ipv4", "ipv6", "reconnect", "delay"):
+            raise UsageError(f"-gdb: unknown property {shown(word)}")
+    if where == "none":
+        return None
+    if where.startswith("unix:") and len(where) > 5:
+        return GdbAddress(path=where[5:])
+    match = re.fullmatch(r"tcp:(?:\[([^\]]*)\]|([^:]*)):([0-9]{1,5})", where)
+    if match is None or int(match[3]) > 65535:
+        raise UsageError(f"-gdb: expected tcp::PORT, tcp:HOST:PORT, unix:PATH or none, found '{shown(text)}'")
+    return GdbAddress(match[1] or match[2] or "", int(match[3]))
 
 
 def _quiet(config: Config, value: str) -> None:
@@ -770,9 +804,9 @@ OPTIONS: list[Option] = [
     Option(("echr",), "N", "the escape character instead of C-a, as a number", _echr),
     Option(("d",), "ITEM,...", "log these items ('help' lists them)", _debug),
     Option(("D",), "FILE", "log to a file instead of stderr", _set("logfile")),
-    Option(("gdb",), "DEV", "wait for gdb on this device (not available yet)", _not_yet("gdb")),
-    Option(("s",), "", "the same as -gdb tcp::1234 (not available yet)", _not_yet("s")),
-    Option(("S",), "", "do not start the processor (not available yet)", _not_yet("S")),
+    Option(("gdb",), "DEV", "let gdb attach: tcp::PORT (on localhost), tcp:HOST:PORT, unix:PATH, none", _gdb),
+    Option(("s",), "", "the same as -gdb tcp::1234", lambda config, value: _gdb(config, "tcp::1234")),
+    Option(("S",), "", "do not start the processor: gdb does", _flag("start_paused")),
 ]
 
 OWN: list[Option] = [
@@ -886,6 +920,8 @@ def _check(config: Config) -> None:
     _choose_cpu(config)
     if config.machine == "pc" and (config.dtb is not None or config.dump_dtb is not None):
         config.warn("-dtb, dumpdtb: a PC has no device tree; ignored")
+    if config.start_paused and config.gdb is None:
+        config.warn("-S without -gdb or -s: nothing can start the processor")
     if config.initrd is not None and config.kernel is None:
         raise UsageError("-initrd needs -kernel")
     if config.append and config.kernel is None:

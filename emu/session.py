@@ -19,6 +19,7 @@ from typing import BinaryIO
 from emu.boards import Setup, board
 from emu.clock import Pacer, calendar, wall
 from emu.expect import Script, last_lines
+from emu.gdbserver import GdbServer, listen
 from emu.machine import Cause, Machine
 from emu.media import open_drive, sort_positional
 from emu.options import CORES, Chardev, Config, UsageError, rtc_base, shown
@@ -109,6 +110,7 @@ class Session:
         self.terminal: Terminal | None = None
         self.script: Script | None = None
         self.serial: list[Port | None] = []
+        self.gdb: GdbServer | None = None
         self._warned = 0
         self._input: str | None = None
         self._last_poll = 0.0
@@ -130,6 +132,7 @@ class Session:
             sort_positional(config)
         if config.dump_tlb and CORES[config.machine].arch != "ppc":
             raise UsageError(f"--dump-tlb: is for PowerPC boards, not for -M {config.machine}")
+        listener = None if config.gdb is None else listen(config.gdb)
         setup = self._setup()
         machine = board(config.machine)(setup)
         self._say_warnings()
@@ -147,6 +150,11 @@ class Session:
 
             attach(machine, config.debug)
         machine.power_on()
+        machine.paused = config.start_paused
+        if config.gdb is not None and listener is not None:
+            self.gdb = GdbServer(machine, listener, path=config.gdb.path)
+            if not config.gdb.path and not config.gdb.port:
+                say(f"gdb: port {listener.getsockname()[1]}")
         return machine
 
     def _setup(self) -> Setup:
@@ -286,6 +294,8 @@ class Session:
             terminal.eof, terminal.live, terminal.is_tty = True, False, False
         self._keyboard = terminal
         terminal.alarm = read_fd
+        if self.gdb is not None:
+            terminal.others = self.gdb.descriptors
         try:
             for number in old:
                 signal.signal(number, self._on_signal)
@@ -294,6 +304,8 @@ class Session:
             if self.script is not None:
                 self.script.start()
             ending = machine.run(self)
+            if self.gdb is not None:
+                self.gdb.finish(ending.status)
         finally:
             terminal.close()
             terminal.alarm = None
@@ -318,12 +330,16 @@ class Session:
     def poll(self, machine: Machine) -> None:
         """See `emu.machine.Outside`."""
         now = wall()
+        if self.gdb is not None and machine.paused:
+            self.gdb.poll()
         if now - self._last_poll < POLL_SECONDS:
             return
         self._last_poll = now
         if self._deadline is not None and now >= self._deadline:
             machine.end(Cause.TIMEOUT, 124, f"time is up after {self.config.timeout:g} s (--timeout)")
             return
+        if self.gdb is not None:
+            self.gdb.poll()
         keyboard = self._keyboard
         if not keyboard.eof:
             data = keyboard.read()
@@ -336,7 +352,8 @@ class Session:
     def wait(self, machine: Machine, seconds: float | None) -> bool:
         """See `emu.machine.Outside`."""
         keyboard = self._keyboard
-        if seconds is None and keyboard.eof and self._deadline is None:
+        gdb = self.gdb is not None and (self.gdb.busy or machine.paused)
+        if seconds is None and keyboard.eof and self._deadline is None and not gdb:
             return False
         if self._deadline is not None:
             left = max(0.0, self._deadline - wall())

@@ -73,6 +73,8 @@ class Terminal:
         """True if somebody may still type: a terminal, pipe or socket that has not ended."""
         self.alarm: int | None = None
         """A descriptor that also ends `wait`: signals write to it."""
+        self.others: Callable[[], tuple[list[int], list[int]]] = lambda: ([], [])
+        """Descriptors of others to wait for: to read and to write."""
         self._saved: list[Any] | None = None
         self._escaped = False
         self._line_start = True
@@ -131,20 +133,27 @@ class Terminal:
     # -- input
 
     def wait(self, seconds: float | None) -> bool:
-        """Sleep until there is input, at most `seconds` (None: for ever). True if there is some."""
+        """Sleep until there is input, here or for `others`, at most `seconds` (None: for ever). True for either."""
         watched = [] if self.alarm is None else [self.alarm]
+        readers, writers = self.others()
+        stdin = [] if self.eof else [self.stdin]
         try:
-            if self.eof:
-                select.select(watched, [], [], seconds)
-                return False
-            return self.stdin in select.select([self.stdin, *watched], [], [], seconds)[0]
+            ready = select.select([*stdin, *watched, *readers], writers, [], seconds)
+        except (OSError, ValueError):
+            self._ended()
+            return False
+        return bool(set(ready[0]) - set(watched) or ready[1])
+
+    def _ready(self) -> bool:
+        try:
+            return bool(select.select([self.stdin], [], [], 0)[0])
         except (OSError, ValueError):
             self._ended()
             return False
 
     def read(self) -> bytes:
         """What the guest is to receive of the input that is there, without blocking; escape keys are acted upon."""
-        if self.eof or not self.wait(0):
+        if self.eof or not self._ready():
             return b""
         try:
             data = os.read(self.stdin, 4096)

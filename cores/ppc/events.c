@@ -34,14 +34,15 @@ static int attend(Cpu *cpu)
         const int leave = stop_asked(cpu);
         if (leave) return leave;
     }
-    const uint32_t ivor = proc_pending(cpu);
+    const uint32_t ivor = cpu->hold ? IVOR_NONE : proc_pending(cpu);
     if (ivor != IVOR_NONE) {
         deliver_event(cpu, ivor, 0, 2);
         return 0;
     }
     if (cpu->halted) return RUN_HALT + 1;
-    if (cpu->debugging & 1) {
-        if (proc_debug_fetch(cpu)) {
+    if (cpu->debugging & 1 || cpu->hold) {
+        if (break_here(cpu)) return 0;
+        if (cpu->debugging & 1 && proc_debug_fetch(cpu)) {
             deliver_event(cpu, IVOR_DEBUG, 0, 2);
             return 0;
         }

@@ -90,7 +90,7 @@ static void select_space(Cpu *cpu)
         cpu->space = s;
         cpu->generation = (cpu->generation & ~(SPACES - 1)) | s;
     }
-    cpu->dtlb = cpu->debugging & 2 ? cpu->missing : cpu->tlb + s * TLB_SIZE;
+    cpu->dtlb = cpu->debugging & 2 || cpu->watch_count ? cpu->missing : cpu->tlb + s * TLB_SIZE;
 }
 
 static void mode_changed(Cpu *cpu)
@@ -99,6 +99,9 @@ static void mode_changed(Cpu *cpu)
     select_space(cpu);
     cpu->attention |= ATT_INTR;
 }
+
+/* While a debugger outside watches memory, every access takes the slow path. */
+static void watches_changed(Cpu *cpu) { select_space(cpu); }
 
 static inline uint32_t privilege(const Cpu *cpu) { return cpu->msr & 1u << 14 ? ACCESS_USER : 0; }
 
@@ -206,6 +209,7 @@ static int mem_slow_read(Cpu *cpu, uint32_t ea, uint32_t size, uint64_t *v)
     uint64_t at, second;
     int little, little2;
     const uint32_t room = PAGE_SIZE - (ea & ~PAGE_MASK), access = privilege(cpu);
+    if (watched_here(cpu, ea, size, 1)) return alone(cpu);
     if (translate(cpu, ea, access, &at, &little)) return 1;
     if (likely(size <= room)) {
         if (must_be_alone(cpu, at, size, access)) return alone(cpu);
@@ -218,6 +222,7 @@ static int mem_slow_read(Cpu *cpu, uint32_t ea, uint32_t size, uint64_t *v)
         *v = little ? turned(x, size) : x;
     }
     if (unlikely(cpu->debugging & 2)) proc_debug_data(cpu, ea, size, 0);
+    watch_met(cpu, ea, size, 1);
     return 0;
 }
 
@@ -226,6 +231,7 @@ static int mem_slow_write(Cpu *cpu, uint32_t ea, uint32_t size, uint64_t v)
     uint64_t at, second;
     int little, little2;
     const uint32_t room = PAGE_SIZE - (ea & ~PAGE_MASK), access = privilege(cpu) | ACCESS_STORE;
+    if (watched_here(cpu, ea, size, 2)) return alone(cpu);
     if (likely(size <= room)) {
         /* A page known to be writable that also holds code needs no walk. */
         const uint32_t n = cpu->space * TLB_SIZE + ((ea >> 12) & (TLB_SIZE - 1));
@@ -253,6 +259,7 @@ static int mem_slow_write(Cpu *cpu, uint32_t ea, uint32_t size, uint64_t v)
             piece_write(cpu, k < room ? at + k : second + (k - room), 1, 0, v >> (8 * (size - 1 - k)) & 0xff);
     }
     if (unlikely(cpu->debugging & 2)) proc_debug_data(cpu, ea, size, 1);
+    watch_met(cpu, ea, size, 2);
     return 0;
 }
 
@@ -262,7 +269,7 @@ static int probe(Cpu *cpu, uint32_t ea, uint32_t access)
     int little;
     if (translate(cpu, ea, access | privilege(cpu), &at, &little)) return 1;
     /* What follows the probe may not be done twice, so running alone is decided here. */
-    return must_be_alone(cpu, at, 1, access) ? alone(cpu) : 0;
+    return must_be_alone(cpu, at, 1, access) || watched_page(cpu, ea) ? alone(cpu) : 0;
 }
 
 static int mem_probe_r(Cpu *cpu, uint32_t ea) { return probe(cpu, ea, 0); }
@@ -284,12 +291,14 @@ static int zero_line(Cpu *cpu, uint32_t ea)
         memset((void *)(uintptr_t)(e->addend + ea), 0, cpu->line_size);
         return 0;
     }
+    if (watched_here(cpu, ea, cpu->line_size, 2)) return alone(cpu);
     if (translate(cpu, ea, privilege(cpu) | ACCESS_STORE, &at, &little)) return 1;
     /* There is no line to make where nothing is cached. */
     if (!find_region(cpu, at)) return raise_at(cpu, IVOR_ALIGNMENT, 0, ea);
     if (must_be_alone(cpu, at, cpu->line_size, ACCESS_STORE)) return alone(cpu);
     for (uint32_t k = 0; k < cpu->line_size; k += 8) phys_write(cpu, at + k, 8, 0);
     if (unlikely(cpu->debugging & 2)) proc_debug_data(cpu, ea, cpu->line_size, 1);
+    watch_met(cpu, ea, cpu->line_size, 2);
     return 0;
 }
 

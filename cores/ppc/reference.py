@@ -19,6 +19,7 @@ from typing import Any
 from ..lang import softfloat
 from ..lang.draft import Draft, take
 from ..lang.ir import Block, Call, Procedure, walk
+from ..lang.outside import READS, WRITES, Debugged
 from ..lang.tier import NS_PER_INSN, Exit, GuestFault
 from ..lang.to_python import body_text, compile_text, state_class
 from . import models, validate
@@ -99,7 +100,7 @@ def compile_form(form: Form) -> Body:
     return body
 
 
-class PpcCpu:
+class PpcCpu(Debugged):
     """A 32-bit Book E processor. `bus` answers MMIO, DCRs and interrupt acknowledge; `ram` is a `GuestRam`.
 
     The methods named like the externs of `externs.py` are for the generated bodies."""
@@ -155,12 +156,14 @@ class PpcCpu:
                 return self._asked()
             if self.icount >= end:
                 return Exit.BUDGET
-            ivor = pending(self.s, self)
+            ivor = S.NO_INTERRUPT if self._hold else pending(self.s, self)
             if ivor != S.NO_INTERRUPT:
                 self._take(ivor, 0, 2)
                 continue
             if self.s.halted:
                 return Exit.HALT
+            if self._breaks and self._break_here(self.s.pc):
+                continue
             if self._debugging & 1:
                 self._watched_step()
                 continue
@@ -570,6 +573,8 @@ class PpcCpu:
                 value = _turned(value, size)
         if self._debugging & 2:
             self._call("debug_data", ea, size, 0)
+        if self._watches:
+            self._watch(ea, size, READS)
         return value
 
     def _write(self, ea: int, size: int, value: int) -> None:
@@ -588,6 +593,8 @@ class PpcCpu:
                 self._piece_write(place, 1, 0, value >> 8 * (size - 1 - k) & 0xFF)
         if self._debugging & 2:
             self._call("debug_data", ea, size, 1)
+        if self._watches:
+            self._watch(ea, size, WRITES)
 
     def mem_probe_r(self, ea: int) -> None:
         """Extern."""
@@ -613,6 +620,8 @@ class PpcCpu:
             self._piece_write(at + k, 8, 0, 0)
         if self._debugging & 2:
             self._call("debug_data", ea, size, 1)
+        if self._watches:
+            self._watch(ea, size, WRITES)
 
     def code_line(self, ea: int) -> None:
         """Extern: only its rights are checked."""

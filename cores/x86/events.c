@@ -88,7 +88,7 @@ static int attend(Cpu *cpu)
         deliver_event(cpu, 1, 0, 0);
         return 0;
     }
-    if (!cpu->shadow) {
+    if (!cpu->shadow && !cpu->hold) {
         if (cpu->nmi_pending && !cpu->nmi_blocked) {
             cpu->nmi_pending = 0;
             cpu->nmi_blocked = 1;
@@ -109,9 +109,10 @@ static int attend(Cpu *cpu)
         deliver_event(cpu, 13, 0, 0);
         return 0;
     }
+    if (break_here(cpu)) return 0;
     const uint32_t breaks = cpu->code_breaks;
     /* TF steps; RF must be cleared by the next instruction; a data breakpoint traps right behind its instruction. */
-    if (cpu->shadow || (cpu->eflags & 0x10100) || breaks || cpu->data_breaks || cpu->debug_pending) {
+    if (cpu->shadow || (cpu->eflags & 0x10100) || breaks || cpu->data_breaks || cpu->debug_pending || cpu->hold) {
         if (breaks && !(cpu->eflags & 0x10000)) {
             uint32_t hit = 0;
             const uint32_t lin = cpu->seg_base[1] + cpu->eip;

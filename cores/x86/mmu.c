@@ -65,7 +65,7 @@ static void make_key(Cpu *cpu)
 static void seg_changed(Cpu *cpu, uint32_t seg)
 {
     const uint32_t attr = cpu->seg_attr[seg];
-    const int slow = cpu->ac_check || cpu->data_breaks;
+    const int slow = cpu->ac_check || cpu->data_breaks || cpu->watch_count;
     int64_t r = -1, w = -1;
     if (!slow && attr && (attr & 0x90) == 0x90) {
         const int code = attr & 8;
@@ -112,6 +112,12 @@ static void debug_changed(Cpu *cpu)
         cpu->data_breaks = data;
         for (uint32_t s = 0; s < 6; s++) seg_changed(cpu, s);
     }
+}
+
+/* While a debugger outside watches memory, every access takes the slow path. */
+static void watches_changed(Cpu *cpu)
+{
+    for (uint32_t s = 0; s < 6; s++) seg_changed(cpu, s);
 }
 
 /* DR6 bits of the data breakpoints that an access meets (vol. 3, 17.2.4). */
@@ -247,8 +253,11 @@ static int mem_slow_read(Cpu *cpu, uint32_t seg, uint32_t off, uint32_t size, ui
     uint32_t lin;
     const uint32_t user = cpu->cpl == 3 ? 2 : 0;
     if (proc_segment_access(cpu, seg, off, size, rmw, &lin) || aligned(cpu, lin, size)) return 1;
+    /* A write that follows its read cannot be put off any more. */
+    if (watched_here(cpu, lin, size, rmw ? 3 : 1)) return alone(cpu);
     if (lin_read(cpu, lin, size, user | rmw, v)) return 1;
     if (unlikely(cpu->data_breaks)) watch_data(cpu, lin, size, 0);
+    watch_met(cpu, lin, size, 1);
     return 0;
 }
 
@@ -257,8 +266,10 @@ static int mem_slow_write(Cpu *cpu, uint32_t seg, uint32_t off, uint32_t size, u
     uint32_t lin;
     const uint32_t user = cpu->cpl == 3 ? 2 : 0;
     if (proc_segment_access(cpu, seg, off, size, 1, &lin) || aligned(cpu, lin, size)) return 1;
+    if (watched_here(cpu, lin, size, 2)) return alone(cpu);
     if (lin_write(cpu, lin, size, user, v)) return 1;
     if (unlikely(cpu->data_breaks)) watch_data(cpu, lin, size, 1);
+    watch_met(cpu, lin, size, 2);
     return 0;
 }
 
@@ -274,7 +285,7 @@ static int probe(Cpu *cpu, uint32_t lin, uint32_t size, uint32_t access)
     const uint32_t room = PAGE_SIZE - (lin & ~PAGE_MASK);
     if (must_be_alone(cpu, at, crosses ? room : size, access & 1)) return alone(cpu);
     if (crosses && must_be_alone(cpu, second, size - room, access & 1)) return alone(cpu);
-    return 0;
+    return watched_page(cpu, lin) || watched_page(cpu, last) ? alone(cpu) : 0;
 }
 
 static int mem_probe_r(Cpu *cpu, uint32_t seg, uint32_t off, uint32_t size)
@@ -298,13 +309,18 @@ static int lin_probe_w(Cpu *cpu, uint32_t lin, uint32_t user, uint32_t size)
     static int lin_r##W(Cpu *cpu, uint32_t lin, uint32_t user, T *v)                                                           \
     {                                                                                                                          \
         uint64_t x = 0;                                                                                                        \
+        if (watched_here(cpu, lin, W / 8, 1)) return alone(cpu);                                                               \
         const int bad = lin_read(cpu, lin, W / 8, user ? 2 : 0, &x);                                                           \
         *v = (T)x;                                                                                                             \
+        if (!bad) watch_met(cpu, lin, W / 8, 1);                                                                               \
         return bad;                                                                                                            \
     }                                                                                                                          \
     static int lin_w##W(Cpu *cpu, uint32_t lin, uint32_t user, T v)                                                            \
     {                                                                                                                          \
-        return lin_write(cpu, lin, W / 8, user ? 2 : 0, v);                                                                    \
+        if (watched_here(cpu, lin, W / 8, 2)) return alone(cpu);                                                               \
+        const int bad = lin_write(cpu, lin, W / 8, user ? 2 : 0, v);                                                           \
+        if (!bad) watch_met(cpu, lin, W / 8, 2);                                                                               \
+        return bad;                                                                                                            \
     }
 LIN_BODY(8, uint32_t)
 LIN_BODY(16, uint32_t)

@@ -20,6 +20,7 @@ from typing import Any
 from ..lang import softfloat
 from ..lang.draft import Draft, take
 from ..lang.ir import Block, Call, Procedure, walk
+from ..lang.outside import READS, WRITES, Debugged
 from ..lang.tier import NS_PER_INSN, Exit, GuestFault
 from ..lang.to_python import body_text, compile_text, state_class
 from . import models, story, validate
@@ -99,7 +100,7 @@ def undefined(s: Any, m: Any, i: Any) -> None:
     raise Fault(S.UD, 0)
 
 
-class X86Cpu:
+class X86Cpu(Debugged):
     """A 32-bit x86 processor. `bus` answers ports, MMIO and interrupt acknowledge; `ram` is a `GuestRam`.
 
     The methods named like the externs of `externs.py` are for the generated bodies.
@@ -156,6 +157,7 @@ class X86Cpu:
         while True:
             if (
                 self._flags
+                or self._hold
                 or s.shadow
                 or s.halted
                 or s.debug_pending
@@ -172,6 +174,8 @@ class X86Cpu:
                 continue
             if self.icount >= end:
                 return Exit.BUDGET
+            if self._breaks and self._break_here((s.seg_base[S.CS] + s.eip) & M32):
+                continue
             fault = self._step()
             if fault is not None:
                 self._take(fault.vector, fault.error, 0)
@@ -196,7 +200,7 @@ class X86Cpu:
             s.halted = 0
             self._take(S.DB, 0, 0)
             return None
-        if not s.shadow:
+        if not s.shadow and not self._hold:
             if self._nmi and not s.nmi_blocked:
                 self._nmi = False
                 s.nmi_blocked = 1
@@ -210,6 +214,8 @@ class X86Cpu:
             return Exit.HALT
         if s.eflags & VIF_AND_VIP == VIF_AND_VIP and self._virtual_interrupt_due():
             self._take(S.GP, 0, 0)
+            return None
+        if self._breaks and self._break_here((s.seg_base[S.CS] + s.eip) & M32):
             return None
         if s.dr[7] & 0xFF and not s.eflags & RF:
             hit = self._code_breakpoints((s.seg_base[S.CS] + s.eip) & M32)
@@ -681,6 +687,8 @@ class X86Cpu:
         value = self._lin_read(lin, size, (USER if s.cpl == 3 else 0) | rmw)
         if s.dr[7] & 0xFF:
             self._watch_data(lin, size, False)
+        if self._watches:
+            self._watch(lin, size, READS)
         return value
 
     def _mem_write(self, seg: int, off: int, size: int, value: int) -> None:
@@ -689,6 +697,8 @@ class X86Cpu:
         self._lin_write(lin, size, USER if s.cpl == 3 else 0, value)
         if s.dr[7] & 0xFF:
             self._watch_data(lin, size, True)
+        if self._watches:
+            self._watch(lin, size, WRITES)
 
     def _watch_data(self, lin: int, size: int, write: bool) -> None:
         """Data breakpoints that an access meets (SDM vol. 3, 17.2.4)."""
@@ -829,7 +839,7 @@ def _add_memory_externs(width: int) -> None:
         if s.seg_attr[seg] & 0x9C == 0x90 and off + size - 1 <= s.seg_limit[seg] and not s.dr[7] & 0xFF:
             lin = (s.seg_base[seg] + off) & M32
             k = lin >> 12 & (TLB_SIZE - 1) | (TLB_SIZE if s.cpl == 3 else 0)
-            if self._rtag[k] == lin >> 12 and lin & LOW <= last and not s.eflags & AC:
+            if self._rtag[k] == lin >> 12 and lin & LOW <= last and not (s.eflags & AC or self._watches):
                 value: int = unpack(self._view, self._at[k] + (lin & LOW))[0]
                 return value
         return self._mem_read(seg, off, size, 0)
@@ -839,7 +849,7 @@ def _add_memory_externs(width: int) -> None:
         if s.seg_attr[seg] & 0x9E == 0x92 and off + size - 1 <= s.seg_limit[seg] and not s.dr[7] & 0xFF:
             lin = (s.seg_base[seg] + off) & M32
             k = lin >> 12 & (TLB_SIZE - 1) | (TLB_SIZE if s.cpl == 3 else 0)
-            if self._wtag[k] == lin >> 12 and lin & LOW <= last and not s.eflags & AC:
+            if self._wtag[k] == lin >> 12 and lin & LOW <= last and not (s.eflags & AC or self._watches):
                 value: int = unpack(self._view, self._at[k] + (lin & LOW))[0]
                 return value
         return self._mem_read(seg, off, size, 1)
@@ -849,16 +859,21 @@ def _add_memory_externs(width: int) -> None:
         if s.seg_attr[seg] & 0x9E == 0x92 and off + size - 1 <= s.seg_limit[seg] and not s.dr[7] & 0xFF:
             lin = (s.seg_base[seg] + off) & M32
             k = lin >> 12 & (TLB_SIZE - 1) | (TLB_SIZE if s.cpl == 3 else 0)
-            if self._wtag[k] == lin >> 12 and lin & LOW <= last and not s.eflags & AC:
+            if self._wtag[k] == lin >> 12 and lin & LOW <= last and not (s.eflags & AC or self._watches):
                 pack(self._view, self._at[k] + (lin & LOW), value)
                 return
         self._mem_write(seg, off, size, value)
 
     def lin_r(self: X86Cpu, lin: int, user: int) -> int:
-        return self._lin_read(lin, size, USER if user else 0)
+        value = self._lin_read(lin, size, USER if user else 0)
+        if self._watches:
+            self._watch(lin, size, READS)
+        return value
 
     def lin_w(self: X86Cpu, lin: int, user: int, value: int) -> None:
         self._lin_write(lin, size, USER if user else 0, value)
+        if self._watches:
+            self._watch(lin, size, WRITES)
 
     for function in (mem_r, mem_rw, mem_w, lin_r, lin_w):
         name = function.__name__ + str(width)

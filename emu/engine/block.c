@@ -25,6 +25,33 @@ static const struct Insn *op_undefined(Cpu *cpu, const struct Insn *i)
     return op_fault(cpu, i);
 }
 
+static int is_break(const Cpu *cpu, uint32_t lin)
+{
+    for (uint32_t k = 0; k < cpu->break_count; k++)
+        if (cpu->breaks[k] == lin) return 1;
+    return 0;
+}
+
+/* Before an instruction: whether a breakpoint asks to leave. A debugger that goes on from one passes it. */
+static int break_here(Cpu *cpu)
+{
+    if (likely(!cpu->break_count) || cpu->hold || !is_break(cpu, code_linear(cpu, cpu->IP))) return 0;
+    if (emu_icount(cpu) == cpu->break_pass) return 0;
+    cpu->debug_stop = 1;
+    emu_stop(cpu, STOP_STOP);
+    return 1;
+}
+
+/* Stands in a block for the instruction of a breakpoint, which itself always runs alone. */
+static const struct Insn *op_break(Cpu *cpu, const struct Insn *i)
+{
+    cpu->IP = i->start;
+    cpu->left += i->rest;
+    if (break_here(cpu)) return EXIT_LOOKUP;
+    cpu->retry = 1;
+    return EXIT_FAULT;
+}
+
 static void code_flush(Cpu *cpu)
 {
     memset(cpu->hash, 0, HASH_SIZE * sizeof *cpu->hash);
@@ -120,6 +147,15 @@ static struct Block *build_block(Cpu *cpu, uint32_t ip, uint64_t offset, uint32_
     int open = 1;
     while (n < BLOCK_MAX && open) {
         struct Insn *i = &b->insn[n];
+        if (unlikely(cpu->break_count) && at < room && is_break(cpu, code_linear(cpu, ip + at))) {
+            memset(i, 0, sizeof *i);
+            i->fn = op_break;
+            i->start = ip + at++;
+            i->next = ip + at;
+            n++;
+            open = 0;
+            break;
+        }
         if (decode_at(cpu, cpu->ram + offset + at, room - at, ip + at, key, i)) break;
         at += i->len;
         n++;

@@ -17,6 +17,7 @@ from emu.cpu import Exit, GuestFault
 
 ARENA = 24 << 20
 FOREVER = 1 << 62
+NO_PASS = (1 << 64) - 1
 STOP, HOOK, ERROR = 1, 2, 4
 CALLBACKS = (
     "port_read", "port_write", "mmio_read", "mmio_write", "acknowledge", "port_read_block", "port_write_block", "event",
@@ -130,6 +131,7 @@ class CompiledCpu:
         self._boundary = Boundary(bus, c, ports)
         self._handle = ffi.new_handle(self._boundary)
         c.handle = self._handle
+        c.break_pass = NO_PASS
         for name in CALLBACKS:
             setattr(c, name, getattr(lib, "py_" + name))
 
@@ -191,15 +193,54 @@ class CompiledCpu:
 
     def run(self, budget: int) -> Exit:
         """See `emu.cpu.Cpu.run`."""
+        return self._run(self.lib.emu_run, self._c, min(budget, FOREVER))
+
+    def _run(self, start: Any, *args: Any) -> Exit:
         self._running = True
         try:
-            reason = self.lib.emu_run(self._c, min(budget, FOREVER))
+            reason = start(*args)
         finally:
             self._running = False
         if self._boundary.error is not None:
             error, self._boundary.error = self._boundary.error, None
             raise error
         return Exit(reason)
+
+    # --- a debugger outside
+
+    def set_breakpoints(self, addresses: Any) -> None:
+        """See `emu.cpu.DebuggedCpu`. Raises ValueError for more than there is room for."""
+        self._fits(addresses, self._c.breaks)
+        for k, address in enumerate(addresses):
+            self._c.breaks[k] = address
+        self._c.break_count = len(addresses)
+        self.lib.emu_debug_changed(self._c)
+
+    def set_watchpoints(self, watches: Any) -> None:
+        """See `emu.cpu.DebuggedCpu`. Raises ValueError for more than there is room for."""
+        self._fits(watches, self._c.watches)
+        for place, (at, size, kind) in zip(self._c.watches, watches, strict=False):
+            place.at, place.size, place.kind = at, size, kind
+        self._c.watch_count = len(watches)
+        self.lib.emu_debug_changed(self._c)
+
+    @staticmethod
+    def _fits(wanted: Any, room: Any) -> None:
+        if len(wanted) > len(room):
+            raise ValueError(f"{len(wanted)} where {len(room)} is the limit")
+
+    def pass_breakpoint(self, on: bool) -> None:
+        """See `emu.cpu.DebuggedCpu`."""
+        self._c.break_pass = self.lib.emu_icount(self._c) if on else NO_PASS
+
+    def debug_stop(self) -> int:
+        """See `emu.cpu.DebuggedCpu`."""
+        stop, self._c.debug_stop = int(self._c.debug_stop), 0
+        return stop
+
+    def step(self) -> Exit:
+        """See `emu.cpu.DebuggedCpu`."""
+        return self._run(self.lib.emu_step, self._c)
 
     def stop(self) -> None:
         """See `emu.cpu.Cpu.stop`."""

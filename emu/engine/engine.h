@@ -49,6 +49,12 @@ struct JumpEntry {
     struct Block *block;
 };
 
+/* Memory that a debugger outside watches. */
+struct Watch {
+    uint32_t at, size;
+    uint32_t kind; /* 1 reads, 2 writes */
+};
+
 /*TYPES*/
 
 struct Stats {
@@ -103,6 +109,15 @@ typedef struct Cpu {
     struct Insn scratch[68];
     struct Stats stats;
 
+    /* A debugger outside, which the guest cannot notice. Addresses are linear. */
+    uint32_t breaks[256];
+    uint32_t break_count;
+    struct Watch watches[32];
+    uint32_t watch_count;
+    uint32_t hold;       /* an instruction runs without interrupts */
+    uint32_t debug_stop; /* 1: before the instruction of a breakpoint, 2 + n: behind one that met watch n */
+    uint64_t break_pass; /* instruction count at which a breakpoint does not stop */
+
     void *handle;
     uint32_t (*port_read)(void *handle, uint32_t port, uint32_t size);
     void (*port_write)(void *handle, uint32_t port, uint32_t size, uint32_t value);
@@ -121,6 +136,8 @@ void emu_remap(Cpu *cpu);
 int emu_run(Cpu *cpu, int64_t budget);
 uint64_t emu_icount(const Cpu *cpu);
 void emu_stop(Cpu *cpu, uint32_t flags);
+int emu_step(Cpu *cpu);
+void emu_debug_changed(Cpu *cpu);
 void emu_invalidate(Cpu *cpu, uint64_t address, uint64_t size);
 int emu_translate(Cpu *cpu, uint32_t lin, uint64_t *physical);
 void emu_refresh(Cpu *cpu);

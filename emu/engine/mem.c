@@ -79,6 +79,37 @@ static void phys_write(Cpu *cpu, uint64_t address, uint32_t size, uint64_t v)
     bus_write(cpu, address, size, v);
 }
 
+/* The first watch that an access meets, from 1; 0 for none. */
+static uint32_t watched(const Cpu *cpu, uint32_t lin, uint32_t size, uint32_t kind)
+{
+    for (uint32_t k = 0; k < cpu->watch_count; k++) {
+        const struct Watch *w = &cpu->watches[k];
+        if ((w->kind & kind) && (lin - w->at < w->size || w->at - lin < size)) return k + 1;
+    }
+    return 0;
+}
+
+/* Whether an access must wait until its instruction runs alone, so that the processor can stop right behind it. */
+static inline int watched_here(const Cpu *cpu, uint32_t lin, uint32_t size, uint32_t kind)
+{
+    return unlikely(cpu->watch_count) && !cpu->single && watched(cpu, lin, size, kind);
+}
+
+static inline int watched_page(const Cpu *cpu, uint32_t lin)
+{
+    return unlikely(cpu->watch_count) && !cpu->single && watched(cpu, lin & PAGE_MASK, PAGE_SIZE, 3);
+}
+
+/* An access was made: the first watch that an instruction meets is the one that is told. */
+static inline void watch_met(Cpu *cpu, uint32_t lin, uint32_t size, uint32_t kind)
+{
+    if (likely(!cpu->watch_count)) return;
+    const uint32_t n = watched(cpu, lin, size, kind);
+    if (!n || cpu->debug_stop) return;
+    cpu->debug_stop = 1 + n;
+    emu_stop(cpu, STOP_STOP);
+}
+
 static uint64_t virtual_ns(Cpu *cpu)
 {
     /* A reading instruction ends its block and is not yet counted. */

@@ -50,7 +50,7 @@ static int run_loop(Cpu *cpu, int64_t budget)
                 after_fault(cpu);
                 continue;
             }
-            if (run_alone(cpu)) after_fault(cpu);
+            if (!break_here(cpu) && run_alone(cpu)) after_fault(cpu);
             cpu->link = NULL;
             continue;
         }
@@ -76,6 +76,23 @@ int emu_run(Cpu *cpu, int64_t budget)
     const int reason = run_loop(cpu, budget);
     cpu->running = 0;
     return reason;
+}
+
+/* One instruction, interrupts and breakpoints held off. */
+int emu_step(Cpu *cpu)
+{
+    cpu->hold = 1;
+    cpu->attention |= ATT_STEP;
+    const int reason = emu_run(cpu, 1);
+    cpu->hold = 0;
+    return reason;
+}
+
+/* `breaks` or `watches` are others now. */
+void emu_debug_changed(Cpu *cpu)
+{
+    code_flush(cpu);
+    watches_changed(cpu);
 }
 
 uint64_t emu_icount(const Cpu *cpu) { return cpu->icount_end - (uint64_t)cpu->left; }

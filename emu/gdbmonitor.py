@@ -1,0 +1,45 @@
+"""What `monitor WORDS` of gdb answers: views that gdb has no command for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cores.ppc import models as ppc_models
+from emu.cpu import DebuggedCpu
+from emu.tools.tlb import dump
+from emu.tools.trace import registers
+
+HELP = """\
+info registers  all registers in short
+info tlb        the translations of a PowerPC's TLBs
+system_reset    the reset button
+quit            end the emulator
+help            this list
+eip is linear (CS.base + EIP) for gdb: code in real mode is found. Say `set architecture i8086` to see it disassembled.
+"""
+
+
+def answer(cpu: DebuggedCpu, words: Sequence[str]) -> str:
+    """The text for a command of one processor's."""
+    model = getattr(cpu, "model", None)
+    if words[:2] == ["info", "registers"]:
+        return _ppc_registers(cpu) if isinstance(model, ppc_models.CpuModel) else _x86_registers(cpu)
+    if words[:2] == ["info", "tlb"]:
+        if not isinstance(model, ppc_models.CpuModel):
+            return "info tlb: this processor's translations are in the page tables at CR3\n"
+        return "".join(f"{line}\n" for line in dump(cpu))
+    if not words or words[0] in ("help", "?"):
+        return HELP
+    return f"unknown command: {' '.join(words)[:80]}; `monitor help` lists what there is\n"
+
+
+def _x86_registers(cpu: DebuggedCpu) -> str:
+    return registers(cpu) + "\n"
+
+
+def _ppc_registers(cpu: DebuggedCpu) -> str:
+    rows = [" ".join(f"{name.upper()} {cpu.reg(name):08x}" for name in ("pc", "lr", "ctr", "xer", "cr", "msr"))]
+    for first in range(0, 32, 4):
+        rows.append(" ".join(f"r{n:<2} {cpu.reg(f'r{n}'):08x}" for n in range(first, first + 4)))
+    rows.append(" ".join(f"{name.upper()} {cpu.reg(name):08x}" for name in ("srr0", "srr1", "esr", "dear", "pid")))
+    return "\n".join(rows) + "\n"
