@@ -9,6 +9,7 @@ from pathlib import Path
 from cores.lang.assembler import AsmError, Program
 from cores.ppc import assembler as ppc
 from cores.x86 import assembler as x86
+from cores.x86.encoder import is_mnemonic as is_x86
 from emu.options import UsageError, shown
 from emu.tools.words import Words, address, arch, bits
 
@@ -34,7 +35,7 @@ def main(words: Sequence[str]) -> int:
     try:
         program = _assembled(args.arch, text, shown(name), args.org, args.bits)
     except AsmError as error:
-        raise UsageError(error.why if not args.source else str(error)) from None
+        raise UsageError((error.why if not args.source else str(error)) + _hint(args.arch, text)) from None
     if args.output:
         try:
             Path(args.output).write_bytes(program.data)
@@ -45,6 +46,13 @@ def main(words: Sequence[str]) -> int:
     elif not args.output:
         print(program.data.hex(" "))
     return 0
+
+
+def _hint(core: str, text: str) -> str:
+    """The other architecture, where the first word is an instruction of it alone."""
+    first = text.split(maxsplit=1)[0].lower() if text.strip() else ""
+    here, there, other = (is_x86, ppc.is_mnemonic, "ppc") if core == "x86" else (ppc.is_mnemonic, is_x86, "x86")
+    return f"; --arch {other} has {first}" if there(first) and not here(first) else ""
 
 
 def _assembled(core: str, text: str, name: str, origin: int, big: bool | None) -> Program:

@@ -71,6 +71,7 @@ def test_the_lowerings_of_one_form_are_shown(capfd: pytest.CaptureFixture[str]) 
 def test_the_wrong_architecture_is_pointed_out(capfd: pytest.CaptureFixture[str]) -> None:
     assert "--arch ppc" in fails(capfd, "explain", "lwz r3, 4(r5)")
     assert "--arch x86" in fails(capfd, "explain", "--arch", "ppc", "cpuid")
+    assert "--arch ppc has lwz" in fails(capfd, "asm", "lwz r3, 4(r5)")
     assert "--arch ppc has one" in fails(capfd, "docs", "lwz")
     assert "--bits is for x86" in fails(capfd, "asm", "--arch", "ppc", "--bits", "16", "nop")
     assert "expected one of 440ep" in fails(capfd, "disasm", "--arch", "ppc", "-cpu", "z80", "--hex", "00")
