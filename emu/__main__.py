@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -147,12 +146,7 @@ def _guarded(action: Callable[[], int]) -> int:
 
     _keep_standard_descriptors()
     try:
-        status = action()
-        sys.stdout.flush()
-        return status
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer goes nowhere, without a complaint
-        return 128 + signal.SIGPIPE
+        return action()
     except ShowAndExit as text:
         _print(str(text))
         return 0
