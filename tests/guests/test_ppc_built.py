@@ -55,8 +55,8 @@ def test_the_kernel_finds_the_board_and_root_logs_in(board: str) -> None:
 def test_processes_sleep_wake_and_compute(board: str) -> None:
     """A floating-point sum, 40 processes, a timer, and a signal between two of them."""
     steps = (
-        """>awk 'BEGIN { for (i = 1; i < 2000; i++) s += sqrt(i) / i; printf "sum %.9f\\n", s }'""",
-        "sum 87.994",
+        """>awk 'BEGIN { for (i = 1; i < 2000; i++) s += sqrt(i) / i; print "sum", s }'""",
+        "sum 87.9712",
         ">i=0; while [ $i -lt 40 ]; do /bin/true; i=$((i+1)); done; echo made $((i+1))",
         "made 41",
         ">sleep 100 & sleep 1; kill $!; wait $!; echo status $((0+$?))",
