@@ -22,7 +22,8 @@ COMPLAINT = re.compile(
 KNOWN = re.compile(
     r"Driver 'wmi-bmof' was unable to register|use \"pci=nocrs\" and report a bug|fail to add MMCONFIG information|"
     r"intel_pstate: CPU model not supported|TLB invalidation policy|mce: Unable to init MCE device|"
-    r"clk: Disabling unused clocks"
+    r"clk: Disabling unused clocks|L1TF: Kernel not compiled for PAE\. No mitigation for L1TF|"
+    r"PAT not supported by the CPU"
 )
 REFUSED = "This kernel requires an i686 CPU, but only detected an i{}86 CPU."
 
@@ -103,9 +104,15 @@ def test_linux_runs_clean_in_memory_of(memory: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["pentium3", "max"])
-def test_linux_runs_clean_on(model: str) -> None:
-    finished(boot("-cpu", model))
+@pytest.mark.parametrize("model", ["qemu32", "pentium3", "max"])
+def test_linux_has_no_warning_that_it_has_not_under_qemu_on(model: str) -> None:
+    talk = dialogue("GUEST-READY", "# ", ">dmesg -r; echo log $((6*7))", "log 42", "# ", ">poweroff -f", "Power down")
+    result = boot("-cpu", model, *talk, append="quiet")
+    ended_well(result)
+    log = [line for line in lines(result) if re.match(r"<\d+>\[", line)]
+    assert len(log) > 200
+    assert [line for line in log if line[:3] in ("<0>", "<1>", "<2>", "<3>", "<4>") and not KNOWN.search(line)] == []
+    assert complaints(result) == []
 
 
 @pytest.mark.parametrize(("model", "generation"), [("486", 4), ("pentium", 5)])
@@ -171,3 +178,45 @@ def test_a_disk_of_numbered_sectors_reads_right_with_every_transfer_length() -> 
     ended_well(result)
     wanted = hashlib.sha256(Path(disk).read_bytes()).hexdigest()
     assert "\n".join(lines(result)).count(f"{wanted}  -") == 4
+
+
+def numbered(sectors: int) -> bytearray:
+    """A disk whose sectors all differ and consist of small letters and digits."""
+    letters = b"abcdefghijklmnopqrstuvwxyz" * 20
+    return bytearray(b"".join((b"sector%010d" % number + letters)[:512] for number in range(sectors)))
+
+
+def copied(disk: bytearray, size: int, source: int, target: int, count: int) -> str:
+    """Copy blocks of a disk image here; the command that does it there."""
+    piece = disk[source * size : (source + count) * size]
+    disk[target * size : (target + count) * size] = piece
+    return f">dd if=/dev/sda of=/dev/sda bs={size} skip={source} seek={target} count={count} conv=notrunc 2>/dev/null"
+
+
+def capitals(disk: bytearray, size: int, at: int, count: int) -> str:
+    """Turn small letters of a disk image into capitals here; the command that does it there."""
+    disk[at * size : (at + count) * size] = disk[at * size : (at + count) * size].upper()
+    read = f"dd if=/dev/sda bs={size} skip={at} count={count} 2>/dev/null"
+    return f">{read} | tr a-z A-Z | dd of=/dev/sda bs={size} seek={at} conv=notrunc 2>/dev/null"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["", "libata.dma=0"])
+def test_what_linux_writes_anywhere_on_a_disk_is_there_and_nothing_else_changed(mode: str, tmp_path: Path) -> None:
+    disk = numbered(16384)
+    (tmp_path / "disk.img").write_bytes(disk)
+    total = "sync; echo 3 > /proc/sys/vm/drop_caches; sha256sum /dev/sda"
+    sums = [hashlib.sha256(disk).hexdigest()]
+    talk = dialogue("GUEST-READY", "# ", f">{total}", sums[0])
+    changes = [copied(disk, 512, 3, 16383, 1), copied(disk, 65536, 20, 7, 11), copied(disk, 3584, 100, 1500, 33)]
+    changes += [capitals(disk, 512, 0, 1), capitals(disk, 4096, 900, 300), capitals(disk, 1 << 20, 6, 2)]
+    sums.append(hashlib.sha256(disk).hexdigest())
+    talk += dialogue("# ", *(word for change in changes for word in (change, "# ")), f">{total}", sums[1])
+    result = boot(
+        *("-hda", str(tmp_path / "disk.img"), *talk),
+        *dialogue("# ", ">dmesg | grep ata1; poweroff -f", "Power down"),
+        append=f"quiet {mode}",
+    )
+    ended_well(result)
+    assert (tmp_path / "disk.img").read_bytes() == disk
+    assert complaints(result) == []
