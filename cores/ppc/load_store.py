@@ -225,25 +225,25 @@ def _immediate_count(nb: Op) -> Val:
     return ((n - 1) & 31) + 1
 
 
-@insn("lswi rt, ra0, nb", X(31, 597, rc=0), see="3.3.6", undefined="RA among the registers loaded")
+@insn("lswi rt, ra0, nb", X(31, 597, rc=0), see="3.3.6", needs="440", undefined="RA among the registers loaded")
 def lswi(rt: Op, ra0: Op, nb: Op) -> None:
     """Load String Word Immediate: NB bytes, 32 for 0."""
     _load_string(fieldvalue("rt", 8), ra0.read(), _immediate_count(nb))
 
 
-@insn("lswx rt, ra0, rb", X(31, 533, rc=0), see="3.3.6", undefined="RA or RB among the registers loaded")
+@insn("lswx rt, ra0, rb", X(31, 533, rc=0), see="3.3.6", needs="440", undefined="RA or RB among the registers loaded")
 def lswx(rt: Op, ra0: Op, rb: Op) -> None:
     """Load String Word Indexed: as many bytes as XER says."""
     _load_string(fieldvalue("rt", 8), ra0.read() + rb.read(), RegisterLocation(S.XER_COUNT).read().zext(32))
 
 
-@insn("stswi rs, ra0, nb", X(31, 725, rc=0), see="3.3.6")
+@insn("stswi rs, ra0, nb", X(31, 725, rc=0), see="3.3.6", needs="440")
 def stswi(rs: Op, ra0: Op, nb: Op) -> None:
     """Store String Word Immediate: NB bytes, 32 for 0."""
     _store_string(fieldvalue("rs", 8), ra0.read(), _immediate_count(nb))
 
 
-@insn("stswx rs, ra0, rb", X(31, 661, rc=0), see="3.3.6")
+@insn("stswx rs, ra0, rb", X(31, 661, rc=0), see="3.3.6", needs="440")
 def stswx(rs: Op, ra0: Op, rb: Op) -> None:
     """Store String Word Indexed: as many bytes as XER says."""
     _store_string(fieldvalue("rs", 8), ra0.read() + rb.read(), RegisterLocation(S.XER_COUNT).read().zext(32))
