@@ -15,7 +15,8 @@ info tlb        the translations of a PowerPC's TLBs
 system_reset    the reset button
 quit            end the emulator
 help            this list
-eip is linear (CS.base + EIP) for gdb: code in real mode is found. Say `set architecture i8086` to see it disassembled.
+For gdb eip is linear: CS.base + EIP. A gdb that attaches in 16-bit code disassembles such; `set architecture i386`
+is for the 32-bit code that follows.
 """
 
 

@@ -158,7 +158,9 @@ def _x86(cpu: DebuggedCpu, model: x86_models.CpuModel) -> Description:
     ):  # fmt: skip
         system.append(_by_name(cpu, msr, width, source or f"msr_{msr}", type=f"uint{width}", **hidden))
     out.feature("org.emu.x86.system", enumerate(system, number), _bits("x86_cr0", CR0) + _bits("x86_cr4", CR4))
-    return out.done("i386", "little", general)
+    # gdb keeps to i386 once it has heard of it, but goes from i8086 to i386 when a file or a person says so.
+    code16 = not cpu.reg("cs.attr") >> 14 & 1
+    return out.done("i8086" if code16 else "i386", "little", general)
 
 
 def _linear_eip(cpu: DebuggedCpu) -> int:

@@ -174,6 +174,7 @@ class GdbServer:
         client.setblocking(False)
         self._client = client
         self._was_paused = self.machine.paused
+        self._description = describe(self._cpu)
         self.machine.pause()
 
     def poll(self) -> None:
