@@ -14,8 +14,8 @@ import pytest
 SHARED = Path(os.environ.get("EMU_SHARED", "../shared"))
 GUESTS = SHARED / "guests"
 COMPAT = "import sys; from emu.__main__ import system_i386; sys.exit(system_i386())"
-TIMEOUT = 30
-"""Wall seconds after which a run is given up. Never reached by a run that is well."""
+TIMEOUT = 300
+"""Wall seconds after which a run is given up. Never reached by a run that is well, on a busy host either."""
 
 Result = subprocess.CompletedProcess[bytes]
 

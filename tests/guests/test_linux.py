@@ -33,7 +33,7 @@ pytestmark = pytest.mark.guest
 def boot(*words: str, append: str = "autorun=poweroff", memory: str = "256", kernel: str = "") -> Result:
     kernel = kernel or guest("linux-i386", "bzImage")
     line = ["-m", memory, "-nographic", "-no-reboot", "-kernel", kernel, "-initrd", guest("linux-i386", "initrd.gz")]
-    return emu(*line, "-append", f"console=ttyS0 {append}", "--stats", *words, compat=True, timeout=240)
+    return emu(*line, "-append", f"console=ttyS0 {append}", "--stats", *words, compat=True, timeout=600)
 
 
 @pytest.fixture(scope="module")

@@ -80,7 +80,7 @@ def test_a_firmware_that_loads_kernels_by_itself_boots_linux_of_the_command_line
     qboot = package("/usr/share/qemu/qboot.rom", "qemu-system-data")
     kernel, initrd = guest("linux-i386", "bzImage"), guest("linux-i386", "initrd.gz")
     words = ("-bios", qboot, "-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0", "-m", "128")
-    result = emu(*words, "-nographic", "--expect", "GUEST-READY", timeout=120)
+    result = emu(*words, "-nographic", "--expect", "GUEST-READY", timeout=600)
     assert result.returncode == 0, result.stderr[-2000:]
     assert b"command line: console=ttyS0" in result.stdout
 
