@@ -28,6 +28,7 @@ from . import state as S
 from .decoder import decode, field_names
 from .forms import Form, field_of
 from .procedures import ROOTS
+from .story import tell
 
 M32, M64 = 0xFFFFFFFF, (1 << 64) - 1
 PAGE = 4096
@@ -454,11 +455,7 @@ class PpcCpu(Debugged):
 
     def fault_story(self) -> list[str]:
         """After SHUTDOWN: the last interrupts in plain words."""
-        return [
-            f"{r['icount']}: IVOR{r['vector']} at {r['pc']:#010x}, MSR {r['msr']:#010x}, ESR {r['error']:#010x}, "
-            f"DEAR {r['dear']:#010x}"
-            for r in self.exceptions()
-        ]
+        return tell(self.exceptions())
 
     def on_event(self, callback: Any, *, log_interrupts: bool = False) -> None:
         """Call `callback(kind, a, b)` for the events of `emu.cpu`; deliveries only if asked."""

@@ -9,6 +9,7 @@ from cores.lang.draft import Draft
 from cores.ppc import models, validate
 from cores.ppc import registers_by_name as names
 from cores.ppc import state as S
+from cores.ppc.story import tell
 from emu.cpu import EVENT_TIMERS
 from emu.engine import _ppc
 from emu.engine.common import CompiledCpu, bind
@@ -163,8 +164,4 @@ class PpcCpu(CompiledCpu):
 
     def fault_story(self) -> list[str]:
         """After SHUTDOWN: the last interrupts in plain words."""
-        return [
-            f"{r['icount']}: IVOR{r['vector']} at {r['pc']:#010x}, MSR {r['msr']:#010x}, ESR {r['error']:#010x}, "
-            f"DEAR {r['dear']:#010x}"
-            for r in self.exceptions()
-        ]
+        return tell(self.exceptions())
