@@ -46,6 +46,7 @@ class Oracle:
         self.raw = self.uc.context_save()
         self.calibrate()
         self.uc.mem_protect(READ_ONLY, 0x1000, u.UC_PROT_READ)
+        self.uc.mem_protect(CODE, 0x1000, u.UC_PROT_READ | u.UC_PROT_EXEC)
 
     def _interrupt(self, uc: Any, number: int, data: Any) -> None:
         if self.exception < 0:
