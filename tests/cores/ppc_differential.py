@@ -271,7 +271,9 @@ class Subject:
         if self.model.has("440"):
             values["utlb0"] = {63: 0, **{k: ea | 0x200 | size440[size] << 4 for k, (ea, size, _) in enumerate(pages)}}
             values["utlb1"] = {k: VECTORS_AT if ea == VECTORS else ea for k, (ea, _, _) in enumerate(pages)}
-            values["utlb2"] = {k: (0x2D if ea in (CODE, READ_ONLY) else rights) for k, (ea, _, rights) in enumerate(pages)}
+            values["utlb2"] = {
+                k: (0x2D if ea in (CODE, READ_ONLY) else rights) for k, (ea, _, rights) in enumerate(pages)
+            }
         else:
             tsize = {0x1000: 1, 0x4000: 2, 0x10000: 3}
             at = S.TLB1_FIRST
