@@ -32,6 +32,7 @@ struct ExceptionRecord {
     uint32_t line_size; /* bytes that dcbz clears */
     uint64_t tb_num, tb_den; /* ticks of the time base per nanosecond */
     uint64_t page_writes; /* translations forgotten because a TLB entry was written */
+    uint64_t space_switches, space_evictions; /* of the soft TLB: to another space, and those that had to make one new */
     struct ExceptionRecord story[16];
 
 /*FUNCTIONS*/

@@ -84,9 +84,11 @@ static void select_space(Cpu *cpu)
             cpu->space_next = (s + 1) & (SPACES - 1);
             cpu->space_key[s] = key;
             space_clear(cpu, s);
+            cpu->space_evictions++;
             /* What the jump cache knows of the space's last owner is not true of this one. */
             forget_jumps(cpu);
         }
+        cpu->space_switches++;
         cpu->space = s;
         cpu->generation = (cpu->generation & ~(SPACES - 1)) | s;
     }

@@ -31,7 +31,7 @@ class PpcCpu(CompiledCpu):
     """
 
     ffi, lib, STATE = ffi, lib, S.STATE
-    STATS = ("page_writes",)
+    STATS = ("page_writes", "space_switches", "space_evictions")
 
     def __init__(self, bus: Any, ram: Any, model: str = models.DEFAULT, tb_frequency: int = 400_000_000) -> None:
         self.model = models.model(model)
