@@ -18,6 +18,7 @@ from pathlib import Path
 from emu.engine.build import ROOT, builder, inputs_digest, unit
 
 FUZZ = ROOT / "tests" / "engine" / "fuzz_main.c"
+BOARD_FUZZERS = {"x86": "tests.emu.fuzz_board", "ppc": "tests.emu.fuzz_ppc_board"}
 FLOATING = ("fpr_sig", "fpr_se", "fctrl", "fstat", "ftag", "fip", "fcs", "fdp", "fds", "fop", "xmm_lo", "xmm_hi")
 
 
@@ -90,32 +91,32 @@ def build(*, sanitizers: str | None = None, compiler: str | None = None, trampol
     return program
 
 
-def build_extension() -> Path:
-    """The engine as a Python extension, with both sanitizers. Raises RuntimeError."""
+def build_extension(core: str = "x86") -> Path:
+    """The engine of a core as a Python extension, with both sanitizers. Raises RuntimeError."""
     flags = ["-fno-strict-aliasing", "-w", "-O1", "-DEMU_TRAMPOLINE", "-fPIC", "-shared", "-fno-omit-frame-pointer"]
     flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-I{sysconfig.get_path('include')}"]
-    key = hashlib.sha256(" ".join([inputs_digest(), sys.version, *flags]).encode()).hexdigest()[:16]
+    key = hashlib.sha256(" ".join([inputs_digest(core), sys.version, *flags]).encode()).hexdigest()[:16]
     here = ROOT / "build" / "sanitize" / key
-    library = here / f"_x86{sysconfig.get_config_var('EXT_SUFFIX')}"
+    library = here / f"_{core}{sysconfig.get_config_var('EXT_SUFFIX')}"
     if not library.exists():
         here.mkdir(parents=True, exist_ok=True)
-        source, fresh = here / "_x86.c", here / f"fresh.{os.getpid()}"
-        builder("x86").emit_c_code(str(source))
+        source, fresh = here / f"_{core}.c", here / f"fresh.{os.getpid()}"
+        builder(core).emit_c_code(str(source))
         _run(["gcc", *flags, str(source), "-o", str(fresh)])
         fresh.replace(library)
     return library
 
 
-def board_command(words: list[str]) -> tuple[list[str], dict[str, str]]:
-    """What runs fuzz_board with the sanitized engine, and its environment. Raises RuntimeError."""
-    library = build_extension()
+def board_command(words: list[str], core: str = "x86") -> tuple[list[str], dict[str, str]]:
+    """What runs random guests on whole boards with the sanitized engine, and its environment. Raises RuntimeError."""
+    library = build_extension(core)
     found = [
         subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True).stdout.strip()
         for name in ("libasan.so", "libubsan.so")
     ]
     # The interpreter itself is not built with them, so they come first by force, and what it leaks is not our matter.
     options = {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1", "LD_PRELOAD": " ".join(found)}
-    command = [sys.executable, "-m", "tests.emu.fuzz_board", "--engine", str(library), *words]
+    command = [sys.executable, "-m", BOARD_FUZZERS[core], "--engine", str(library), *words]
     return command, {**os.environ, **options, "PYTHONPATH": str(ROOT)}
 
 
@@ -128,7 +129,7 @@ def main(words: list[str]) -> int:
             program = build(sanitizers="" if "--plain" in words else None)
             runs.append(([str(program), *rest], None))
         if "--board" in words or "--both" in words:
-            runs.append(board_command(rest))
+            runs += [board_command(rest, core) for core in BOARD_FUZZERS]
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 2

@@ -27,13 +27,14 @@ LENGTH = 200
 STEPS = 2500
 
 
-def load_engine(path: str) -> None:
-    """Let this file be `emu.engine._x86`; before anything imports it."""
-    spec = spec_from_file_location("emu.engine._x86", path, loader=ExtensionFileLoader("emu.engine._x86", path))
+def load_engine(path: str, core: str = "x86") -> None:
+    """Let this file be the compiled engine of a core; before anything imports it."""
+    name = f"emu.engine._{core}"
+    spec = spec_from_file_location(name, path, loader=ExtensionFileLoader(name, path))
     if spec is None or spec.loader is None:
         raise OSError(f"{path}: not a Python extension")
-    sys.modules["emu.engine._x86"] = module_from_spec(spec)
-    spec.loader.exec_module(sys.modules["emu.engine._x86"])
+    sys.modules[name] = module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
 
 
 def number(rng: random.Random) -> int:
@@ -173,14 +174,19 @@ def run(seed: int, *, seconds: float, cases: int | None = None) -> int:
     return done
 
 
-def main(words: Sequence[str]) -> int:
-    """See the head of this file."""
-    parser = argparse.ArgumentParser(prog="fuzz_board", allow_abbrev=False)
+def options(prog: str) -> argparse.ArgumentParser:
+    """The command line of this program and of its PowerPC sister."""
+    parser = argparse.ArgumentParser(prog=prog, allow_abbrev=False)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--cases", type=int)
     parser.add_argument("--engine", metavar="FILE")
-    args = parser.parse_args(list(words))
+    return parser
+
+
+def main(words: Sequence[str]) -> int:
+    """See the head of this file."""
+    args = options("fuzz_board").parse_args(list(words))
     logging.disable(logging.CRITICAL)
     if args.engine:
         load_engine(args.engine)

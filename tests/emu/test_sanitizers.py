@@ -12,7 +12,7 @@ import pytest
 
 from emu.engine.build import CORES, unit
 from emu.tools import sanitize
-from tests.emu import fuzz_board
+from tests.emu import fuzz_board, fuzz_ppc_board
 
 SECONDS = float(os.environ.get("EMU_FUZZ_SECONDS", "20"))
 SEED = os.environ.get("EMU_FUZZ_SEED", "1")
@@ -47,11 +47,16 @@ def test_random_guests_on_a_whole_pc_leave_a_machine_that_runs() -> None:
     assert fuzz_board.run(int(SEED), seconds=0, cases=25) == 25
 
 
+def test_random_guests_on_the_powerpc_boards_raise_nothing() -> None:
+    assert fuzz_ppc_board.run(int(SEED), seconds=0, cases=120) == 120
+
+
 @pytest.mark.slow
-def test_random_guests_on_a_whole_pc_are_clean_under_the_sanitizers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("core", CORES)
+def test_random_guests_on_whole_boards_are_clean_under_the_sanitizers(core: str, tmp_path: Path) -> None:
     if not links("gcc", tmp_path, "-fsanitize=address,undefined"):
         pytest.skip("no gcc with libasan and libubsan (apt install gcc libasan8 libubsan1)")
-    command, environment = sanitize.board_command(["--seed", SEED, "--seconds", str(SECONDS)])
+    command, environment = sanitize.board_command(["--seed", SEED, "--seconds", str(SECONDS)], core)
     result = subprocess.run(command, env=environment, cwd=sanitize.ROOT, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr[-6000:]
     assert json.loads(result.stdout)["guests"] > 0
