@@ -34,6 +34,8 @@ from .ir import (
 )
 from .state import Register, State
 
+SIGN_IS_NEAR = 24
+"""Shifts from here on may bring a small number into the sign of an int."""
 COMPARE = {"eq": "==", "ne": "!=", "ult": "<", "ule": "<="}
 
 
@@ -201,13 +203,29 @@ class _Lower:
                 return self.wrap(text, w)
             if count >= w:
                 return literal(0, w)
-            text = f"({n[0]} {'<<' if op == 'shl' else '>>'} {count})"
-            return self.wrap(text, w) if op == "shl" else text
+            if op == "lshr":
+                return f"({n[0]} >> {count})"
+            # What comparisons give is a signed int in C, whose top bit must not be shifted into.
+            left = f"(uint32_t){n[0]}" if host == 32 and count >= SIGN_IS_NEAR and self.is_int(v.args[0]) else n[0]
+            return self.wrap(f"({left} << {count})", w)
         if op == "ashr":
             text = f"((uint{host}_t)({self._sext_to(v.args[0], host)} >> ({n[1]} < {w} ? {n[1]} : {w - 1})))"
             return self.wrap(text, w)
-        text = f"({n[1]} < {w} ? {n[0]} {'<<' if op == 'shl' else '>>'} {n[1]} : 0)"
+        left = f"(uint32_t){n[0]}" if op == "shl" and host == 32 and self.is_int(v.args[0]) else n[0]
+        text = f"({n[1]} < {w} ? {left} {'<<' if op == 'shl' else '>>'} {n[1]} : 0)"
         return self.wrap(text, w) if op == "shl" else text
+
+    def is_int(self, v: Value) -> bool:
+        """Whether a value, as it is written here, has the C type int."""
+        if v.constant is not None or self.text[id(v)].isidentifier():
+            return False
+        if v.op in COMPARE or v.op in ("slt", "sle") or (v.op == "not" and v.width == 1):
+            return True
+        if v.op in ("zext", "shl"):
+            return self.is_int(v.args[0])
+        if v.op == "select":
+            return self.is_int(v.args[1]) and self.is_int(v.args[2])
+        return v.op in ("and", "or", "xor") and all(self.is_int(a) for a in v.args)
 
     def var(self, var: object) -> str:
         if not isinstance(var, Var):
