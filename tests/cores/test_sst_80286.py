@@ -119,6 +119,7 @@ def run_file(path: Path, cpu: Any, ram: FlatRam) -> tuple[int, int, list[str]]:
     return ran, excepted, failures
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FILES, reason=f"the suite is not at {SUITE} (set EMU_SHARED)")
 def test_every_row_of_the_80286_suite_matches_the_silicon() -> None:
     """All rows that hold on a 386, on the interp tier; fewer than one in a thousand may be a stack fault."""

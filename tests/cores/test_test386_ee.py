@@ -239,6 +239,7 @@ def failures(tier: str, chosen: list[Row], memory: bool) -> list[str]:
     return out
 
 
+@pytest.mark.slow
 @needs_suite
 @pytest.mark.parametrize("memory", [False, True], ids=["register", "memory"])
 def test_every_row_recorded_on_a_386_holds(memory: bool) -> None:

@@ -17,7 +17,7 @@ from emu import __main__ as command
 from emu.options import DEVICES, TABLE, UsageError, parse, shown
 from tests.bios.kernels import bzimage, elf, multiboot_header
 
-CASES = int(os.environ.get("EMU_ARGUMENT_CASES", "500"))
+CASES = int(os.environ.get("EMU_ARGUMENT_CASES", "150"))
 BOOT = b"\xeb\xfe".ljust(510, b"\0") + b"\x55\xaa"
 GOOD_END = {0, 3, 124}
 

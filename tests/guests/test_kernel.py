@@ -25,7 +25,8 @@ XV6 = "-nographic -drive file={fs},index=1,media=disk,format=raw -drive file={os
 XV6 += " -smp 2 -m 512"
 KUNIT = "-nodefaults -m 1024 -kernel {kernel} -no-reboot -nographic -serial stdio"
 HOBBY = "-kernel {kernel} -device isa-debug-exit,iobase=0xf4,iosize=0x04 -serial stdio -display none -no-reboot"
-DEVELOPER = "-s -S -kernel {kernel} -hda {os} -serial stdio -display none"
+# With -s -S they wait for gdb: test_gdb.py.
+DEVELOPER = "-kernel {kernel} -hda {os} -serial stdio -display none"
 SYZKALLER = (
     "-m 512 -smp 2 -chardev socket,id=SOCKSYZ,server=on,wait=off,host=localhost,port=46514"
     " -mon chardev=SOCKSYZ,mode=control -display none -serial stdio -no-reboot -name VM-0 -device virtio-rng-pci"
