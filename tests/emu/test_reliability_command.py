@@ -17,7 +17,7 @@ from emu import __main__ as command
 from emu.options import DEVICES, TABLE, UsageError, parse, shown
 from tests.bios.kernels import bzimage, elf, multiboot_header
 
-CASES = int(os.environ.get("EMU_ARGUMENT_CASES", "150"))
+CASES = int(os.environ.get("EMU_ARGUMENT_CASES", "500"))
 BOOT = b"\xeb\xfe".ljust(510, b"\0") + b"\x55\xaa"
 GOOD_END = {0, 3, 124}
 
@@ -241,10 +241,13 @@ def vector(rng: random.Random) -> list[str]:
     return words
 
 
-def test_any_command_line_ends_with_a_status_and_a_line(files: Path) -> None:
+@pytest.mark.parametrize(
+    "seeds", [range(150), pytest.param(range(150, CASES), marks=pytest.mark.slow)], ids=["few", "many"]
+)
+def test_any_command_line_ends_with_a_status_and_a_line(files: Path, seeds: range) -> None:
     before = contents(files)
     ended: dict[int, int] = {}
-    for seed in range(CASES):
+    for seed in seeds:
         rng = random.Random(seed)
         words = vector(rng)
         status, lines = outcome(["run", *words, "--max-insns", "300", "--timeout", "5"])
