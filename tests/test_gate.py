@@ -40,6 +40,7 @@ PROGRAMS = {
     "emu/tools/sanitize.py",
     "emu/tools/doctor.py",
     "emu/engine/build.py",
+    "images/bench/build.py",
     "images/demo/__main__.py",
     "images/linux_ppc/build.py",
 }
