@@ -90,6 +90,7 @@ def _write_high(v: Val) -> None:
 
 def _write_hid0(v: Val) -> None:
     put(S.HID0, v)
+    mode_changed()  # EMCP lets a machine check in that waits
     with when(~has("e500mc")):
         run_base((v & HID0_TBEN) != 0)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+import numpy as np
+
 from cores.ppc import state as S
 from cores.ppc.decoder import allowed, encode, forms
 from cores.ppc.forms import Form, with_field
@@ -221,7 +223,7 @@ class Pair:
                 return f"{name} after {a.icount}: {_shown(v, states[1][name])}"
         if self.buses[0].log != self.buses[1].log:
             return f"bus after {a.icount}: {self.buses[0].log[-3:]} and {self.buses[1].log[-3:]}"
-        if self.rams[0].view != self.rams[1].view:
+        if not np.array_equal(self.rams[0].array, self.rams[1].array):
             at = next(k for k in range(SIZE) if self.rams[0].view[k] != self.rams[1].view[k])
             return f"memory at {at:#x} after {a.icount}"
         return ""
