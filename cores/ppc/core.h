@@ -11,8 +11,10 @@
 /* Bits of lookup_key beside KEY_ALONE. */
 enum { KEY_LITTLE = 8 };
 enum { RIGHT_STORE = 1, RIGHT_LITTLE = 2, RIGHT_INHIBITED = 4, RIGHT_SMALL = 16 };
-enum { ACCESS_STORE = 1, ACCESS_USER = 2, ACCESS_FETCH = 4 };
-enum { IVOR_EXTERNAL = 4, IVOR_ALIGNMENT = 5, IVOR_PROGRAM = 6, IVOR_MACHINE_CHECK = 1, IVOR_DEBUG = 15, IVOR_NONE = 0xff };
+/* External: in the context of EPLC or EPSC; the privilege is theirs, too. */
+enum { ACCESS_STORE = 1, ACCESS_USER = 2, ACCESS_FETCH = 4, ACCESS_EXTERNAL = 8 };
+enum { ESR_STORE = 1 << 23, ESR_EXTERNAL = 1 << 16 };
+enum { IVOR_EXTERNAL = 4, IVOR_ALIGNMENT = 5, IVOR_PROGRAM = 6, IVOR_MACHINE_CHECK = 1, IVOR_DATA_STORAGE = 2, IVOR_DATA_TLB = 13, IVOR_DEBUG = 15, IVOR_NONE = 0xff };
 
 static inline uint64_t on_bus(const Cpu *cpu, uint64_t address)
 {
@@ -49,6 +51,10 @@ static int mem_probe_w(Cpu *cpu, uint32_t ea);
 static int physical(Cpu *cpu, uint32_t ea, uint64_t *at);
 static int zero_line(Cpu *cpu, uint32_t ea);
 static int code_line(Cpu *cpu, uint32_t ea);
+static int external_read(Cpu *cpu, uint32_t ea, uint32_t size, uint64_t *v);
+static int external_write(Cpu *cpu, uint32_t ea, uint32_t size, uint64_t v);
+static int external_probe(Cpu *cpu, uint32_t ea);
+static int external_zero(Cpu *cpu, uint32_t ea);
 static void context_synchronize(Cpu *cpu);
 static int raise_interrupt(Cpu *cpu, uint32_t ivor, uint32_t esr);
 static void mode_changed(Cpu *cpu);

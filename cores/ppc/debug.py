@@ -1,24 +1,27 @@
 """Debug events of internal debug mode (Book III-E, 10; 440 manual, 8; e500 RM, 2.13).
 
 While `debug_mode` has bit 0, the engine runs instructions one by one: `debug_fetch`, the instruction, `debug_done`.
-Trap, return and interrupt-taken events are recorded where they happen. Data value compares (DVC) are not looked at: an
-address compare alone decides.
+Trap, return and interrupt-taken events are recorded where they happen.
 """
 
 from __future__ import annotations
 
-from ..lang.trace import Val, all_of, const, procedure, return_, select, value, var, when
+from ..lang.trace import Val, all_of, any_of, break_, const, loop, procedure, return_, select, value, var, when
 from . import state as S
 from .registers import get, guest, has, msr, put, set_bits
 
 # Places from the right in DBCR0; DBSR has most at the same place.
 IDM, RST, ICMP, BRT, IRPT, TRAP, IAC1, DAC1W, DAC2W, RET, CIRPT, CRET = 30, 28, 27, 26, 25, 24, 23, 18, 16, 15, 6, 5
 IDE, UDE = 31, 30
+IAC12AT, IAC34AT = 16, 0  # of DBCR1: an event of the pair turns its range inside out
+IAC12ATS, IAC34ATS = 1, 0  # of DBSR: it is turned
 IAC_ALL, DAC_ALL = 0xF << 20, 0xF << 16
 DBSR_EVENTS = 1 << UDE | 0x0FFF8000 | 1 << CIRPT | 1 << CRET
 """Bits of DBSR that ask for an interrupt."""
 EPCR_DUVD = 26
 EXACT, MASKED, INSIDE, OUTSIDE = range(4)
+BY_ADDRESS, ALL_BYTES, ANY_BYTE, HALFWORDS = range(4)
+"""What DVC1M and DVC2M compare."""
 
 
 def debug_on() -> Val:
@@ -60,11 +63,18 @@ def _fetch_pair(pc: Val, at: int) -> Val:
     enabled = get(S.DBCR0) & (3 << (IAC1 - 1 - at))
     one, other = get(S.IAC, at), get(S.IAC, at + 1)
     mode = _field(dbcr1, 22)
+    toggles = has("440") & dbcr1.bit(IAC12AT) & mode.bit(1)
+    turned = toggles & get(S.DBSR).bit(IAC34ATS if at else IAC12ATS)
+    mode = mode ^ turned.zext(32)
     here_one = _here(_field(dbcr1, 30), _field(dbcr1, 28), msr(S.MSR_IS))
     here_other = _here(_field(dbcr1, 26), _field(dbcr1, 24), msr(S.MSR_IS))
     bit_one = select(here_one & (pc == one), value(1 << (IAC1 - at), 32), value(0, 32))
     bit_other = select(here_other & (pc == other), value(1 << (IAC1 - 1 - at), 32), value(0, 32))
     pair = select(here_one & compare(pc, pc, mode, one, other), enabled, value(0, 32))
+    # Ranges of the 440 wait for MSR.DE: they would be met all the time.
+    pair = select(has("440") & ~msr(S.MSR_DE), value(0, 32), pair)
+    with when(toggles & (pair != 0)):
+        put(S.DBSR, get(S.DBSR) ^ (1 << (IAC34ATS if at else IAC12ATS)))
     return select(mode == EXACT, (bit_one | bit_other) & enabled, pair)
 
 
@@ -114,9 +124,42 @@ def debug_done() -> None:
     return_((debug_on() & msr(S.MSR_DE) & ((get(S.DBSR) & DBSR_EVENTS) != 0)).zext(8))
 
 
-@procedure(32, 8, 1)
-def debug_data(ea: Val, size: Val, store: Val) -> None:
-    """A data access of `size` bytes at `ea`: record what the DAC registers say to it."""
+def _lanes_met(same: Val, lanes: Val, mode: Val) -> Val:
+    """Whether a word meets a data value compare: `same` are its bytes that were accessed and are equal."""
+    halves = any_of(*(((lanes & half) != 0) & ((same & lanes & half) == (lanes & half)) for half in (0xC, 3)))
+    return select(
+        mode == ALL_BYTES, (same & lanes) == lanes, select(mode == ANY_BYTE, (same & lanes) != 0, halves)
+    )  # fmt: skip
+
+
+@procedure(32, 8, 64, 32, 32, 32, results=(1,))
+def value_met(ea: Val, size: Val, v: Val, wanted: Val, lanes: Val, mode: Val) -> None:
+    """Whether the data of an access meet DVC1 or DVC2: byte by byte at their places in each aligned word."""
+    with when((lanes == 0) | (mode == BY_ADDRESS)):
+        return_(1)
+    at, left = var(32, ea, "at"), var(8, size, "left")
+    same = var(32, 0, "same")
+    with loop():
+        lane = at.read() & 3
+        left.set(left.read() - 1)
+        byte = (v >> ((left.read() & 7).zext(64) << 3)).low(8)
+        with when(byte == (wanted >> ((const(3, 32) - lane) << 3)).low(8)):
+            same.set(same.read() | (const(8, 32) >> lane))
+        with when((lane == 3) | (left.read() == 0)):
+            with when(_lanes_met(same.read(), lanes, mode)):
+                return_(1)
+            same.set(0)
+        with when(left.read() == 0):
+            break_()
+        at.set(at.read() + 1)
+    return_(0)
+
+
+@procedure(32, 8, 1, 64)
+def debug_data(ea: Val, size: Val, store: Val, v: Val) -> None:
+    """An access of `size` bytes at `ea` with value `v`: record what the DAC registers, and the DVC of a 440, say to it.
+
+    A line that is cleared is more than 8 bytes, of value 0."""
     last = ea + size.zext(32) - 1
     dbcr0, dbcr2 = get(S.DBCR0), get(S.DBCR2)
     # Loads are enabled by the upper bit of each pair, stores by the lower.
@@ -134,9 +177,14 @@ def debug_data(ea: Val, size: Val, store: Val) -> None:
             found.set(found.read() | other_bit)
     with when((mode != EXACT) & here_one & compare(ea, last, mode, one, other)):
         found.set(one_bit | other_bit)
-    hits = found.read() & dbcr0
-    with when(debug_on() & (hits != 0)):
-        record_event(hits)
+    hits = var(32, found.read() & dbcr0, "hits")
+    with when(has("440") & (hits.read() != 0)):
+        for n, bit, mode_at, lanes_at in ((0, one_bit, 18, 8), (1, other_bit, 16, 0)):
+            lanes = (dbcr2 >> lanes_at) & 0xF
+            with when(~value_met(ea, size, v, get(S.DVC, n), lanes, _field(dbcr2, mode_at))):
+                hits.set(hits.read() & ~bit)
+    with when(debug_on() & (hits.read() != 0)):
+        record_event(hits.read())
 
 
 @procedure(results=(1,))

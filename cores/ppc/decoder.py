@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from ..lang.ir import SpecError
-from . import branch, efp, fixed, float, load_store, mac, spe, system  # noqa: F401  (their entries register themselves)
+from . import branch, efp, external, fixed, float, load_store, mac, spe, system  # noqa: F401  (they register themselves)
 from .forms import ENTRIES, Form, expand, field_of, with_field
 from .models import FEATURES, MODELS
 

@@ -26,7 +26,26 @@ static void deliver_event(Cpu *cpu, uint32_t ivor, uint32_t esr, uint32_t kind)
     set_single(cpu, 0);
 }
 
-static void after_fault(Cpu *cpu) { deliver_event(cpu, cpu->exc_vector, cpu->exc_error, 0); }
+/* What ESR tells of the instruction at PC itself: a floating-point or SPE load or store. */
+static uint32_t syndrome(Cpu *cpu)
+{
+    uint64_t at;
+    int little;
+    const uint32_t dear = cpu->fault_dear;
+    uint32_t esr = 0;
+    if (!translate(cpu, cpu->pc, ACCESS_FETCH | privilege(cpu), &at, &little) && find_region(cpu, at))
+        esr = form_table[find_form(cpu, (uint32_t)piece_read(cpu, at, 4, little))].esr;
+    cpu->fault_dear = dear;
+    return esr;
+}
+
+static void after_fault(Cpu *cpu)
+{
+    const uint32_t ivor = cpu->exc_vector;
+    uint32_t esr = cpu->exc_error;
+    if (ivor == IVOR_DATA_STORAGE || ivor == IVOR_ALIGNMENT || ivor == IVOR_DATA_TLB) esr |= syndrome(cpu);
+    deliver_event(cpu, ivor, esr, 0);
+}
 
 static int attend(Cpu *cpu)
 {

@@ -21,6 +21,11 @@ mem_probe_w = E("mem_probe_w", (32,), (), faults=True)
 physical = E("physical", (32,), (64,), faults=True)  # of an effective address that may be read
 zero_line = E("zero_line", (32,), (), faults=True)  # dcbz: the line of the cache that the address is in
 code_line = E("code_line", (32,), (), faults=True)  # icbi: code translated from this line is stale
+# The same by external process ID: in the context of EPLC for loads, of EPSC for stores; sizes in bytes.
+external_read = E("external_read", (32, 8), (64,), faults=True)
+external_write = E("external_write", (32, 8, 64), (), faults=True)
+external_probe = E("external_probe", (32,), (), faults=True)
+external_zero = E("external_zero", (32,), (), faults=True)
 context_synchronize = E("context_synchronize")  # isync: what is fetched from here on is fetched anew
 raise_interrupt = E("raise_interrupt", (8, 32), raises=True)  # (IVOR number, ESR); DEAR is in FAULT_DEAR
 mode_changed = E("mode_changed")  # after MSR, a PID, or what decides debug_mode changed

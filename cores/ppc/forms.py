@@ -324,6 +324,13 @@ def expand(entry: Entry) -> list[Form]:
     return forms
 
 
+def syndrome(form: Form) -> int:
+    """Bits of ESR that tell whose load or store it was that had a data storage, alignment or data TLB interrupt."""
+    if any(name in ("frt", "frs") for name in form.params):
+        return S.ESR_FP
+    return S.ESR_SPV if form.entry.needs == "spe" else 0
+
+
 def _syntax(text: str, chosen: dict[str, int]) -> str:
     """`adde[o][.] rt, ra, rb` with the optional letters that the statics ask for."""
     for letter, name in (("o", "oe"), (".", "rc"), ("l", "lk"), ("a", "aa")):
@@ -379,6 +386,7 @@ __all__ = [
     "insn",
     "opcode",
     "swapped",
+    "syndrome",
     "table",
     "with_field",
 ]

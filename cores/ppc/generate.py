@@ -12,7 +12,7 @@ from ..lang.to_c import PRELUDE, Style, procedure_signature, procedure_text, sta
 from ..lang.to_handlers import handler, names_text, procedures, reset_text
 from . import state as S
 from .decoder import forms
-from .forms import FIELDS, Form
+from .forms import FIELDS, Form, syndrome
 from .models import FEATURES
 from .procedures import ROOTS
 
@@ -80,17 +80,19 @@ def immediate(form: Form) -> tuple[int, int, int]:
 def table_text(found: list[Form]) -> str:
     """Form table, and the values under each mask of each primary opcode, as C data. Form 0 is the undefined one."""
     out = [f"enum {{ FORM_LAST = {FORM_LAST}, NO_FEATURE = {NO_FEATURE} }};"]
-    out.append("struct FormInfo { Handler fn; uint8_t imm_first, imm_count, imm_shift, flags, feature; };")
+    out.append(
+        "struct FormInfo { Handler fn; uint8_t imm_first, imm_count, imm_shift, flags, feature; uint32_t esr; };"
+    )
     out.append("struct FormValue { uint32_t value; uint16_t form; uint8_t zero; };")
     out.append("struct FormGroup { uint32_t mask; uint16_t first, count; };")
     out.append("struct Opcode { uint16_t first, count; };")
     out.append(f"static const struct FormInfo form_table[{len(found) + 1}] = {{")
-    out.append("    {op_undefined, 0, 0, 0, FORM_LAST, NO_FEATURE},")
+    out.append("    {op_undefined, 0, 0, 0, FORM_LAST, NO_FEATURE, 0},")
     for f in found:
         first, count, shift = immediate(f)
         flags = 0 if keeps_going(f) else FORM_LAST
         feature = FEATURES[f.entry.needs].bit_length() - 1 if f.entry.needs else NO_FEATURE
-        out.append(f"    {{op_{f.ident}, {first}, {count}, {shift}, {flags}, {feature}}},")
+        out.append(f"    {{op_{f.ident}, {first}, {count}, {shift}, {flags}, {feature}, {syndrome(f):#x}}},")
     out.append("};")
     groups: list[str] = []
     values: list[str] = []

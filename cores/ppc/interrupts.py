@@ -20,6 +20,7 @@ DMIUH = 22  # EPCR: TLB misses that the hypervisor takes leave the MAS registers
 ESR_VF = 1
 HID0_EMCP = 31
 MCSR_MCP = 1 << 31  # 440: the summary bit; e500: the machine check pin
+RECOVERABLE = 1 << S.MSR_RI
 TSR_WIS, TSR_DIS, TSR_FIS = 30, 27, 26
 TCR_WIE, TCR_DIE, TCR_FIE = 27, 26, 23
 
@@ -63,8 +64,11 @@ def _save(ivor: Val, back: Val, old: Val) -> Val:
     """Save address and MSR in the registers of the class; the MSR bits that the class keeps."""
     own_machine_check = has("440x5") | has("e500")
     own_debug = has("e500mc")
-    kept = value(1 << S.MSR_CE | 1 << S.MSR_ME | 1 << S.MSR_DE, 32)
-    critical_kept = select(own_debug, value(1 << S.MSR_ME | 1 << S.MSR_DE, 32), value(1 << S.MSR_ME, 32))
+    # RI, where there is one, says whether a machine check may be returned from; only that clears it.
+    kept = value(1 << S.MSR_CE | 1 << S.MSR_ME | 1 << S.MSR_DE | RECOVERABLE, 32)
+    critical_kept = select(
+        own_debug, value(1 << S.MSR_ME | 1 << S.MSR_DE | RECOVERABLE, 32), value(1 << S.MSR_ME, 32)
+    )  # fmt: skip
     is_debug = ivor == S.DEBUG
     is_machine_check = ivor == S.MACHINE_CHECK
     other_critical = _among(ivor, S.CRITICAL, S.WATCHDOG, S.CRITICAL_DOORBELL, S.GUEST_CRITICAL_DOORBELL)
@@ -89,7 +93,7 @@ def _save(ivor: Val, back: Val, old: Val) -> Val:
         put(S.SRR1, old)
     # A machine check of the 440EP is of the critical class, but turns further ones off.
     critical_kept = select(is_machine_check, value(0, 32), critical_kept)
-    debug_kept = value(1 << S.MSR_CE | 1 << S.MSR_ME, 32)
+    debug_kept = value(1 << S.MSR_CE | 1 << S.MSR_ME | RECOVERABLE, 32)
     return select(to_mcsrr, value(0, 32), select(to_dsrr, debug_kept, select(to_csrr, critical_kept, kept)))
 
 
@@ -120,7 +124,7 @@ def deliver(ivor: Val, esr: Val, dear: Val) -> None:
     to_guest = _to_guest(ivor, esr)
     assisted = has("e500") & (to_guest | ~get(S.EPCR).bit(DMIUH))
     with when(_among(ivor, S.DATA_TLB, S.INSTRUCTION_TLB) & assisted):
-        miss_assist(dear, ivor == S.INSTRUCTION_TLB)
+        miss_assist(dear, ivor == S.INSTRUCTION_TLB, esr)
     with when(to_guest):
         deliver_to_guest(ivor, esr, dear, back, old)
         mode_changed()

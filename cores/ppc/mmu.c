@@ -107,6 +107,23 @@ static void watches_changed(Cpu *cpu) { select_space(cpu); }
 
 static inline uint32_t privilege(const Cpu *cpu) { return cpu->msr & 1u << 14 ? ACCESS_USER : 0; }
 
+/* External process ID: PR, address space, guest state, partition and PID of the access come from EPLC or EPSC. */
+static int translate_external(Cpu *cpu, uint32_t ea, uint32_t access, uint64_t *at, int *little)
+{
+    const uint32_t context = access & ACCESS_STORE ? cpu->epsc : cpu->eplc;
+    const uint32_t msr = cpu->msr, pid = cpu->pid[0], lpid = cpu->lpid;
+    uint32_t ok, rights, ivor, esr;
+    cpu->msr = (msr & ~(1u << 28 | 1u << 4)) | (context >> 29 & 1) << 28 | (context >> 30 & 1) << 4;
+    cpu->pid[0] = context & 0xff;
+    cpu->lpid = context >> 16 & 0x3f;
+    proc_walk(cpu, ea, (access & ACCESS_STORE) | (context >> 31 ? ACCESS_USER : 0), &ok, at, &rights, &ivor, &esr);
+    cpu->msr = msr;
+    cpu->pid[0] = pid;
+    cpu->lpid = lpid;
+    *little = (rights & RIGHT_LITTLE) != 0;
+    return ok ? 0 : raise_at(cpu, ivor, esr | ESR_EXTERNAL, ea);
+}
+
 /* Effective to physical with the rights of now; fills the soft TLB. *little: the page's E bit. */
 static int translate(Cpu *cpu, uint32_t ea, uint32_t access, uint64_t *at, int *little)
 {
@@ -116,6 +133,7 @@ static int translate(Cpu *cpu, uint32_t ea, uint32_t access, uint64_t *at, int *
     struct TlbEntry *e = &cpu->tlb[k];
     struct FetchEntry *f = fetch_at(cpu, ea);
     *little = 0;
+    if (access & ACCESS_EXTERNAL) return translate_external(cpu, ea, access, at, little);
     /* A translation that is known holds until it is forgotten, whichever path asks for it. */
     if (access & ACCESS_FETCH) {
         if (f->tag == tag) {
@@ -206,11 +224,11 @@ static void piece_write(Cpu *cpu, uint64_t at, uint32_t size, int little, uint64
     }
 }
 
-static int mem_slow_read(Cpu *cpu, uint32_t ea, uint32_t size, uint64_t *v)
+static int slow_read(Cpu *cpu, uint32_t ea, uint32_t size, uint64_t *v, uint32_t access)
 {
     uint64_t at, second;
     int little, little2;
-    const uint32_t room = PAGE_SIZE - (ea & ~PAGE_MASK), access = privilege(cpu);
+    const uint32_t room = PAGE_SIZE - (ea & ~PAGE_MASK);
     if (watched_here(cpu, ea, size, 1)) return alone(cpu);
     if (translate(cpu, ea, access, &at, &little)) return 1;
     if (likely(size <= room)) {
@@ -223,21 +241,23 @@ static int mem_slow_read(Cpu *cpu, uint32_t ea, uint32_t size, uint64_t *v)
         for (uint32_t k = 0; k < size; k++) x = x << 8 | piece_read(cpu, k < room ? at + k : second + (k - room), 1, 0);
         *v = little ? turned(x, size) : x;
     }
-    if (unlikely(cpu->debugging & 2)) proc_debug_data(cpu, ea, size, 0);
+    if (unlikely(cpu->debugging & 2)) proc_debug_data(cpu, ea, size, 0, little ? turned(*v, size) : *v);
     watch_met(cpu, ea, size, 1);
     return 0;
 }
 
-static int mem_slow_write(Cpu *cpu, uint32_t ea, uint32_t size, uint64_t v)
+static int mem_slow_read(Cpu *cpu, uint32_t ea, uint32_t size, uint64_t *v) { return slow_read(cpu, ea, size, v, privilege(cpu)); }
+
+static int slow_write(Cpu *cpu, uint32_t ea, uint32_t size, uint64_t v, uint32_t access)
 {
     uint64_t at, second;
-    int little, little2;
-    const uint32_t room = PAGE_SIZE - (ea & ~PAGE_MASK), access = privilege(cpu) | ACCESS_STORE;
+    int little = 0, little2;
+    const uint32_t room = PAGE_SIZE - (ea & ~PAGE_MASK);
     if (watched_here(cpu, ea, size, 2)) return alone(cpu);
     if (likely(size <= room)) {
         /* A page known to be writable that also holds code needs no walk. */
         const uint32_t n = cpu->space * TLB_SIZE + ((ea >> 12) & (TLB_SIZE - 1));
-        if (cpu->ctag[n] == (ea & PAGE_MASK)) {
+        if (cpu->ctag[n] == (ea & PAGE_MASK) && !(access & ACCESS_EXTERNAL)) {
             struct TlbEntry *e = &cpu->tlb[n];
             const uint64_t offset = e->addend + ea - (uint64_t)(uintptr_t)cpu->ram;
             if (holds_code(cpu, offset, size)) {
@@ -256,26 +276,39 @@ static int mem_slow_write(Cpu *cpu, uint32_t ea, uint32_t size, uint64_t v)
         /* Both pages are checked before either is written. */
         if (translate(cpu, ea, access, &at, &little) || translate(cpu, ea + room, access, &second, &little2)) return 1;
         if (must_be_alone(cpu, at, room, access) || must_be_alone(cpu, second, size - room, access)) return alone(cpu);
-        if (little) v = turned(v, size);
+        const uint64_t x = little ? turned(v, size) : v;
         for (uint32_t k = 0; k < size; k++)
-            piece_write(cpu, k < room ? at + k : second + (k - room), 1, 0, v >> (8 * (size - 1 - k)) & 0xff);
+            piece_write(cpu, k < room ? at + k : second + (k - room), 1, 0, x >> (8 * (size - 1 - k)) & 0xff);
     }
-    if (unlikely(cpu->debugging & 2)) proc_debug_data(cpu, ea, size, 1);
+    if (unlikely(cpu->debugging & 2)) proc_debug_data(cpu, ea, size, 1, little ? turned(v, size) : v);
     watch_met(cpu, ea, size, 2);
     return 0;
+}
+
+static int mem_slow_write(Cpu *cpu, uint32_t ea, uint32_t size, uint64_t v)
+{
+    return slow_write(cpu, ea, size, v, privilege(cpu) | ACCESS_STORE);
+}
+
+static int external_read(Cpu *cpu, uint32_t ea, uint32_t size, uint64_t *v) { return slow_read(cpu, ea, size, v, ACCESS_EXTERNAL); }
+
+static int external_write(Cpu *cpu, uint32_t ea, uint32_t size, uint64_t v)
+{
+    return slow_write(cpu, ea, size, v, ACCESS_EXTERNAL | ACCESS_STORE);
 }
 
 static int probe(Cpu *cpu, uint32_t ea, uint32_t access)
 {
     uint64_t at;
     int little;
-    if (translate(cpu, ea, access | privilege(cpu), &at, &little)) return 1;
+    if (translate(cpu, ea, access, &at, &little)) return 1;
     /* What follows the probe may not be done twice, so running alone is decided here. */
     return must_be_alone(cpu, at, 1, access) || watched_page(cpu, ea) ? alone(cpu) : 0;
 }
 
-static int mem_probe_r(Cpu *cpu, uint32_t ea) { return probe(cpu, ea, 0); }
-static int mem_probe_w(Cpu *cpu, uint32_t ea) { return probe(cpu, ea, ACCESS_STORE); }
+static int mem_probe_r(Cpu *cpu, uint32_t ea) { return probe(cpu, ea, privilege(cpu)); }
+static int mem_probe_w(Cpu *cpu, uint32_t ea) { return probe(cpu, ea, privilege(cpu) | ACCESS_STORE); }
+static int external_probe(Cpu *cpu, uint32_t ea) { return probe(cpu, ea, ACCESS_EXTERNAL); }
 
 static int physical(Cpu *cpu, uint32_t ea, uint64_t *at)
 {
@@ -283,29 +316,39 @@ static int physical(Cpu *cpu, uint32_t ea, uint64_t *at)
     return translate(cpu, ea, privilege(cpu), at, &little);
 }
 
-static int zero_line(Cpu *cpu, uint32_t ea)
+static int slow_zero(Cpu *cpu, uint32_t ea, uint32_t access)
 {
     uint64_t at;
     int little;
+    if (watched_here(cpu, ea, cpu->line_size, 2)) return alone(cpu);
+    if (translate(cpu, ea, access, &at, &little)) return 1;
+    /* There is no line to make where nothing is cached. */
+    if (!find_region(cpu, at)) return raise_at(cpu, IVOR_ALIGNMENT, ESR_STORE | (access & ACCESS_EXTERNAL ? ESR_EXTERNAL : 0), ea);
+    if (must_be_alone(cpu, at, cpu->line_size, ACCESS_STORE)) return alone(cpu);
+    for (uint32_t k = 0; k < cpu->line_size; k += 8) phys_write(cpu, at + k, 8, 0);
+    if (unlikely(cpu->debugging & 2)) proc_debug_data(cpu, ea, cpu->line_size, 1, 0);
+    watch_met(cpu, ea, cpu->line_size, 2);
+    return 0;
+}
+
+static int zero_line(Cpu *cpu, uint32_t ea)
+{
     ea &= ~(cpu->line_size - 1);
     const struct TlbEntry *e = tlb_at(cpu, ea);
     if (likely(e->wtag == (ea & PAGE_MASK))) {
         memset((void *)(uintptr_t)(e->addend + ea), 0, cpu->line_size);
         return 0;
     }
-    if (watched_here(cpu, ea, cpu->line_size, 2)) return alone(cpu);
-    if (translate(cpu, ea, privilege(cpu) | ACCESS_STORE, &at, &little)) return 1;
-    /* There is no line to make where nothing is cached. */
-    if (!find_region(cpu, at)) return raise_at(cpu, IVOR_ALIGNMENT, 0, ea);
-    if (must_be_alone(cpu, at, cpu->line_size, ACCESS_STORE)) return alone(cpu);
-    for (uint32_t k = 0; k < cpu->line_size; k += 8) phys_write(cpu, at + k, 8, 0);
-    if (unlikely(cpu->debugging & 2)) proc_debug_data(cpu, ea, cpu->line_size, 1);
-    watch_met(cpu, ea, cpu->line_size, 2);
-    return 0;
+    return slow_zero(cpu, ea, privilege(cpu) | ACCESS_STORE);
+}
+
+static int external_zero(Cpu *cpu, uint32_t ea)
+{
+    return slow_zero(cpu, ea & ~(cpu->line_size - 1), ACCESS_EXTERNAL | ACCESS_STORE);
 }
 
 /* Stores to code are seen at once, so the caches' instructions only have their rights to check. */
-static int code_line(Cpu *cpu, uint32_t ea) { return probe(cpu, ea, 0); }
+static int code_line(Cpu *cpu, uint32_t ea) { return probe(cpu, ea, privilege(cpu)); }
 static void context_synchronize(Cpu *cpu) { (void)cpu; }
 
 static uint64_t time_base(Cpu *cpu)

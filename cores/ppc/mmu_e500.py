@@ -39,6 +39,7 @@ TGS, VF = 31, 30
 WRITABLE = {0: 0x103F0003, 1: 0xC0FF1F00, 2: 0xFFFFF07F, 3: 0xFFFFF3FF, 4: 0x100F0F7F, 5: 0x8000003F, 6: 0x00FF0F01,
             7: 0x0000000F, 8: 0xC000003F}  # fmt: skip
 EPCR_DGTMI = 23
+EAS = 30  # of EPLC and EPSC
 PAGE = 0xFFFFF000
 
 
@@ -183,15 +184,20 @@ def defaults(ea: Val, space: Val, mas1_tid: Val, page: Val) -> None:
     put(S.MAS[7], 0)
 
 
-@procedure(32, 1)
-def miss_assist(dear: Val, fetch: Val) -> None:
-    """A TLB miss loads the MAS registers for the entry that its handler will probably write."""
+@procedure(32, 1, 32)
+def miss_assist(dear: Val, fetch: Val, esr: Val) -> None:
+    """A TLB miss loads the MAS registers for the entry that its handler will probably write.
+
+    Of an access by external process ID, PID and space are those of EPLC or EPSC."""
+    external = (esr & S.ESR_EPID) != 0
+    context = select((esr & S.ESR_ST) != 0, get(S.EPSC), get(S.EPLC))
     ea = select(fetch, get(S.PC), dear)
-    space = select(fetch, get(S.MSR).bit(S.MSR_IS), get(S.MSR).bit(S.MSR_DS))
+    space = select(fetch, get(S.MSR).bit(S.MSR_IS), select(external, context.bit(EAS), get(S.MSR).bit(S.MSR_DS)))
     from_pid = (get(S.MAS[4]) >> 16) & 0xF
-    tid = select(from_pid > 2, value(0, 32), get(S.PID, select(from_pid > 2, value(0, 32), from_pid)))
-    defaults(ea, space, (tid << 16) | 1 << V, ea & PAGE)
-    put(S.MAS[6], (get(S.PID, 0) << 16) | space.zext(32))
+    pid = select(external, context & 0xFF, get(S.PID, 0))
+    other = select(from_pid > 2, value(0, 32), get(S.PID, select(from_pid > 2, value(0, 32), from_pid)))
+    defaults(ea, space, (select(from_pid == 0, pid, other) << 16) | 1 << V, ea & PAGE)
+    put(S.MAS[6], (pid << 16) | space.zext(32))
 
 
 def _selected() -> Val:

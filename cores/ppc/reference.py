@@ -26,7 +26,7 @@ from . import models, validate
 from . import registers_by_name as names
 from . import state as S
 from .decoder import decode, field_names
-from .forms import Form, field_of
+from .forms import Form, field_of, syndrome
 from .procedures import ROOTS
 from .story import tell
 
@@ -34,7 +34,8 @@ M32, M64 = 0xFFFFFFFF, (1 << 64) - 1
 PAGE = 4096
 LOW = PAGE - 1
 STOP, HOOK, ERROR, SHUTDOWN = 1, 2, 4, 8
-STORE, USER, FETCH = 1, 2, 4  # bits of an access
+STORE, USER, FETCH, EXTERNAL = 1, 2, 4, 8  # bits of an access
+EPR, EAS, EGS = 31, 30, 29  # of EPLC and EPSC
 LITTLE, SMALL = 2, 16  # rights of `walk`
 EVENT_UNIMPLEMENTED, EVENT_INTERRUPT, EVENT_TIMERS, EVENT_RESET = 1, 2, 5, 6
 NEVER = M64
@@ -205,6 +206,8 @@ class PpcCpu(Debugged):
             body(s, self, insn)
         except Interrupt as interrupt:
             s.pc = pc
+            if interrupt.ivor in (S.DATA_STORAGE, S.ALIGNMENT, S.DATA_TLB):
+                interrupt.esr |= syndrome(insn.form)
             return interrupt
         if insn.form.entry.ends != "far":
             s.pc = insn.next if self._target is None else self._target
@@ -495,6 +498,8 @@ class PpcCpu(Debugged):
     def _translate(self, ea: int, access: int) -> tuple[int, int]:
         """Physical address and rights of an effective one. Raises Interrupt."""
         s = self.s
+        if access & EXTERNAL:
+            return self._translate_external(ea, access)
         key = (ea >> 12, access, s.msr & CONTEXT, *s.pid, s.lpid)
         known = self._translations.get(key)
         if known is not None:
@@ -506,6 +511,21 @@ class PpcCpu(Debugged):
             raise Interrupt(ivor, esr)
         if not rights & SMALL:
             self._translations[key] = at & ~LOW, rights
+        return at, rights
+
+    def _translate_external(self, ea: int, access: int) -> tuple[int, int]:
+        """In the context of EPLC or EPSC."""
+        s = self.s
+        context = s.epsc if access & STORE else s.eplc
+        kept = s.msr, s.pid[0], s.lpid
+        bits = (context >> EGS & 1) << S.MSR_GS | (context >> EAS & 1) << S.MSR_DS
+        s.msr = s.msr & ~(1 << S.MSR_GS | 1 << S.MSR_DS) | bits
+        s.pid[0], s.lpid = context & 0xFF, context >> 16 & 0x3F
+        ok, at, rights, ivor, esr = self._call("walk", ea, access & STORE | (USER if context >> EPR & 1 else 0))
+        s.msr, s.pid[0], s.lpid = kept
+        if not ok:
+            s.fault_dear = ea
+            raise Interrupt(ivor, esr | S.ESR_EPID)
         return at, rights
 
     def _place(self, at: int) -> tuple[int, int] | None:
@@ -555,8 +575,7 @@ class PpcCpu(Debugged):
         else:
             self._bus_write(at, size, value)
 
-    def _read(self, ea: int, size: int) -> int:
-        access = self._privilege()
+    def _read(self, ea: int, size: int, access: int) -> int:
         at, rights = self._translate(ea, access)
         room = PAGE - (ea & LOW)
         if size <= room:
@@ -569,13 +588,12 @@ class PpcCpu(Debugged):
             if rights & LITTLE:
                 value = _turned(value, size)
         if self._debugging & 2:
-            self._call("debug_data", ea, size, 0)
+            self._call("debug_data", ea, size, 0, _turned(value, size) if rights & LITTLE else value)
         if self._watches:
             self._watch(ea, size, READS)
         return value
 
-    def _write(self, ea: int, size: int, value: int) -> None:
-        access = self._privilege() | STORE
+    def _write(self, ea: int, size: int, value: int, access: int) -> None:
         at, rights = self._translate(ea, access)
         room = PAGE - (ea & LOW)
         if size <= room:
@@ -583,13 +601,12 @@ class PpcCpu(Debugged):
         else:
             # Both pages are checked before either is written.
             second, _ = self._translate((ea + room) & M32, access)
-            if rights & LITTLE:
-                value = _turned(value, size)
+            moved = _turned(value, size) if rights & LITTLE else value
             for k in range(size):
                 place = at + k if k < room else second + k - room
-                self._piece_write(place, 1, 0, value >> 8 * (size - 1 - k) & 0xFF)
+                self._piece_write(place, 1, 0, moved >> 8 * (size - 1 - k) & 0xFF)
         if self._debugging & 2:
-            self._call("debug_data", ea, size, 1)
+            self._call("debug_data", ea, size, 1, _turned(value, size) if rights & LITTLE else value)
         if self._watches:
             self._watch(ea, size, WRITES)
 
@@ -606,19 +623,39 @@ class PpcCpu(Debugged):
         return self._translate(ea, self._privilege())[0]
 
     def zero_line(self, ea: int) -> None:
-        """Extern: dcbz. There is no line to make where nothing is cached."""
+        """Extern: dcbz."""
+        self._zero(ea, self._privilege() | STORE)
+
+    def _zero(self, ea: int, access: int) -> None:
+        """There is no line to make where nothing is cached."""
         size = self.model.line
         ea &= ~(size - 1)
-        at, _ = self._translate(ea, self._privilege() | STORE)
+        at, _ = self._translate(ea, access)
         if self._place(at) is None:
             self.s.fault_dear = ea
-            raise Interrupt(S.ALIGNMENT, 0)
+            raise Interrupt(S.ALIGNMENT, S.ESR_ST | (S.ESR_EPID if access & EXTERNAL else 0))
         for k in range(0, size, 8):
             self._piece_write(at + k, 8, 0, 0)
         if self._debugging & 2:
-            self._call("debug_data", ea, size, 1)
+            self._call("debug_data", ea, size, 1, 0)
         if self._watches:
             self._watch(ea, size, WRITES)
+
+    def external_read(self, ea: int, size: int) -> int:
+        """Extern."""
+        return self._read(ea, size, EXTERNAL)
+
+    def external_write(self, ea: int, size: int, value: int) -> None:
+        """Extern."""
+        self._write(ea, size, value, EXTERNAL | STORE)
+
+    def external_probe(self, ea: int) -> None:
+        """Extern."""
+        self._translate(ea, EXTERNAL)
+
+    def external_zero(self, ea: int) -> None:
+        """Extern."""
+        self._zero(ea, EXTERNAL | STORE)
 
     def code_line(self, ea: int) -> None:
         """Extern: only its rights are checked."""
@@ -688,10 +725,10 @@ def _add_memory_externs(width: int) -> None:
     size = width // 8
 
     def mem_r(self: PpcCpu, ea: int) -> int:
-        return self._read(ea, size)
+        return self._read(ea, size, self._privilege())
 
     def mem_w(self: PpcCpu, ea: int, value: int) -> None:
-        self._write(ea, size, value)
+        self._write(ea, size, value, self._privilege() | STORE)
 
     for function in (mem_r, mem_w):
         name = function.__name__ + str(width)

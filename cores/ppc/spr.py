@@ -25,6 +25,7 @@ from .timers import base, clear_tsr, read_dec, read_tsr, run_base, write_base, w
 Op = Any
 MFSPR, MTSPR = 339, 467
 UNIMPLEMENTED_SPR = 2
+EXTERNAL, EXTERNAL_GUEST = 0xE03F00FF, 0x203F0000  # EPR, EAS, EGS, ELPID, EPID; EGS and ELPID
 SUPERVISOR_BIT = 16  # of a number: only for supervisors
 
 
@@ -45,6 +46,7 @@ class Spr:
     shadow: tuple[Register, int | None] | None = None  # what it is in guest state
     readable: bool = True
     writable: bool = True
+    write_needs: str = ""  # the feature that a write takes, if it is not `needs`
     read: Callable[[], Val] | None = None
     write: Callable[[Val], None] | None = None
 
@@ -113,6 +115,16 @@ def _write_msrp(v: Val) -> None:
     put(S.MSRP, v & (1 << S.MSR_UCLE | 1 << S.MSR_DE | 1 << S.MSR_PMM))
 
 
+def _write_external(register: Register) -> Callable[[Val], None]:
+    """EPLC or EPSC; state and partition of the guest are the hypervisor's to choose."""
+
+    def write(v: Val) -> None:
+        kept = select(guest(), value(EXTERNAL_GUEST, 32), value(0, 32))
+        put(register, (v & EXTERNAL & ~kept) | (get(register) & kept))
+
+    return write
+
+
 def _zero() -> Val:
     return value(0, 32)
 
@@ -138,7 +150,7 @@ def _common() -> list[Spr]:
         Spr(256, "usprg0", S.USPRG0, user=True, user_write=True),
         Spr(284, "tbl", None, readable=False, write=_write_low),
         Spr(285, "tbu", None, readable=False, write=_write_high),
-        Spr(286, "pir", S.PIR, shadow=(S.GPIR, None), guest_write=False),
+        Spr(286, "pir", S.PIR, write_needs="e500mc", shadow=(S.GPIR, None), guest_write=False),
         Spr(287, "pvr", S.PVR, guest=True, writable=False),
         Spr(304, "dbsr", S.DBSR, write=_ones_clear(S.DBSR)),
         Spr(308, "dbcr0", S.DBCR0, write=_write_dbcr0),
@@ -244,8 +256,8 @@ def _of_mc() -> list[Spr]:
         Spr(605, "sprg9", S.SPRG, 9, needs=mc, guest=True),
         Spr(606, "l1csr2", S.L1CSR2, needs=mc),
         Spr(702, "epr", S.EPR, needs=mc, writable=False, shadow=(S.GEPR, None)),
-        Spr(947, "eplc", S.EPLC, needs=mc, guest=True, mask=0xE03F00FF),
-        Spr(948, "epsc", S.EPSC, needs=mc, guest=True, mask=0xE03F00FF),
+        Spr(947, "eplc", S.EPLC, needs=mc, guest=True, write=_write_external(S.EPLC)),
+        Spr(948, "epsc", S.EPSC, needs=mc, guest=True, write=_write_external(S.EPSC)),
         Spr(1017, "l2csr0", S.L2CSR0, needs=mc, write=_self_clearing(S.L2CSR0, 0x00200C00)),
         Spr(1018, "l2csr1", S.L2CSR1, needs=mc),
     ]
@@ -323,7 +335,7 @@ for _row in SPRS.values():
         ENTRIES[-1].family = {"name": (_row.name,)}
     if _row.writable:
         insn(
-            f"mt{_row.name} rs", spr(MTSPR, _row.number), see="III-E 5.4.1", needs=_row.needs,
+            f"mt{_row.name} rs", spr(MTSPR, _row.number), see="III-E 5.4.1", needs=_row.write_needs or _row.needs,
             ends="block" if _row.write else "",
         )(move_to)  # fmt: skip
         ENTRIES[-1].family = {"name": (_row.name,)}

@@ -179,7 +179,7 @@ NO_INTERRUPT = 0xFF
 
 # Exception syndrome bits (Book III-E, 7.2.10).
 ESR_PIL, ESR_PPR, ESR_PTR, ESR_FP, ESR_ST = (1 << 27, 1 << 26, 1 << 25, 1 << 24, 1 << 23)
-ESR_MCI, ESR_BO, ESR_SPV = 1 << 31, 1 << 17, 1 << 7
+ESR_MCI, ESR_BO, ESR_EPID, ESR_SPV = 1 << 31, 1 << 17, 1 << 16, 1 << 7
 
 PIN_EXTERNAL, PIN_CRITICAL, PIN_MACHINE_CHECK = range(3)
 # Kinds of `reset_request`: DBCR0.RST and TCR.WRC name the first three; a machine check with MSR.ME 0 is a checkstop.

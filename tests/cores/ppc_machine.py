@@ -211,6 +211,18 @@ class Machine:
     def zero_line(self, address: int) -> None:
         self.put(address & -LINE, bytes(LINE))
 
+    def external_read(self, address: int, size: int) -> int:
+        return int.from_bytes(self.get(address, size), "big")
+
+    def external_write(self, address: int, size: int, v: int) -> None:
+        self.put(address, v.to_bytes(size, "big"))
+
+    def external_probe(self, address: int) -> None:
+        pass
+
+    def external_zero(self, address: int) -> None:
+        self.zero_line(address)
+
     def code_line(self, address: int) -> None:
         self.calls.append("code_line")
 

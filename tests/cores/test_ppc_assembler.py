@@ -217,8 +217,8 @@ def test_any_text_is_assembled_or_refused(text: str) -> None:
 
 # Capstone has other habits here: which rotates, traps and moves get a simplified name, the operand order of touches.
 HABITS = frozenset(
-    "tw twi mr rotrwi extrwi extlwi insrwi inslwi clrlslwi lswi stswi dcbt dcbtst icblc mftb tlbwe tlbre tlbsx "
-    "isel".split()
+    "tw twi mr rotrwi extrwi extlwi insrwi inslwi clrlslwi clrrwi slwi lswi stswi dcbt dcbtst dcbtep dcbtstep "
+    "icbt icbtls icblc mftb tlbwe tlbre tlbsx isel".split()
 )
 
 

@@ -135,7 +135,7 @@ def test_a_data_address_is_met_by_any_byte_of_an_access(
 ) -> None:
     m = machine(enabled)
     m.s.dac = [0x100, 0x200]
-    m.call("debug_data", ea, size, store)
+    m.call("debug_data", ea, size, store, 0)
     assert m.s.dbsr == bits
     m.call("debug_fetch")
     assert m.call("debug_done") == int(bits != 0)
@@ -147,8 +147,45 @@ def test_a_data_address_is_met_by_any_byte_of_an_access(
 def test_data_addresses_pair_up_too(mode: int, ea: int, hit: int) -> None:
     m = machine(DAC1W)
     m.s.dac, m.s.dbcr2 = [0x100, 0x200], mode << 22
-    m.call("debug_data", ea, 4, 1)
+    m.call("debug_data", ea, 4, 1, 0)
     assert m.s.dbsr == (DAC1W if hit else 0)
+
+
+@pytest.mark.parametrize(("mode", "lanes", "ea", "size", "v", "hit"), [
+    (1, 0b1111, 0x100, 4, 0x11223344, 1), (1, 0b1111, 0x100, 4, 0x11223345, 0),  # all of them
+    (1, 0b0011, 0x102, 2, 0x3344, 1), (1, 0b0111, 0x102, 2, 0x3344, 0),  # a byte that is not accessed
+    (1, 0b0011, 0x100, 4, 0xFFFF3344, 1),
+    (2, 0b1001, 0x100, 4, 0xFFFFFF44, 1), (2, 0b0110, 0x100, 4, 0x11FFFF44, 0), (2, 0b1000, 0x101, 1, 0x11, 0),  # any
+    (3, 0b1111, 0x100, 4, 0x1122FFFF, 1), (3, 0b1111, 0x100, 4, 0x11FFFF44, 0), (3, 0b1100, 0x100, 4, 0xFFFF3344, 0),
+    (0, 0b1111, 0x100, 4, 0, 1), (1, 0, 0x100, 4, 0, 1),  # no value is asked for
+    (1, 0b1111, 0x100, 8, 0x1122334400000000, 1), (1, 0b1111, 0x0FC, 8, 0x0000000011223344, 1),
+    (1, 0b1111, 0x0FE, 4, 0x33441122, 0),  # the two halves are in different words
+    (1, 0b1111, 0x100, 32, 0, 0),
+])  # fmt: skip
+def test_a_data_value_is_met_byte_by_byte_in_its_word(
+    mode: int, lanes: int, ea: int, size: int, v: int, hit: int
+) -> None:
+    for n, (bit, mode_at, lanes_at) in enumerate(((DAC1W, 18, 8), (DAC2W, 16, 0))):
+        m = machine(bit)
+        m.s.dac = [ea, ea]
+        m.s.dbcr2 = mode << mode_at | lanes << lanes_at
+        m.s.dvc[n] = 0x11223344
+        m.call("debug_data", ea, size, 1, v)
+        assert m.s.dbsr == (bit if hit else 0)
+
+
+def test_a_range_turns_inside_out_with_each_event_where_it_is_asked() -> None:
+    m = machine(IAC1)
+    m.s.iac, m.s.dbcr1 = [0x2000, 0x3000, 0, 0], 2 << 22 | 1 << 16
+    seen = []
+    for pc in (0x1000, 0x2000, 0x2004, 0x3000, 0x1000, 0x2004):
+        m.s.pc = pc
+        seen.append((m.call("debug_fetch"), m.s.dbsr))
+        m.s.dbsr &= 3
+    assert seen == [(0, 0), (1, IAC1 | 2), (0, 2), (1, IAC1), (0, 0), (1, IAC1 | 2)]
+    assert m.call("pending") == 0xFF  # that it is turned asks for nothing
+    m.s.msr, m.s.pc = 0, 0x5000
+    assert m.call("debug_fetch") == 0 and m.s.dbsr == 2  # ranges wait for MSR.DE
 
 
 def test_a_trap_is_a_debug_interrupt_where_traps_are_events() -> None:

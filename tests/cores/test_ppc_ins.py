@@ -44,12 +44,13 @@ def test_an_instruction_does_what_its_line_says(
     ram.view[CODE : CODE + 4] = word.to_bytes(4, "big")
     ram.view[VECTORS : VECTORS + 0x1000] = (0x48000000).to_bytes(4, "big") * 0x400  # branches to themselves
     gpr = {n: 0x0101010101010101 * n for n in range(32)}
-    gpr |= {int(k[1:]): int(v, 0) for k, v in before.items()}
+    gpr |= {int(k[1:]): int(v, 0) for k, v in before.items() if k[1:].isdigit()}
     msr = 1 << S.MSR_SPV | 1 << S.MSR_ME if model_of(model).has("spe") else 1 << S.MSR_ME
     cpu.load_values({"msr": msr, "gpr": gpr, "spefscr": 0, "tcr": 0, "dbcr0": 0, "esr": 0})
+    cpu.load_values({k: int(v, 0) for k, v in before.items() if not k[1:].isdigit()})
     cpu.run(1)
     state = cpu.state()
-    wanted = {int(k[1:]): int(v, 0) for k, v in after.items() if k[0] == "r"}
+    wanted = {int(k[1:]): int(v, 0) for k, v in after.items() if k[1:].isdigit()}
     assert {n: hex(v) for n, v in enumerate(state["gpr"])} == {n: hex(v) for n, v in (gpr | wanted).items()}
     assert all(state[k] == int(v, 0) for k, v in after.items() if k in state)
     assert state["pc"] == (VECTORS + STRIDE * int(after["interrupt"]) if "interrupt" in after else CODE + 4)

@@ -64,6 +64,17 @@ def test_only_some_interrupts_set_esr_and_dear(ivor: int, esr: int, dear: int) -
     assert (m.s.esr, m.s.dear) == (esr, dear)
 
 
+def test_only_a_machine_check_clears_ri() -> None:
+    ri = 1 << S.MSR_RI
+    for ivor in (0, 2, 4, 6, 12, 13, 15, 36, 37, 41):
+        m = machine("e500mc", ri | EE | ME)
+        m.call("deliver", ivor, 0, 0)
+        assert m.s.msr & (ri | EE) == ri, ivor
+    m = machine("e500mc", ri | ME)
+    m.call("deliver", 1, 0, 0)
+    assert m.s.msr == 0 and m.s.mcsrr1 == ri | ME
+
+
 def test_a_system_call_returns_behind_itself() -> None:
     m = machine()
     with pytest.raises(Interrupt) as stopped:
