@@ -76,9 +76,9 @@ CODE_FN uint32_t host_features(void)
 /* A file of `size` bytes without a name, or -1. */
 static int code_file(uint64_t size)
 {
-    const unsigned cloexec = 1, exec = 0x10; /* MFD_EXEC: Linux 6.3; before that EINVAL */
     int fd = -1;
 #ifdef SYS_memfd_create
+    const unsigned cloexec = 1, exec = 0x10; /* MFD_EXEC: Linux 6.3; before that EINVAL */
     fd = (int)syscall(SYS_memfd_create, "emu-jit", cloexec | exec);
     if (fd < 0) fd = (int)syscall(SYS_memfd_create, "emu-jit", cloexec);
 #endif
@@ -150,6 +150,8 @@ CODE_FN int code_open(struct CodeBuffer *buf)
 CODE_FN void code_close(struct CodeBuffer *buf)
 {
     if (!buf->is_open) return;
+    /* Forgets what was touched (the file keeps it), so that the cost is that of this time's pages. */
+    madvise(buf->rw, buf->size, MADV_DONTNEED);
     /* Protecting a whole mapping splits nothing and so cannot run out of memory. */
     if (mprotect(buf->rw, buf->size, PROT_NONE) != 0) abort();
     buf->is_open = 0;
