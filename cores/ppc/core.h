@@ -49,6 +49,7 @@ static int mem_slow_write(Cpu *cpu, uint32_t ea, uint32_t size, uint64_t v) __at
 static int mem_probe_r(Cpu *cpu, uint32_t ea);
 static int mem_probe_w(Cpu *cpu, uint32_t ea);
 static int physical(Cpu *cpu, uint32_t ea, uint64_t *at);
+static int still_holds(Cpu *cpu, uint32_t ea, uint64_t granule, uint32_t v, uint32_t *same);
 static int zero_line(Cpu *cpu, uint32_t ea);
 static int code_line(Cpu *cpu, uint32_t ea);
 static int external_read(Cpu *cpu, uint32_t ea, uint32_t size, uint64_t *v);

@@ -43,7 +43,7 @@ REASONS = {
 _MEMORY = {"mem_r": "read", "mem_w": "write", "mem_probe_r": "check", "mem_probe_w": "check",
            "external_read": "read", "external_write": "write", "external_probe": "check",
            "external_zero": "clear a line", "zero_line": "clear a line", "code_line": "drop a line of code",
-           "physical": "translate"}  # fmt: skip
+           "physical": "translate", "still_holds": "read"}  # fmt: skip
 # What is not the guest's: facts of the model and the engine's own notes.
 _OWN = frozenset(
     "features mmu_kind msr_mask tlb0_ways tlb1_size fault_dear step_pc step_lr step_ctr step_msr step_far reserve_addr "

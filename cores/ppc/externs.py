@@ -19,6 +19,8 @@ MEM_W = {w: E(f"mem_w{w}", (32, w), (), faults=True) for w in (8, 16, 32, 64)}
 mem_probe_r = E("mem_probe_r", (32,), (), faults=True)
 mem_probe_w = E("mem_probe_w", (32,), (), faults=True)
 physical = E("physical", (32,), (64,), faults=True)  # of an effective address that may be read
+# Whether the word there lies in this granule and still holds a value; a store's rights are enough.
+still_holds = E("still_holds", (32, 64, 32), (1,), faults=True)
 zero_line = E("zero_line", (32,), (), faults=True)  # dcbz: the line of the cache that the address is in
 code_line = E("code_line", (32,), (), faults=True)  # icbi: code translated from this line is stale
 # The same by external process ID: in the context of EPLC for loads, of EPSC for stores; sizes in bytes.

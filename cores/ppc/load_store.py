@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..lang.trace import Location, RegisterLocation, Val, all_of, break_, const, fieldvalue, loop, otherwise, var, when
+from ..lang.trace import Location, RegisterLocation, Val, break_, const, fieldvalue, loop, otherwise, var, when
 from . import state as S
 from .externs import (
     code_line,
@@ -19,6 +19,7 @@ from .externs import (
     physical,
     privileged,
     raise_alignment,
+    still_holds,
     store,
     zero_line,
 )
@@ -257,12 +258,6 @@ RESERVE_VALUE = RegisterLocation(S.RESERVE_VALUE)
 GRANULE = 32
 
 
-def _granule(ea: Val) -> Val:
-    where: Val = physical(ea)
-    granule: Val = where & ~const(GRANULE - 1, 64)
-    return granule
-
-
 @insn("lwarx rt, ra0, rb", opcode(31).fixed(21, 10, 20), see="II 4.4.2")
 def lwarx(rt: Op, ra0: Op, rb: Op) -> None:
     """Load Word and Reserve; the last bit is a hint (EH)."""
@@ -270,7 +265,7 @@ def lwarx(rt: Op, ra0: Op, rb: Op) -> None:
     with when((ea & 3) != 0, likely=False):
         raise_alignment(ea, const(0, 1))
     v = load(32, ea)
-    RESERVE_ADDR.set(_granule(ea))
+    RESERVE_ADDR.set(physical(ea) & ~const(GRANULE - 1, 64))
     RESERVE_VALUE.set(v)
     RESERVE.set(1)
     rt.set(v)
@@ -285,8 +280,7 @@ def stwcx(rs: Op, ra0: Op, rb: Op) -> None:
     mem_probe_w(ea)
     done = var(1, 0, "done")
     with when(RESERVE.read()):
-        same = all_of(RESERVE_ADDR.read() == _granule(ea), RESERVE_VALUE.read() == load(32, ea))
-        with when(same):
+        with when(still_holds(ea, RESERVE_ADDR.read(), RESERVE_VALUE.read())):
             store(32, ea, rs.read())
             done.set(1)
     RESERVE.set(0)

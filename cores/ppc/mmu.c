@@ -316,6 +316,19 @@ static int physical(Cpu *cpu, uint32_t ea, uint64_t *at)
     return translate(cpu, ea, privilege(cpu), at, &little);
 }
 
+/* The granule of a reservation is 32 bytes. */
+static int still_holds(Cpu *cpu, uint32_t ea, uint64_t granule, uint32_t v, uint32_t *same)
+{
+    uint64_t at;
+    int little;
+    if (translate(cpu, ea, privilege(cpu) | ACCESS_STORE, &at, &little)) return 1;
+    *same = 0;
+    if ((at & ~(uint64_t)31) != granule) return 0;
+    if (must_be_alone(cpu, at, 4, ACCESS_STORE)) return alone(cpu);
+    *same = piece_read(cpu, at, 4, little) == v;
+    return 0;
+}
+
 static int slow_zero(Cpu *cpu, uint32_t ea, uint32_t access)
 {
     uint64_t at;

@@ -622,6 +622,11 @@ class PpcCpu(Debugged):
         """Extern."""
         return self._translate(ea, self._privilege())[0]
 
+    def still_holds(self, ea: int, granule: int, value: int) -> int:
+        """Extern. The granule of a reservation is 32 bytes."""
+        at, rights = self._translate(ea, self._privilege() | STORE)
+        return int(at & ~31 == granule and self._piece_read(at, 4, rights & LITTLE) == value)
+
     def zero_line(self, ea: int) -> None:
         """Extern: dcbz."""
         self._zero(ea, self._privilege() | STORE)

@@ -208,6 +208,9 @@ class Machine:
     def physical(self, address: int) -> int:
         return address & 0xFFFF
 
+    def still_holds(self, address: int, granule: int, value: int) -> int:
+        return int(self.physical(address) & ~31 == granule and self.mem_r32(address) == value)
+
     def zero_line(self, address: int) -> None:
         self.put(address & -LINE, bytes(LINE))
 
