@@ -279,10 +279,9 @@ def stwcx(rs: Op, ra0: Op, rb: Op) -> None:
         raise_alignment(ea, const(1, 1))
     mem_probe_w(ea)
     done = var(1, 0, "done")
-    with when(RESERVE.read()):
-        with when(still_holds(ea, RESERVE_ADDR.read(), RESERVE_VALUE.read())):
-            store(32, ea, rs.read())
-            done.set(1)
+    with when(RESERVE.read()), when(still_holds(ea, RESERVE_ADDR.read(), RESERVE_VALUE.read())):
+        store(32, ea, rs.read())
+        done.set(1)
     RESERVE.set(0)
     CrField(0).set((done.read().zext(4) << 1) | SO.read().zext(4))
 
