@@ -33,8 +33,11 @@ static uint32_t syndrome(Cpu *cpu)
     int little;
     const uint32_t dear = cpu->fault_dear;
     uint32_t esr = 0;
-    if (!translate(cpu, cpu->pc, ACCESS_FETCH | privilege(cpu), &at, &little) && find_region(cpu, at))
-        esr = form_table[find_form(cpu, (uint32_t)piece_read(cpu, at, 4, little))].esr;
+    if (!translate(cpu, cpu->pc, ACCESS_FETCH | privilege(cpu), &at, &little)) {
+        /* What a device gave ran alone, and is not asked for again. */
+        const int known = find_region(cpu, at) != NULL;
+        esr = form_table[known ? find_form(cpu, (uint32_t)piece_read(cpu, at, 4, little)) : cpu->scratch[0].form].esr;
+    }
     cpu->fault_dear = dear;
     return esr;
 }
@@ -65,8 +68,9 @@ static int attend(Cpu *cpu)
             deliver_event(cpu, IVOR_DEBUG, 0, 2);
             return 0;
         }
+        /* What debug_done records is an interrupt that waits: pending names it next, in this run or the one after. */
         if (run_alone(cpu)) after_fault(cpu);
-        else if (cpu->debugging & 1 && proc_debug_done(cpu)) deliver_event(cpu, IVOR_DEBUG, 0, 2);
+        else if (cpu->debugging & 1) proc_debug_done(cpu);
         cpu->attention |= ATT_STEP;
         return 0;
     }

@@ -192,8 +192,8 @@ class PpcCpu(Debugged):
         interrupt = self._step()
         if interrupt is not None:
             self._take(interrupt.ivor, interrupt.esr, 0)
-        elif self._debugging & 1 and self._call("debug_done"):
-            self._take(S.DEBUG, 0, 2)
+        elif self._debugging & 1:
+            self._call("debug_done")  # what it records is an interrupt that waits
 
     def _step(self) -> Interrupt | None:
         """Run the instruction at PC. An interrupt leaves PC on it and is not counted."""

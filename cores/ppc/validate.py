@@ -19,7 +19,7 @@ CONFIGURATION = (
     "features", "mmu_kind", "msr_mask", "tlb0_ways", "tlb1_size", "pvr", "mmucfg", "tlb0cfg", "tlb1cfg", "l1cfg0",
     "l1cfg1", "l2cfg0",
 )  # fmt: skip
-_ONLY_MC = ("doorbells", "lpid", "epcr", "msrp", "mas5", "mas8", "givpr")
+ONLY_MC = ("doorbells", "lpid", "epcr", "msrp", "mas5", "mas8", "givpr")
 
 
 def check(s: Any, model: CpuModel, *, whole: bool = True) -> None:
@@ -75,7 +75,7 @@ def _control(s: Any, model: CpuModel) -> Iterator[str]:
     if int(s.tb_stopped) and not model.has("spe"):
         yield f"tb_stopped: the time base of model {model.name} cannot be stopped"
     if not model.has("e500mc"):
-        for name in _ONLY_MC:
+        for name in ONLY_MC:
             if int(getattr(s, name)):
                 yield f"{name}: model {model.name} has none"
     if not model.has("spe") and any(int(v) >> 32 for v in s.gpr):

@@ -1,9 +1,10 @@
-"""The engine built for testing: the generated unit and `tests/engine/fuzz_main.c` as one program, with sanitizers.
+"""The engine built for testing: the generated unit and a fuzzer of `tests/engine` as one program, with sanitizers.
 
-`python -m emu.tools.sanitize [--plain] ARGUMENTS` builds it, when anything changed, and runs it with the arguments; see
-fuzz_main.c for those. With `--board` the same engine runs inside Python on a whole PC; see tests/emu/fuzz_board.py.
-`--both` does both at once. The sanitized builds have no tail calls, so they use the trampoline of core.h. EMU_CC
-chooses the compiler (gcc; --board takes no other), EMU_SANITIZE the sanitizers (address,undefined).
+`python -m emu.tools.sanitize [x86] [ppc] [--plain] ARGUMENTS` builds it for these cores, or for all, when anything
+changed, and runs it with the arguments; see fuzz_main.c for those. With `--board` the same engine runs inside Python on
+whole boards; see tests/emu/fuzz_board.py and fuzz_ppc_board.py. `--both` does both at once. The sanitized builds have
+no tail calls, so they use the trampoline of core.h. EMU_CC chooses the compiler (gcc; --board takes no other),
+EMU_SANITIZE the sanitizers (address,undefined).
 """
 
 from __future__ import annotations
@@ -15,15 +16,20 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from emu.engine.build import ROOT, builder, inputs_digest, unit
+from emu.engine.build import CORES, ROOT, builder, inputs_digest, unit
 
-FUZZ = ROOT / "tests" / "engine" / "fuzz_main.c"
+TESTS = ROOT / "tests" / "engine"
+FUZZERS = {"x86": TESTS / "fuzz_main.c", "ppc": TESTS / "fuzz_ppc.c"}
 BOARD_FUZZERS = {"x86": "tests.emu.fuzz_board", "ppc": "tests.emu.fuzz_ppc_board"}
 FLOATING = ("fpr_sig", "fpr_se", "fctrl", "fstat", "ftag", "fip", "fcs", "fdp", "fds", "fop", "xmm_lo", "xmm_hi")
 
 
-def grammar() -> str:
+def grammar(core: str) -> str:
     """Registers with their places, and every encoding of the form table, as C data."""
+    return {"x86": _grammar_x86, "ppc": _grammar_ppc}[core]()
+
+
+def _grammar_x86() -> str:
     from cores.x86 import state as S
     from cores.x86.decoder import tables
 
@@ -47,13 +53,72 @@ def grammar() -> str:
     return "\n".join(out) + "\n"
 
 
+# What a drawn word of a PowerPC form needs, as bits; see fuzz_ppc.c.
+_FIELD_BITS = {"bd": 1, "li": 2, "d": 4, "ra": 8, "ra0": 8, "rb": 16}
+
+
+def _grammar_ppc() -> str:
+    from cores.ppc import state as S
+    from cores.ppc.decoder import forms
+    from cores.ppc.mmu440 import MMUCR_MASK, WORD0, WORD1, WORD2
+    from cores.ppc.mmu_e500 import WRITABLE
+    from cores.ppc.models import FEATURES, MODELS, reset_values
+    from cores.ppc.validate import CONFIGURATION, ONLY_MC
+
+    masks = {"mmucr": MMUCR_MASK, "utlb0": WORD0, "utlb1": WORD1, "utlb2": WORD2, "pid": 0xFF, "pc": 0xFFFFFFFC,
+             "ivpr": 0xFFFF0000, "ivor": 0xFFF0, "reserve_addr": (1 << 36) - 1, "doorbells": 31, "tlb0_next": 3,
+             "pins": 7} | {f"mas{n}": m for n, m in WRITABLE.items()}  # fmt: skip
+    out = ["struct Field { uint32_t offset; uint8_t size, kind; uint32_t count; uint64_t mask; };"]
+    out.append("enum { FREE, FIXED, ONLY_MC, ONLY_SPE, TLB };")
+    out.append("static const struct Field FIELDS[] = {")
+    for r in S.STATE:
+        kind = "FIXED" if r.name in CONFIGURATION else "ONLY_MC" if r.name in ONLY_MC else "FREE"
+        if r.name.startswith(("etlb", "utlb")):
+            kind = "TLB"
+        elif r.name == "tb_stopped":
+            kind = "ONLY_SPE"
+        mask = masks.get(r.name, (1 << r.width) - 1)
+        element = f"sizeof(((Cpu *)0)->{r.name}{'[0]' if r.count else ''})"
+        out.append(f"    {{offsetof(Cpu, {r.name}), {element}, {kind}, {r.count or 1}, {mask:#x}ull}},")
+    out += ["};", "enum { FIELD_COUNT = sizeof FIELDS / sizeof *FIELDS };"]
+    out.append("struct Value { uint32_t offset; uint8_t size; uint64_t value; };")
+    out.append(
+        "struct Model { const char *name; uint32_t features, line; const struct Value *values; uint32_t count; };"
+    )
+    rows = []
+    for n, m in enumerate(MODELS.values()):
+        values = []
+        for name, value in reset_values(m).items():
+            r = S.STATE.registers[name]
+            for k, v in value.items() if isinstance(value, dict) else ((0, value),):
+                element = f"sizeof(((Cpu *)0)->{name}{'[0]' if r.count else ''})"
+                values.append(f"    {{offsetof(Cpu, {name}) + {k} * {element}, {element}, {v:#x}}},")
+        out += [f"static const struct Value VALUES{n}[] = {{", *values, "};"]
+        rows.append(f'    {{"{m.name}", {m.features:#x}, {m.line}, VALUES{n}, {len(values)}}},')
+    out += ["static const struct Model MODELS[] = {", *rows, "};", f"enum {{ MODEL_COUNT = {len(rows)} }};"]
+    out += [f"enum {{ HAS_{name.upper()} = {bit} }};" for name, bit in FEATURES.items()]
+    out.append("struct Encoding { uint32_t mask, value, needs, fields; };")
+    out.append("static const struct Encoding ENCODINGS[] = {")
+    found = list(forms())
+    for f in found:
+        fields = 0
+        for name in f.params:
+            fields |= _FIELD_BITS.get(name, 0)
+        out.append(f"    {{{f.mask:#x}, {f.value:#x}, {FEATURES.get(f.entry.needs, 0):#x}, {fields}}},")
+    out += ["};", "enum { ENCODING_COUNT = sizeof ENCODINGS / sizeof *ENCODINGS };"]
+    out.append(f"enum {{ FORM_COUNT = {len(found)} }};")
+    return "\n".join(out) + "\n"
+
+
 def _run(command: list[str]) -> None:
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:
         raise RuntimeError(f"{' '.join(command)}\n{result.stderr[-4000:]}")
 
 
-def build(*, sanitizers: str | None = None, compiler: str | None = None, trampoline: bool = True) -> Path:
+def build(
+    core: str = "x86", *, sanitizers: str | None = None, compiler: str | None = None, trampoline: bool = True
+) -> Path:
     """The fuzz program; compiled only if its sources, its compiler or its flags changed. Raises RuntimeError.
 
     `sanitizers` is what -fsanitize gets, "" for none.
@@ -65,14 +130,15 @@ def build(*, sanitizers: str | None = None, compiler: str | None = None, trampol
     flags += [f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all", "-O1"] if sanitizers else ["-O2"]
     if trampoline:
         flags.append("-DEMU_TRAMPOLINE")
-    declarations, text = unit(line_directives=False)
-    text = text.replace(inputs_digest(), "")  # says nothing about what the code does
-    names = grammar()
+    declarations, text = unit(core, line_directives=False)
+    text = text.replace(inputs_digest(core), "")  # says nothing about what the code does
+    names = grammar(core)
     engine = hashlib.sha256(" ".join([text, names, compiler, *flags]).encode()).hexdigest()[:16]
     folder = ROOT / "build" / "sanitize"
     folder.mkdir(parents=True, exist_ok=True)
     here = folder / engine
-    whole = hashlib.sha256(FUZZ.read_bytes()).hexdigest()[:16]
+    fuzzer = FUZZERS[core]
+    whole = hashlib.sha256(fuzzer.read_bytes() + (TESTS / "fuzz_common.h").read_bytes()).hexdigest()[:16]
     program = here / f"fuzz-{whole}"
     if program.exists():
         return program
@@ -86,7 +152,7 @@ def build(*, sanitizers: str | None = None, compiler: str | None = None, trampol
         _run([compiler, *flags, "-c", str(here / "unit.c"), "-o", str(fresh)])
         fresh.replace(engine_object)
     fresh = here / f"fuzz.{os.getpid()}"
-    _run([compiler, *flags, f"-I{here}", str(FUZZ), str(engine_object), "-o", str(fresh)])
+    _run([compiler, *flags, f"-I{here}", str(fuzzer), str(engine_object), "-o", str(fresh)])
     fresh.replace(program)
     return program
 
@@ -122,14 +188,16 @@ def board_command(words: list[str], core: str = "x86") -> tuple[list[str], dict[
 
 def main(words: list[str]) -> int:
     """Build and run; returns the first status that is not 0."""
-    rest = [w for w in words if w not in ("--plain", "--board", "--both")]
+    rest = [w for w in words if w not in ("--plain", "--board", "--both", *CORES)]
+    chosen = [core for core in CORES if core in words] or list(CORES)
     runs: list[tuple[list[str], dict[str, str] | None]] = []
     try:
         if "--board" not in words:
-            program = build(sanitizers="" if "--plain" in words else None)
-            runs.append(([str(program), *rest], None))
+            for core in chosen:
+                program = build(core, sanitizers="" if "--plain" in words else None)
+                runs.append(([str(program), *rest], None))
         if "--board" in words or "--both" in words:
-            runs += [board_command(rest, core) for core in BOARD_FUZZERS]
+            runs += [board_command(rest, core) for core in chosen]
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 2

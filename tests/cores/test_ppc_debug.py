@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from cores.ppc import state as S
+from cores.ppc.decoder import encode
 from tests.cores.ppc_machine import Interrupt, Machine
+from tests.cores.ppc_tiers import CODE, STRIDE, VECTORS, Pair
 
 DE, PR, IS = 1 << S.MSR_DE, 1 << S.MSR_PR, 1 << S.MSR_IS
 IDM, ICMP, BRT, IRPT, TRAP, IAC1, IAC2, IAC3, DAC1R, DAC1W, DAC2R, DAC2W, RET = (
@@ -234,3 +238,17 @@ def test_the_hypervisor_can_keep_events_to_its_guests() -> None:
     assert m.call("debug_mode") == 0 and m.call("debug_fetch") == 0
     m.s.msr |= 1 << S.MSR_GS
     assert m.call("debug_mode") == 1 and m.call("debug_fetch") == 1
+
+
+def test_a_run_ends_with_its_budget_though_a_debug_interrupt_is_due() -> None:
+    pytest.importorskip("emu.engine._ppc")
+    both = Pair("440EP")
+    both.start(Random(1), both.families, 1)
+    for cpu, ram in zip(both.cpus, both.rams, strict=True):
+        ram.view[CODE : CODE + 4] = encode("addi", rt=3, ra=0, si=1).to_bytes(4, "big")
+        cpu.invalidate(CODE, 4)
+        cpu.load_values({"msr": DE, "dbcr0": IDM | ICMP, "dbsr": 0, "tcr": 0})
+        cpu.run(1)
+        assert (cpu.icount, cpu.reg("pc"), cpu.reg("dbsr")) == (1, CODE + 4, ICMP)
+        cpu.run(1)
+        assert (cpu.icount, cpu.reg("pc"), cpu.reg("csrr0")) == (2, VECTORS + 15 * STRIDE, CODE + 4)

@@ -1,4 +1,4 @@
-"""The engine under sanitizers, and both compilers' warnings. See tests/engine/fuzz_main.c, and `make fuzz-sanitize`."""
+"""The engines under sanitizers (tests/engine/fuzz_main.c, fuzz_ppc.c; `make fuzz-sanitize`), both compilers' warnings."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ def links(compiler: str, folder: Path, *flags: str) -> bool:
 
 
 @pytest.mark.slow
-def test_random_programs_are_clean_and_independent_of_how_they_are_sliced(tmp_path: Path) -> None:
+@pytest.mark.parametrize("core", CORES)
+def test_random_programs_are_clean_and_independent_of_how_they_are_sliced(core: str, tmp_path: Path) -> None:
     compiler = next((c for c in ("gcc", "clang") if links(c, tmp_path, "-fsanitize=address,undefined")), None)
     if compiler is None:
         pytest.skip("no compiler with libasan and libubsan (apt install gcc libasan8 libubsan1)")
-    program = sanitize.build(sanitizers="address,undefined", compiler=compiler)
+    program = sanitize.build(core, sanitizers="address,undefined", compiler=compiler)
     result = subprocess.run(
         [str(program), "--seed", SEED, "--seconds", str(SECONDS)], capture_output=True, text=True, timeout=600
     )

@@ -3,40 +3,11 @@
  * A case is one seed: RAM, ROM, tables, registers and what the devices answer all follow from it. It is run whole, then one
  * instruction at a time, then in random slices, and all three must leave the same registers, memory, bus accesses and
  * instruction count. Around and between the guest's memory lie guard pages and poisoned bytes, and after each run the
- * engine's own tables are checked. `grammar.h` (emu.engine.sanitize) names registers and encodings; `unit.h` is engine.h.
+ * engine's own tables are checked. `grammar.h` (emu.tools.sanitize) names registers and encodings; `unit.h` is engine.h.
  *
  * fuzz [--seed N] [--cases N] [--seconds S] [--case SEED] [--budget N] [--verbose]: 0 when clean, 1 at the first violation. */
-#define _GNU_SOURCE
-#include <stdint.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <signal.h>
-#include <sys/mman.h>
-#include <time.h>
-#include <unistd.h>
+#include "fuzz_common.h"
 
-#include "unit.h"
-#include "grammar.h"
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define WITH_ASAN 1
-#endif
-#endif
-#ifdef __SANITIZE_ADDRESS__
-#define WITH_ASAN 1
-#endif
-#ifdef WITH_ASAN
-#include <sanitizer/asan_interface.h>
-void __sanitizer_set_death_callback(void (*callback)(void));
-#else
-#define __asan_poison_memory_region(at, n) ((void)(at), (void)(n))
-#define __asan_unpoison_memory_region(at, n) ((void)(at), (void)(n))
-#endif
-
-enum { PAGE = 4096, BUFFER = 0x44000, HOLE = 0x24000, HOLE_SIZE = 0x2000, HOLE_REGION = 2 };
 enum { GDT = 0x1000, LDT = 0x1800, IDT = 0x2000, TSS = 0x3000, TSS16 = 0x3400, TSS2 = 0x3800, TABLES = 0x4000, CODE = 0x8000 };
 enum { CODE_SIZE = 0x3000, STUBS = 0xc000, STACK = 0xf000, SCRATCH = 0x10000 };
 
@@ -49,91 +20,6 @@ static const struct Region MAP[] = {
     {0xffff0000u, 0x10000, 0x34000, 2},
 };
 enum { REGIONS = sizeof MAP / sizeof *MAP };
-
-/* -- random numbers: splitmix64, so that every seed is a good one */
-
-struct Random {
-    uint64_t state;
-};
-
-static uint64_t next64(struct Random *r)
-{
-    uint64_t z = r->state += 0x9e3779b97f4a7c15ull;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-    return z ^ (z >> 31);
-}
-
-static uint32_t below(struct Random *r, uint32_t n) { return (uint32_t)((next64(r) >> 32) * n >> 32); }
-static int one_in(struct Random *r, uint32_t n) { return below(r, n) == 0; }
-
-/* -- the world of one case */
-
-static uint8_t *ram;
-static uint64_t case_seed;
-static const char *phase = "start";
-static uint8_t pristine[BUFFER];
-static volatile sig_atomic_t late;
-static uint64_t most; /* --budget: instructions at most, to find where a difference begins */
-static int telling; /* --verbose with --case: every access and every step */
-
-struct Run {
-    struct Random device;
-    uint64_t trace;
-    uint64_t accesses;
-    uint32_t halts;
-    int quiet; /* devices only answer, they raise nothing */
-};
-
-static struct Run run_now;
-static Cpu *cpu;
-
-static uint64_t mix(uint64_t h, uint64_t v)
-{
-    h = (h ^ v) * 0xff51afd7ed558ccdull;
-    return h ^ (h >> 32);
-}
-
-static void say_case(void)
-{
-    fprintf(stderr, "fuzz: case %llu, %s; repeat with --case %llu\n", (unsigned long long)case_seed, phase,
-            (unsigned long long)case_seed);
-}
-
-static void violated(const char *what)
-{
-    fprintf(stderr, "fuzz: %s\n", what);
-    say_case();
-    exit(1);
-}
-
-static void expired(int signal_number)
-{
-    (void)signal_number;
-    if (late++) {
-        static const char text[] = "fuzz: a case does not end\n";
-        if (write(2, text, sizeof text - 1) < 0) _exit(1);
-        abort();
-    }
-}
-
-static uint64_t note(uint64_t kind, uint64_t at, uint64_t size, uint64_t v, uint64_t when)
-{
-    run_now.trace = mix(mix(mix(mix(mix(run_now.trace, kind), at), size), v), when);
-    run_now.accesses++;
-    if (telling)
-        fprintf(stderr, "  %llu: access %llu at %#llx size %llu value %#llx\n", (unsigned long long)when, (unsigned long long)kind,
-                (unsigned long long)at, (unsigned long long)size, (unsigned long long)v);
-    return next64(&run_now.device);
-}
-
-static void map_hole(uint32_t kind)
-{
-    cpu->regions[HOLE_REGION].kind = kind;
-    if (kind) __asan_unpoison_memory_region(ram + HOLE, HOLE_SIZE);
-    else __asan_poison_memory_region(ram + HOLE, HOLE_SIZE);
-    emu_remap(cpu);
-}
 
 /* What a device may do beside answering. Nonzero: something that the processor must notice at once. */
 static int mischief(uint64_t dice, int write)
@@ -162,8 +48,6 @@ static int mischief(uint64_t dice, int write)
     default: return 0;
     }
 }
-
-static uint64_t instant(void) { return emu_icount(cpu) - 1; }
 
 static uint32_t on_port_read(void *handle, uint32_t port, uint32_t size)
 {
@@ -238,10 +122,6 @@ static void on_event(void *handle, uint32_t kind, uint32_t a, uint32_t b)
 }
 
 /* -- making a case */
-
-static void put16(uint32_t at, uint32_t v) { memcpy(pristine + at, &v, 2); }
-static void put32(uint32_t at, uint32_t v) { memcpy(pristine + at, &v, 4); }
-static void put64(uint32_t at, uint64_t v) { memcpy(pristine + at, &v, 8); }
 
 static uint32_t some_address(struct Random *r)
 {
@@ -585,26 +465,6 @@ static void check(uint64_t before, uint64_t budget, int reason)
         if (cpu->page_code[k] > cpu->code_page_count) violated("the map of code pages is wrong");
 }
 
-struct Outcome {
-    uint64_t registers, memory, trace, icount, accesses, story;
-    int reason;
-    uint32_t eip, cs;
-};
-
-static uint64_t hash_of(const void *data, size_t n)
-{
-    uint64_t h = n, v;
-    const uint8_t *p = data;
-    for (; n >= 8; n -= 8, p += 8) {
-        memcpy(&v, p, 8);
-        h = mix(h, v);
-    }
-    for (; n; n--) h = mix(h, *p++);
-    return h;
-}
-
-static uint8_t forms_seen[65536];
-
 static void say_place(void)
 {
     uint64_t at;
@@ -687,26 +547,9 @@ static struct Outcome run_case(uint64_t seed, int mode, int style)
     out.icount = emu_icount(cpu);
     out.accesses = run_now.accesses;
     out.story = hash_of(cpu->story, sizeof cpu->story);
-    out.eip = cpu->eip;
-    out.cs = cpu->seg_sel[1];
+    out.at = cpu->eip;
+    out.segment = cpu->seg_sel[1];
     return out;
-}
-
-static void differ(const struct Outcome *a, const struct Outcome *b, const char *what)
-{
-    fprintf(stderr, "fuzz: %s differ: icount %llu/%llu, at %04x:%08x/%04x:%08x, accesses %llu/%llu, exit %d/%d%s%s%s\n", what,
-            (unsigned long long)a->icount, (unsigned long long)b->icount, a->cs, a->eip, b->cs, b->eip,
-            (unsigned long long)a->accesses, (unsigned long long)b->accesses, a->reason, b->reason,
-            a->registers != b->registers ? ", registers" : "", a->memory != b->memory ? ", memory" : "",
-            a->trace != b->trace ? ", bus" : "");
-    say_case();
-    exit(1);
-}
-
-static int same(const struct Outcome *a, const struct Outcome *b)
-{
-    return a->registers == b->registers && a->memory == b->memory && a->trace == b->trace && a->icount == b->icount &&
-           a->reason == b->reason && a->story == b->story;
 }
 
 static uint64_t one_case(uint64_t seed)
@@ -725,41 +568,8 @@ static uint64_t one_case(uint64_t seed)
     return whole.icount;
 }
 
-static double now(void)
+static void born(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-int main(int argc, char **argv)
-{
-    uint64_t seed = 1, cases = 1000, only = 0;
-    int single_case = 0, verbose = 0;
-    double seconds = 0;
-    for (int k = 1; k < argc; k++) {
-        const char *v = k + 1 < argc ? argv[k + 1] : "0";
-        if (!strcmp(argv[k], "--seed")) seed = strtoull(v, NULL, 0), k++;
-        else if (!strcmp(argv[k], "--cases")) cases = strtoull(v, NULL, 0), k++;
-        else if (!strcmp(argv[k], "--seconds")) seconds = strtod(v, NULL), cases = ~0ull, k++;
-        else if (!strcmp(argv[k], "--case")) only = strtoull(v, NULL, 0), single_case = 1, k++;
-        else if (!strcmp(argv[k], "--budget")) most = strtoull(v, NULL, 0), k++;
-        else if (!strcmp(argv[k], "--verbose")) verbose = 1;
-        else {
-            fprintf(stderr, "usage: %s [--seed N] [--cases N] [--seconds S] [--case SEED] [--budget N] [--verbose]\n", argv[0]);
-            return 2;
-        }
-    }
-#ifdef WITH_ASAN
-    __sanitizer_set_death_callback(say_case);
-#endif
-    signal(SIGALRM, expired);
-    uint8_t *area = mmap(NULL, BUFFER + 2 * 16 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (area == MAP_FAILED) return 2;
-    ram = area + 16 * PAGE;
-    if (mprotect(ram, BUFFER, PROT_READ | PROT_WRITE)) return 2;
-    cpu = emu_new(1 << 20);
-    if (!cpu || emu_attach_ram(cpu, ram, BUFFER)) return 2;
     cpu->port_read = on_port_read;
     cpu->port_write = on_port_write;
     cpu->mmio_read = on_mmio_read;
@@ -772,25 +582,6 @@ int main(int argc, char **argv)
     for (uint32_t k = 0; k < 4; k++) cpu->features[k] = ~0u;
     cpu->cpuid_count = 2;
     cpu->cpuid[0].eax = 1, cpu->cpuid[0].subleaf = cpu->cpuid[1].subleaf = ~0u, cpu->cpuid[1].leaf = 1;
-    const double start = now();
-    uint64_t done = 0, insns = 0;
-    if (single_case) {
-        telling = verbose;
-        insns = one_case(only);
-        done = 1;
-    }
-    for (; !single_case && done < cases && (seconds == 0 || now() - start < seconds); done++) {
-        if (done % 64 == 0) alarm(20);
-        if (verbose) fprintf(stderr, "case %llu\n", (unsigned long long)(seed * 1000003 + done));
-        insns += one_case(seed * 1000003 + done);
-    }
-    uint32_t seen = 0;
-    for (uint32_t k = 1; k <= FORM_COUNT; k++) seen += forms_seen[k];
-    printf("{\"cases\": %llu, \"instructions\": %llu, \"seconds\": %.1f, \"forms\": %u, \"of\": %u, \"exceptions\": %llu, "
-           "\"interrupts\": %llu, \"code_flushes\": %llu, \"page_invalidations\": %llu}\n",
-           (unsigned long long)done, (unsigned long long)insns, now() - start, seen, (unsigned)FORM_COUNT,
-           (unsigned long long)cpu->stats.exceptions, (unsigned long long)cpu->stats.interrupts,
-           (unsigned long long)cpu->stats.code_flushes, (unsigned long long)cpu->stats.page_invalidations);
-    emu_free(cpu);
-    return 0;
 }
+
+int main(int argc, char **argv) { return fuzz(argc, argv, born, one_case); }
