@@ -1,4 +1,4 @@
-"""The engines under sanitizers (tests/engine/fuzz_main.c, fuzz_ppc.c; `make fuzz-sanitize`), both compilers' warnings."""
+"""The engines under sanitizers (tests/engine/fuzz_main.c and fuzz_ppc.c; `make fuzz-sanitize`), compilers' warnings."""
 
 from __future__ import annotations
 
