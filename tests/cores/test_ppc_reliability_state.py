@@ -25,7 +25,7 @@ from tests.cores.ppc_tiers import CODE, DATA, DEVICE, VECTORS, WINDOW, Pair
 pytest.importorskip("emu.engine._ppc")
 
 MODELS = ("440EP", "460EX", "e500v1", "e500v2", "e500mc")
-CASES = int(os.environ.get("EMU_RELIABILITY_STATES", "10000"))
+CASES = int(os.environ.get("EMU_RELIABILITY_STATES", "6000"))
 LENGTH = 12
 # Registers of the integer, debug, timer and interrupt facilities that hold whatever is written.
 ANY = (
