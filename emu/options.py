@@ -160,6 +160,8 @@ class Config:
     clock: str | None = None
     dump_screen: bool = False
     dump_tlb: bool = False
+    pages: list[tuple[int, str]] = field(default_factory=list)
+    """Addresses of --page, with read, write or execute."""
     gdb: GdbAddress | None = None
     start_paused: bool = False
     warnings: list[str] = field(default_factory=list)
@@ -356,6 +358,16 @@ def _flag(attribute: str) -> Callable[[Config, str], None]:
     return lambda config, value: setattr(config, attribute, True)
 
 
+PAGE_ACCESS = ("read", "write", "execute")
+
+
+def _page(config: Config, value: str) -> None:
+    address, _, access = value.partition(",")
+    if access and access not in PAGE_ACCESS:
+        raise unknown("--page access", access, PAGE_ACCESS)
+    config.pages.append((number(address, "--page", 0, 0xFFFFFFFF), access or "read"))
+
+
 def _gdb(config: Config, value: str) -> None:
     config.gdb = gdb_address(value)
 
@@ -445,12 +457,15 @@ def _choose_cpu(config: Config) -> None:
 def _ppc_model(machine: str, name: str, cores: Cores) -> str:
     from cores.ppc import models
 
+    fitting = [m.name for m in models.MODELS.values() if m.has(cores.feature)]
     try:
         model = models.model(name)
     except KeyError:
-        raise unknown("CPU", name, cpu_models("ppc")) from None
+        if nearest(name, cpu_models("ppc")) is not None:
+            raise unknown("CPU", name, cpu_models("ppc")) from None
+        raise UsageError(f"unknown CPU {shown(name)}; -M {machine} takes {', '.join(fitting)}") from None
     if not model.has(cores.feature):
-        raise UsageError(f"-M {machine}: expected a {cores.feature} processor, found {model.name}")
+        raise UsageError(f"-M {machine}: {model.name} is no processor for it; it takes {', '.join(fitting)}")
     return model.name
 
 
@@ -742,7 +757,7 @@ def _append(config: Config, value: str) -> None:
 
 
 def _help(config: Config, value: str) -> None:
-    raise ShowAndExit(help_text())
+    raise ShowAndExit(help_text(config))
 
 
 def _version(config: Config, value: str) -> None:
@@ -819,6 +834,12 @@ OWN: list[Option] = [
     Option(("clock",), "PACE", "warp: skip idle time; paced: wait it out", _clock),
     Option(("dump-screen",), "", "print the text screen at the end", _flag("dump_screen")),
     Option(("dump-tlb",), "", "PowerPC: print TLB entries and special registers at the end", _flag("dump_tlb")),
+    Option(
+        ("page",),
+        "ADDRESS[,ACCESS]",
+        "PowerPC: say at the end which TLB entry serves a read, write or execute, or why none",
+        _page,
+    ),
     Option(("strict",), "", "make every warning about the command line an error", _flag("strict")),
 ]
 
@@ -866,9 +887,13 @@ AFTER_THE_OPTIONS = (
 )
 
 
-def help_text() -> str:
-    """All of our options, one line each."""
-    lines = ["usage: emu run [options] [disk image]", "       (emu test and emu-system-i386 take the same options)"]
+def help_text(config: Config) -> str:
+    """All of our options, one line each, under the name that was called."""
+    if config.arch is None:
+        lines = ["usage: emu run [options] [disk image]"]
+        lines.append("       (emu test, emu-system-i386 and emu-system-ppc take the same options)")
+    else:
+        lines = [f"usage: emu-system-{'i386' if config.arch == 'x86' else config.arch} [options] [disk image]"]
     lines += ["", "QEMU's options:"]
     for group, dash in ((OPTIONS, "-"), (OWN, "--")):
         if dash == "--":

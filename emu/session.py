@@ -130,8 +130,9 @@ class Session:
         config = self.config
         if not self.compat:
             sort_positional(config)
-        if config.dump_tlb and CORES[config.machine].arch != "ppc":
-            raise UsageError(f"--dump-tlb: is for PowerPC boards, not for -M {config.machine}")
+        for option, wanted in (("--dump-tlb", config.dump_tlb), ("--page", config.pages)):
+            if wanted and CORES[config.machine].arch != "ppc":
+                raise UsageError(f"{option}: is for PowerPC boards, not for -M {config.machine}")
         listener = None if config.gdb is None else listen(config.gdb)
         setup = self._setup()
         machine = board(config.machine)(setup)
@@ -391,6 +392,10 @@ class Session:
             from emu.tools.tlb import dump
 
             output("".join(f"{row}\n" for row in dump(machine.cpu)).encode())
+        for address, access in self.config.pages:
+            from emu.tools.tlb import lookup
+
+            output("".join(f"{row}\n" for row in lookup(machine.cpu, address, access)).encode())
         if self.config.stats:
             self._stats(machine)
         return status

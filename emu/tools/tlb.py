@@ -1,8 +1,8 @@
 """Translations and special purpose registers of a PowerPC in words: for `--dump-tlb`, the monitor and the debugger.
 
-entries(cpu)        a line for each valid entry of the UTLB (440), or of TLB0 and TLB1 (e500)
-lookup(cpu, ea)     which entry translates an address, or why none does
-special(cpu)        the special purpose registers of the model
+entries(cpu)           a line for each valid entry of the UTLB (440), or of TLB0 and TLB1 (e500)
+lookup(cpu, ea, need)  which entry translates an address, or why none does: `--page`, `monitor page`
+special(cpu)           the special purpose registers of the model
 """
 
 from __future__ import annotations
@@ -118,12 +118,13 @@ def pids(cpu: Any) -> list[int]:
     return [cpu.reg(f"pid[{n}]") & 0xFF for n in range(3 if cpu.reg("features") & FEATURES["spe"] else 1)]
 
 
-def lookup(cpu: Any, ea: int, *, fetch: bool = False, store: bool = False) -> list[str]:
-    """What translates an effective address now, or why nothing does: each entry of the page with what is wrong."""
+def lookup(cpu: Any, ea: int, need: str = "read") -> list[str]:
+    """What translates an effective address now, or why nothing does: each entry of the page with what is wrong.
+
+    `need` is read, write or execute."""
     msr = cpu.reg("msr")
-    space = msr >> (S.MSR_IS if fetch else S.MSR_DS) & 1
+    space = msr >> (S.MSR_IS if need == "execute" else S.MSR_DS) & 1
     user = bool(msr >> S.MSR_PR & 1)
-    need = "execute" if fetch else "write" if store else "read"
     known = pids(cpu)
     names = "/".join(f"{pid:02x}" for pid in known)
     out = [f"{ea:08x} for {'user' if user else 'supervisor'} {need}: space {space}, PID {names}"]

@@ -384,7 +384,12 @@ def test_the_monitor_answers() -> None:
     client = Client(pc(LOOP))
     assert client.ask("qRcmd," + b"info registers".hex()) == "OK"
     assert "EIP=" in client.console
-    for words, answer in (("help", "system_reset"), ("frobnicate", "unknown command"), ("info tlb", "CR3")):
+    for words, answer in (
+        ("help", "system_reset"),
+        ("frobnicate", "unknown command"),
+        ("info tlb", "CR3"),
+        ("page 0", "CR3"),
+    ):
         client.console = ""
         assert client.ask("qRcmd," + words.encode().hex()) == "OK"
         assert answer in client.console

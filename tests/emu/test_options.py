@@ -100,6 +100,24 @@ def test_help_as_a_value_lists_the_choices() -> None:
     assert "unimp" in listed("-d", "help")
 
 
+def test_the_help_names_the_command_that_was_called() -> None:
+    for arch, name in ((None, "emu run"), ("x86", "emu-system-i386"), ("ppc", "emu-system-ppc")):
+        with pytest.raises(ShowAndExit) as text:
+            parse(["-help"], arch=arch)
+        assert str(text.value).startswith(f"usage: {name} [")
+
+
+def test_an_unknown_powerpc_is_answered_with_those_that_fit_the_board() -> None:
+    for board, name, said in (
+        ("bamboo", "pentium", "unknown CPU pentium; -M bamboo takes 440EP, 440EPb, 440EPa, 460EX"),
+        ("ppce500", "440EP", "-M ppce500: 440EP is no processor for it; it takes e500v1,"),
+        ("bamboo", "440xp", "unknown CPU 440xp; did you mean 440EP?"),
+    ):
+        with pytest.raises(UsageError) as error:
+            parse(["-M", board, "-cpu", name], arch="ppc")
+        assert str(error.value).startswith(said)
+
+
 def test_the_help_has_a_line_that_xv6_greps_for() -> None:
     for word in ("-help", "--help", "-h"):
         assert any(line.startswith("-gdb") for line in listed(word).splitlines())

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from emu.__main__ import main
 from emu.boards import Setup, board
+from emu.gdbmonitor import answer
 from emu.options import parse
 from emu.tools import tlb
 from tests.emu.test_explain import fails
@@ -64,7 +66,7 @@ def test_a_lookup_says_which_entry_matches_and_what_is_wrong_with_others(tmp_pat
     cpu.set_reg("pid", 5)
     cpu.set_reg("msr", 1 << 4 | 1 << 14)
     assert tlb.lookup(cpu, 0x30000004)[-1] == "-> 140000004 (inhibited, guarded)"
-    assert tlb.lookup(cpu, 0x30000004, store=True)[-1] == "UTLB 7 matches, but allows read"
+    assert tlb.lookup(cpu, 0x30000004, "write")[-1] == "UTLB 7 matches, but allows read"
     assert tlb.lookup(cpu, 0x50000000)[-1] == "no valid entry has this page"
 
 
@@ -88,4 +90,26 @@ def test_special_registers_are_those_of_the_model(tmp_path: Path) -> None:
 
 
 def test_a_pc_has_no_such_tlb(capfd: pytest.CaptureFixture[str]) -> None:
-    assert "is for PowerPC boards, not for -M pc" in fails(capfd, "run", "--dump-tlb", "-m", "1")
+    assert "--dump-tlb: is for PowerPC boards, not for -M pc" in fails(capfd, "run", "--dump-tlb", "-m", "1")
+    assert "--page: is for PowerPC boards, not for -M pc" in fails(capfd, "run", "--page", "0", "-m", "1")
+
+
+def test_a_page_is_looked_up_from_the_command_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    code = tmp_path / "code"
+    code.write_bytes(b"\x48\0\0\0")
+    words = ["run", "-M", "bamboo", "-m", "64", "-nographic", "-kernel", str(code), "--max-insns", "9"]
+    assert main([*words, "--page", "0x1234", "--page", "0xD0000000,write"]) == 0
+    shown = capfd.readouterr().out.splitlines()
+    assert shown[-5].startswith("00001234 for supervisor read: space 0, PID 00")
+    assert shown[-4].startswith("UTLB 0 ") and shown[-3] == "-> 000001234 (cached)"
+    assert shown[-2:] == ["d0000000 for supervisor write: space 0, PID 00", "no valid entry has this page"]
+    assert "expected a number" in fails(capfd, *words, "--page", "here")
+    assert "unknown --page access wrte; did you mean write?" in fails(capfd, *words, "--page", "0,wrte")
+
+
+def test_a_page_is_looked_up_from_gdb(tmp_path: Path) -> None:
+    cpu = cpu_of(tmp_path, "ppce500", TLBS)
+    assert "\n-> 000001000 (" in answer(cpu, ["page", "0x1000"])
+    assert "for supervisor execute" in answer(cpu, ["page", "4096", "execute"])
+    for words in (["page"], ["page", "here"], ["page", "0", "jump"], ["page", "-1"]):
+        assert answer(cpu, words) == "page: expected an address, and read, write, execute or nothing behind it\n"
