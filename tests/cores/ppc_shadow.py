@@ -22,7 +22,7 @@ LOW = 1 << 20  # below it: code and vectors, for nobody to store to
 CODE, VECTORS, STRIDE = 0x10000, 0x40000, 0x100
 MSR_GS, MSR_PR, MSR_ME, MSR_IS, MSR_DS = 1 << 28, 1 << 14, 1 << 12, 1 << 5, 1 << 4
 DSI, ISI, DATA_MISS, FETCH_MISS = 2, 3, 13, 14
-ESR_STORE = 1 << 23
+ESR_STORE, ESR_EXTERNAL = 1 << 23, 1 << 16
 SPAN = 1 << 36
 
 
@@ -104,6 +104,8 @@ class Words:
     TLBSX = 0x7E80AF25  # tlbsx. r20, 0, r21
     TLBRE = 0x7E890764  # tlbre r20, r9, 0
     TLBIVAX = 0x7C00AE24  # tlbivax 0, r21
+    LWEPX = 0x7E80A83E  # lwepx r20, 0, r21
+    STWEPX = 0x7EC0A93E  # stwepx r22, 0, r21
     TLBILX = 0x7C00A824  # tlbilx 0, 0, r21; T goes to bits 9 to 10
 
 
@@ -311,6 +313,11 @@ class ShadowE500:
     def find(self, ea: int, space: int, msr: int) -> list[Page]:
         keys = self._matches(ea, space, (0, *self.pids), bool(msr & MSR_GS), self.lpid)
         return [self.pages[key] for key in keys]
+
+    def find_external(self, ea: int, context: int) -> list[Page]:
+        """By EPLC or EPSC: EPR, EAS, EGS from the left, ELPID in the upper half, EPID in the lower."""
+        space, guest, lpid, pid = context >> 30 & 1, context >> 29 & 1, context >> 16 & 0x3F, context & 0xFF
+        return [self.pages[key] for key in self._matches(ea, space, (0, pid), bool(guest), lpid)]
 
     def _drop(self, key: tuple[int, int]) -> None:
         if key in self.pages:

@@ -75,6 +75,7 @@ def draw(rng: Random, m: CpuModel) -> dict[str, Any]:
     values["xer_count"] = rng.choice((rng.randrange(20), bits(7)))
     _tlb(rng, m, values)
     if m.has("e500mc"):
+        values["eplc"], values["epsc"] = bits(32) & 0xE03F00FF, rng.choice((0, bits(32) & 0xE03F00FF))
         values["lpid"] = rng.choice((0, 0, bits(6)))
         values["doorbells"] = rng.choice((0, 0, bits(5)))
         if rng.random() < 0.3:

@@ -59,6 +59,8 @@ class Bench:
                 shadow.look(rng, self.address())
             elif dice < 0.16 and hasattr(shadow, "mas4"):
                 self.m.c.mas4 = rng.getrandbits(32) & 0x100F0F7F
+            elif dice < 0.25 and getattr(shadow, "hypervised", False):
+                self.external(rng.random() < 0.4)
             else:
                 self.access(rng.choice("rrrwwxxb"))
 
@@ -117,6 +119,38 @@ class Bench:
             if page.at(ea) >= P.SIZE:
                 assert m.bus.reads == [(page.at(ea), 4)], self.what(ea, msr, page)
 
+    def external(self, store: bool) -> None:
+        """A load or store by external process ID."""
+        rng, m, ea, wish = self.rng, self.m, self.address(), self.wish
+        context = rng.randrange(2) << 31
+        if wish and rng.random() < 0.8:
+            context |= wish.space << 30 | wish.guest << 29 | wish.partition << 16 | (wish.tid or rng.randrange(4))
+        else:
+            context |= rng.randrange(4) << 29 | rng.randrange(3) << 16 | rng.randrange(4)
+        found = self.shadow.find_external(ea, context)
+        if len(found) > 1 or (ea < P.LOW and not context >> 30 & 1):
+            return
+        page: Page | None = found[0] if found else None
+        fault = self.judged(page, ea, "w" if store else "r", bool(context >> 31))
+        if page is not None and not fault and self.reserved(page.at(ea), "w" if store else "r"):
+            return
+        m.c.eplc, m.c.epsc = (context ^ 1, context) if store else (context, context ^ 1)
+        m.bus.reads.clear()
+        m.bus.writes.clear()
+        word = Words.STWEPX if store else Words.LWEPX
+        if fault:
+            self.interrupted(word, ea, P.MSR_ME)
+            assert m.c.pc == P.VECTORS + P.STRIDE * fault, self.what(ea, context, page)
+            assert (m.c.dear, m.c.esr) == (ea, P.ESR_EXTERNAL | P.ESR_STORE * store), self.what(ea, context, page)
+            return
+        assert page is not None
+        if store:
+            self.store(ea, P.MSR_ME, page, word)
+            return
+        self.step(word, ea, P.MSR_ME)
+        held = m.word_at(page.at(ea))
+        assert m.c.gpr[20] & 0xFFFFFFFF == (P.turned(held) if page.little else held), self.what(ea, context, page)
+
     def judged(self, page: Page | None, ea: int, right: str, user: bool) -> int:
         """The interrupt that an access takes, 0 for none."""
         if page is None:
@@ -140,10 +174,10 @@ class Bench:
         m.cpu.run(1)
         assert m.c.pc == at + 4, self.what(ea, msr, None)
 
-    def store(self, ea: int, msr: int, page: Page) -> None:
+    def store(self, ea: int, msr: int, page: Page, word: int = Words.STW) -> None:
         m, value, real = self.m, 0x38000038 | self.rng.getrandbits(16) << 8, page.at(ea)
         m.c.gpr[22] = value
-        self.step(Words.STW, ea, msr)
+        self.step(word, ea, msr)
         kept = P.turned(value) if page.little else value
         if real < P.SIZE:
             assert m.ram.view[real : real + 4] == kept.to_bytes(4, "big"), self.what(ea, msr, page)
@@ -175,6 +209,16 @@ class Bench:
         m.c.ctr, m.c.pc = ea, m.place(Words.BCTR)
         m.cpu.run(2)
 
+    def interrupted(self, word: int, ea: int, msr: int) -> int:
+        """Run an instruction that takes an interrupt; where it is."""
+        m = self.m
+        back = m.place(word)
+        m.put_msr(msr)
+        m.c.gpr[20], m.c.gpr[21], m.c.pc = 0x55, ea, back
+        m.cpu.run(1)
+        assert m.c.gpr[20] == 0x55 and not m.bus.reads and not m.bus.writes, self.what(ea, msr, None)
+        return back
+
     def refuse(self, kind: str, ea: int, at: int, msr: int, fault: int, space: int) -> None:
         m = self.m
         if fault in (P.DSI, P.ISI):
@@ -185,12 +229,8 @@ class Bench:
             self.enter(ea, msr)
             back = ea
         else:
-            word = Words.STW if kind == "w" else Words.LWZ
-            back = m.place(word)
-            m.put_msr(msr)
-            m.c.gpr[20], m.c.gpr[21], m.c.pc = 0x55, ea, back
-            m.cpu.run(1)
-            assert m.c.gpr[20] == 0x55 and m.c.dear == at, self.what(ea, msr, None)
+            back = self.interrupted(Words.STW if kind == "w" else Words.LWZ, ea, msr)
+            assert m.c.dear == at, self.what(ea, msr, None)
         c = m.c
         assert c.pc == P.VECTORS + P.STRIDE * fault, self.what(ea, msr, None)
         assert (c.srr0, c.srr1) == (back, msr), self.what(ea, msr, None)
