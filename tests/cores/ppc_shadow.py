@@ -97,6 +97,7 @@ class Words:
     LBZ = 0x8A950000
     STW = 0x92D50000  # stw r22, 0(r21)
     BCTR = 0x4E800420
+    BA = 0x48000002
     TLBWE = 0x7D4907A4  # 440: tlbwe r10, r9, 0; the word is or'ed with WS
     TLBWE_E = 0x7C0007A4
     TLBRE_E = 0x7C000764

@@ -213,3 +213,9 @@ def test_every_form_can_be_restarted_at_every_access(model: str) -> None:
     assert [ident for ident, n in seen.items() if n < 2] == []
     # Both pages, absent and without the right.
     assert sum(n == 4 for n in seen.values()) > 20
+
+
+@pytest.mark.parametrize("model", ["440EP", "e500v2"])
+def test_a_store_conditional_needs_the_right_to_store_and_no_other(model: str) -> None:
+    (form,) = (form for form in candidates(model) if form.ident == "stwcx_rc")
+    assert max(case(model, form, seed) for seed in range(6)) == 2

@@ -206,7 +206,7 @@ class Bench:
             m.c.pc = ea
             m.cpu.run(1)
             return
-        m.c.ctr, m.c.pc = ea, m.place(Words.BCTR)
+        m.c.ctr, m.c.pc = ea, m.place(Words.BCTR if ea < 0xFE000000 else Words.BA | ea & 0x03FFFFFC)
         m.cpu.run(2)
 
     def interrupted(self, word: int, ea: int, msr: int) -> int:
