@@ -1,6 +1,7 @@
 """What the rest of Emu asks of a processor.
 
-Both tiers, the compiled interpreter (`emu.engine`) and the Python reference (`cores.x86.reference`), satisfy `Cpu`.
+All tiers satisfy `Cpu`: the compiled interpreter and the JIT (`emu.engine`), the Python reference (`reference.py` of a
+core).
 The machine loop drives it, the board wires its pins, the firmware reads and writes its registers.
 """
 
@@ -73,6 +74,11 @@ class Cpu(CpuPins, Protocol):
 
     hook_value: int
     """The value given to the last `hook`."""
+
+    @property
+    def tier(self) -> str:
+        """How it runs: jit, interp or reference."""
+        ...
 
     @property
     def a20(self) -> bool:

@@ -67,7 +67,9 @@ DEBUG_CATEGORIES = {
     "guest_errors": "what the guest did that no manual allows",
     "io": "port accesses of devices that log them",
 }
-ACCELS = ("auto", "interp", "reference")
+ACCELS = ("auto", "jit", "interp", "reference")
+LARGEST_CODE_CACHE = 1024
+"""MiB; QEMU's own bound is of this order."""
 KEYED = re.compile(r"^[A-Za-z0-9_.-]+=")
 
 
@@ -157,6 +159,8 @@ class Config:
     max_insns: int | None = None
     stats: bool = False
     accel: str = "auto"
+    jit_size: int | None = None
+    """Bytes of code that the JIT may keep; None: its own choice."""
     clock: str | None = None
     dump_screen: bool = False
     dump_tlb: bool = False
@@ -718,16 +722,29 @@ def _display(config: Config, value: str) -> None:
 def _accel(config: Config, value: str) -> None:
     if value == "help":
         raise ShowAndExit("Accelerators supported:\n" + "\n".join(ACCELS))
-    for name in value.split(",")[0].split(":"):
-        if name in ACCELS:
-            config.accel = name
-            return
-        if name == "tcg":
-            return
-        if name in ("kvm", "hvf", "hax", "whpx", "xen", "nvmm", "qtest"):
-            config.warn(f"-accel {name}: not available; using auto")
-        else:
+    names, *properties = split_commas(value)
+    chosen = False
+    for name in names.removeprefix("accel=").split(":"):
+        if name in ACCELS or name == "tcg":
+            if not chosen and name != "tcg":
+                config.accel = name
+            chosen = True
+        elif name not in ("kvm", "hvf", "hax", "whpx", "xen", "nvmm", "qtest"):
             raise unknown("accelerator", name, ACCELS)
+        elif not chosen:
+            config.warn(f"-accel {name}: not available; using auto")
+    for word in properties:
+        key, _, text = word.partition("=")
+        if key == "tb-size":
+            _code_cache(config, text)
+        elif key == "one-insn-per-tb" and text != "off":
+            config.warn("-accel one-insn-per-tb: not available yet; ignored")
+        elif key not in ("thread", "split-wx", "one-insn-per-tb"):
+            raise unknown("-accel property", key, ("tb-size", "thread", "split-wx", "one-insn-per-tb"))
+
+
+def _code_cache(config: Config, value: str) -> None:
+    config.jit_size = number(value, "-accel tb-size", 1, LARGEST_CODE_CACHE) << 20
 
 
 def _clock(config: Config, value: str) -> None:
@@ -830,7 +847,7 @@ OWN: list[Option] = [
     Option(("timeout",), "SECONDS", "give up after this much wall time: status 124", _set("timeout", seconds)),
     Option(("max-insns",), "N", "give up after this many instructions: status 124", _max_insns),
     Option(("stats",), "", "one JSON line of counters on stderr at the end", _flag("stats")),
-    Option(("accel",), "TIER", "interp, reference or auto", _accel),
+    Option(("accel",), "TIER", "jit, interp, reference or auto; jit,tb-size=MIB bounds the code it makes", _accel),
     Option(("clock",), "PACE", "warp: skip idle time; paced: wait it out", _clock),
     Option(("dump-screen",), "", "print the text screen at the end", _flag("dump_screen")),
     Option(("dump-tlb",), "", "PowerPC: print TLB entries and special registers at the end", _flag("dump_tlb")),
@@ -857,7 +874,7 @@ FOREIGN: list[Option] = [
             "mon qmp qmp-pretty object soundhw audiodev audio k loadvm pidfile global set smbios acpitable icount "
             "watchdog watchdog-action action sandbox overcommit mem-path numa fsdev virtfs blockdev tpmdev plugin "
             "trace incoming readconfig writeconfig msg add-fd uuid seed dfilter semihosting-config option-rom sd "
-            "mtdblock pflash iscsi g tb-size run-with compat spice usbdevice vnc rotate chroot runas user L netdev "
+            "mtdblock pflash iscsi g run-with compat spice usbdevice vnc rotate chroot runas user L netdev "
             "bt async-teardown hdachs"
         ).split()
     ),
@@ -865,6 +882,7 @@ FOREIGN: list[Option] = [
         Option((name,), "", "", _quiet)
         for name in ("no-acpi", "no-hpet", "no-fd-bootchk", "no-user-config", "nodefconfig")
     ),
+    Option(("tb-size",), "MIB", "", _code_cache),
     Option(("net",), "ARG", "", _unless("net", "none")),
     Option(("nic",), "ARG", "", _unless("nic", "none")),
     Option(("vga",), "ARG", "", _unless("vga", "none", "std")),

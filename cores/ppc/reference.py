@@ -107,6 +107,8 @@ class PpcCpu(Debugged):
 
     The methods named like the externs of `externs.py` are for the generated bodies."""
 
+    tier = "reference"
+
     def __init__(self, bus: Any, ram: Any, model: str = models.DEFAULT, tb_frequency: int = 400_000_000) -> None:
         self.model = models.model(model)
         self.bus = bus
@@ -450,7 +452,7 @@ class PpcCpu(Debugged):
 
     def stats(self) -> dict[str, Any]:
         """Counters of this tier."""
-        return {"tier": "reference", **self._counts, "functions": len(_bodies)}
+        return {"tier": self.tier, **self._counts, "functions": len(_bodies)}
 
     def exceptions(self) -> list[dict[str, int]]:
         """The last 16 deliveries, oldest first: icount, vector, error, kind, pc, msr, dear."""

@@ -106,6 +106,8 @@ class X86Cpu(Debugged):
     The methods named like the externs of `externs.py` are for the generated bodies.
     """
 
+    tier = "reference"
+
     def __init__(self, bus: Any, ram: Any, model: str = models.DEFAULT) -> None:
         self.model = models.cpu_model(model)
         self.bus = bus
@@ -507,7 +509,7 @@ class X86Cpu(Debugged):
 
     def stats(self) -> dict[str, Any]:
         """Counters of this tier."""
-        return {"tier": "reference", **self._counts, "functions": len(_bodies)}
+        return {"tier": self.tier, **self._counts, "functions": len(_bodies)}
 
     def exceptions(self) -> list[dict[str, int]]:
         """The last 16 deliveries, oldest first: icount, vector, error, kind, cs, eip, cr2."""

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from emu.options import UsageError
+from emu.options import CORES, UsageError
 
 if TYPE_CHECKING:
     from devices.contracts import Console
@@ -49,6 +50,17 @@ class Setup:
     make_cpu: Callable[[str, Bus, GuestRam, str], Cpu] | None = None
     """Replaces `make_cpu`, for tests."""
 
+    def processor(self, bus: Bus, ram: GuestRam) -> Any:
+        """The processor that the command line asks for. Raises UsageError; warns if it is of another tier."""
+        config = self.config
+        if self.make_cpu is not None:
+            return self.make_cpu(config.accel, bus, ram, config.cpu)
+        make: Callable[..., Any] = make_ppc_cpu if CORES[config.machine].arch == "ppc" else make_cpu
+        cpu = make(config.accel, bus, ram, config.cpu, config.jit_size)
+        if config.accel == "jit" and cpu.tier != "jit":
+            config.warn("--accel jit: no back end for this host; using interp")
+        return cpu
+
 
 def board(name: str) -> Callable[[Setup], Machine]:
     """The function that builds a board. Raises KeyError for an unknown name."""
@@ -57,28 +69,31 @@ def board(name: str) -> Callable[[Setup], Machine]:
     return built
 
 
-def make_cpu(accel: str, bus: Bus, ram: GuestRam, model: str) -> Cpu:
-    """A processor of the tier that `--accel` names; auto takes the fastest that is there. Raises UsageError."""
-    cpu: Cpu = _tier(accel, "x86", "X86Cpu")(bus, ram, model=model)
+def make_cpu(accel: str, bus: Bus, ram: GuestRam, model: str, jit_size: int | None = None) -> Cpu:
+    """A processor of the tier that `--accel` names; auto takes the fastest that is there. Raises UsageError.
+
+    `jit_size` bounds the code that the JIT makes, in bytes. Where the JIT has no back end, "jit" gives interp.
+    """
+    cpu: Cpu = _tier(accel, "x86", "X86Cpu", jit_size)(bus, ram, model=model)
     return cpu
 
 
-def make_ppc_cpu(accel: str, bus: Bus, ram: GuestRam, model: str) -> EmbeddedCpu:
+def make_ppc_cpu(accel: str, bus: Bus, ram: GuestRam, model: str, jit_size: int | None = None) -> EmbeddedCpu:
     """The same for a PowerPC board."""
-    cpu: EmbeddedCpu = _tier(accel, "ppc", "PpcCpu")(bus, ram, model=model)
+    cpu: EmbeddedCpu = _tier(accel, "ppc", "PpcCpu", jit_size)(bus, ram, model=model)
     return cpu
 
 
-def _tier(accel: str, core: str, name: str) -> Callable[..., Any]:
-    """The class of a core's processor in a tier."""
-    if accel in ("interp", "auto"):
+def _tier(accel: str, core: str, name: str, jit_size: int | None) -> Callable[..., Any]:
+    """What makes a core's processor in a tier."""
+    if accel != "reference":
         try:
             compiled: Callable[..., Any] = getattr(import_module("emu.engine"), name)
         except ImportError as error:
-            if accel == "interp":
-                raise UsageError(f"--accel interp: the engine is not built ({error}); run `make build`") from None
+            if accel != "auto":
+                raise UsageError(f"--accel {accel}: the engine is not built ({error}); run `make build`") from None
         else:
-            return compiled
+            return partial(compiled, accel="jit" if accel == "jit" else "interp", jit_size=jit_size)
     try:
         interpreted: Callable[..., Any] = getattr(import_module(f"cores.{core}.reference"), name)
     except ModuleNotFoundError as error:

@@ -49,7 +49,6 @@ from devices.port92 import Port92
 from devices.rtc_mc146818 import RtcMc146818, days_from_civil
 from devices.uart16550 import Uart16550
 from devices.vga import Vga
-from emu.boards import make_cpu
 from emu.bus import UNIMP, Bus
 from emu.clock import Clock
 from emu.firmware import BiosHost
@@ -86,7 +85,7 @@ def pc(setup: Setup) -> Machine:
     except (OSError, MemoryError):
         raise UsageError(f"-m: the host has no room for {config.memory >> 20} MiB") from None
     bus = Bus(ram)
-    cpu = (setup.make_cpu or make_cpu)(config.accel, bus, ram, config.cpu)
+    cpu: Cpu = setup.processor(bus, ram)
     clock = Clock(cpu)
     m = Machine(cpu=cpu, bus=bus, ram=ram, clock=clock, name="pc")
     dma_view = Dma(ram)

@@ -15,7 +15,6 @@ from bios.ppc.load import Registers
 from cores.ppc import models
 from devices.rtc_mc146818 import days_from_civil
 from devices.uart16550 import Uart16550
-from emu.boards import make_ppc_cpu
 from emu.bus import Bus
 from emu.clock import Clock
 from emu.machine import Machine
@@ -57,7 +56,7 @@ def start(setup: Setup, name: str, *, most: int) -> Parts:
     except (OSError, MemoryError):
         raise UsageError(f"-m: the host has no room for {config.memory >> 20} MiB") from None
     bus = Bus(ram, space=SPACE, big_endian=True)
-    cpu: EmbeddedCpu = (setup.make_cpu or make_ppc_cpu)(config.accel, bus, ram, config.cpu)  # type: ignore[assignment]
+    cpu: EmbeddedCpu = setup.processor(bus, ram)
     clock = Clock(cpu)
     cpu.attach_clock(clock)
     m = Machine(cpu=cpu, bus=bus, ram=ram, clock=clock, name=name)

@@ -108,15 +108,31 @@ def bind(ffi: Any, lib: Any) -> None:
 class CompiledCpu:
     """The part of a compiled processor that does not depend on its core; see `emu.cpu.Cpu`.
 
-    A core's class gives `ffi`, `lib`, the declared `STATE`, and calls `_build`.
+    A core's class gives `ffi`, `lib`, the declared `STATE`, and calls `_build`. One engine has two tiers: `accel` "jit"
+    asks for translated code, and `tier` says what came of it, as not every host has a back end. `jit_size` bounds the
+    translated code, in bytes.
     """
 
     ffi: Any
     lib: Any
     STATE: Any
     STATS: tuple[str, ...] = ()
+    tier = "interp"
 
-    def _build(self, bus: Any, ram: Any, ports: Any) -> None:
+    @classmethod
+    def has_jit(cls) -> bool:
+        """Whether this host has a back end of the JIT for this core."""
+        c = cls.lib.emu_new(ARENA)
+        if c == cls.ffi.NULL:
+            raise MemoryError("no memory for the engine")
+        try:
+            return bool(cls.lib.emu_jit(c, 1))
+        finally:
+            cls.lib.emu_free(c)
+
+    def _build(self, bus: Any, ram: Any, ports: Any, accel: str, jit_size: int | None) -> None:
+        if accel not in ("interp", "jit"):
+            raise ValueError(f"accel {accel!r}: expected interp or jit")
         ffi, lib = self.ffi, self.lib
         self.ram = ram
         c = lib.emu_new(ARENA)
@@ -134,6 +150,20 @@ class CompiledCpu:
         c.break_pass = NO_PASS
         for name in CALLBACKS:
             setattr(c, name, getattr(lib, "py_" + name))
+        if accel == "jit":
+            if jit_size is not None:
+                c.jit_size = jit_size
+            if lib.emu_jit(c, 1):
+                self.tier = "jit"
+
+    @property
+    def jit_threshold(self) -> int:
+        """How often a block runs before it is translated; 1: at once."""
+        return int(self._c.jit_threshold)
+
+    @jit_threshold.setter
+    def jit_threshold(self, value: int) -> None:
+        self._c.jit_threshold = value
 
     def _guard(self) -> None:
         """Make what lies around RAM inaccessible: compiled code that strays ends the process, and changes nothing."""
@@ -356,9 +386,12 @@ class CompiledCpu:
     def stats(self) -> dict[str, Any]:
         """Counters of the engine."""
         st = self._c.stats
-        out: dict[str, Any] = {"tier": "interp"}
+        out: dict[str, Any] = {"tier": self.tier}
         for name, _ in self.ffi.typeof("struct Stats").fields:
-            out[name] = int(getattr(st, name))
+            if self.tier == "jit" or not name.startswith("jit_"):
+                out[name] = int(getattr(st, name))
+        if self.tier == "jit":
+            out["jit_s"] = round(out["jit_ns"] / 1e9, 3)
         out["code_cache_bytes"] = int(self._c.arena_used)
         for name in self.STATS:
             out[name] = int(getattr(self._c, name))

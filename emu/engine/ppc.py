@@ -1,4 +1,4 @@
-"""`PpcCpu`: the interp tier of the PowerPC core behind the `Cpu` protocol."""
+"""`PpcCpu`: the compiled tiers of the PowerPC core behind the `Cpu` protocol."""
 
 from __future__ import annotations
 
@@ -33,12 +33,21 @@ class PpcCpu(CompiledCpu):
     ffi, lib, STATE = ffi, lib, S.STATE
     STATS = ("page_writes", "space_switches", "space_evictions")
 
-    def __init__(self, bus: Any, ram: Any, model: str = models.DEFAULT, tb_frequency: int = 400_000_000) -> None:
+    def __init__(
+        self,
+        bus: Any,
+        ram: Any,
+        model: str = models.DEFAULT,
+        tb_frequency: int = 400_000_000,
+        *,
+        accel: str = "interp",
+        jit_size: int | None = None,
+    ) -> None:
         self.model = models.model(model)
         self._clock: Clock | None = None
         self._timer: Timer | None = None
         self._callback: Any = None
-        self._build(bus, ram, bus.dcrs)
+        self._build(bus, ram, bus.dcrs, accel, jit_size)
         c = self._c
         c.line_size = self.model.line
         unit = gcd(tb_frequency, 1_000_000_000)

@@ -1,4 +1,4 @@
-"""`X86Cpu`: the interp tier of the x86 core behind the `Cpu` protocol."""
+"""`X86Cpu`: the compiled tiers of the x86 core behind the `Cpu` protocol."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ class X86Cpu(CompiledCpu):
 
     ffi, lib, STATE = ffi, lib, S.STATE
 
-    def __init__(self, bus: Any, ram: Any, model: str = "qemu32") -> None:
+    def __init__(
+        self, bus: Any, ram: Any, model: str = "qemu32", *, accel: str = "interp", jit_size: int | None = None
+    ) -> None:
         self.model = models.cpu_model(model)
-        self._build(bus, ram, bus)
+        self._build(bus, ram, bus, accel, jit_size)
         c = self._c
         for k, word in enumerate(self.model.features):
             c.features[k] = word

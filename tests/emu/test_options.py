@@ -146,6 +146,34 @@ def test_asking_for_nothing_is_no_warning() -> None:
     assert parse(words.split()).warnings == []
 
 
+@pytest.mark.parametrize(
+    ("words", "tier", "mib"),
+    [
+        ("", "auto", None),
+        ("--accel jit", "jit", None),
+        ("-accel jit,tb-size=8", "jit", 8),
+        ("-accel tcg,thread=multi,tb-size=1024", "auto", 1024),
+        ("-accel accel=interp", "interp", None),
+        ("-M pc,accel=tcg -tb-size 1", "auto", 1),
+        ("-accel reference", "reference", None),
+    ],
+)
+def test_accel_names_the_tier_and_bounds_its_code(words: str, tier: str, mib: int | None) -> None:
+    config = parse(words.split())
+    assert (config.accel, config.jit_size, config.warnings) == (tier, mib and mib << 20, [])
+
+
+def test_a_wrong_accel_is_refused_with_what_it_could_have_been() -> None:
+    assert refused("--accel", "jt") == "unknown accelerator jt; did you mean jit?"
+    assert refused("--accel", "jit:8") == "unknown accelerator 8; known: auto, interp, jit, reference"
+    assert refused("--accel", "jit,tbsize=8") == "unknown -accel property tbsize; did you mean tb-size?"
+    for size in ("0", "1025", "9" * 30):
+        assert refused("--accel", f"jit,tb-size={size}").startswith("-accel tb-size: expected ")
+    for size in ("", "junk", "8M", "-1", "1e3"):
+        assert refused("--accel", f"jit,tb-size={size}") == f"-accel tb-size: expected a number, found '{size}'"
+    assert listed("--accel", "help").splitlines()[1:] == ["auto", "jit", "interp", "reference"]
+
+
 def test_commas_in_file_names_are_doubled() -> None:
     assert split_commas("file=a,,b,,,if=ide") == ["file=a,b,", "if=ide"]
     config = parse(["-drive", "file=my,,disk.img,snapshot=on,readonly"])
