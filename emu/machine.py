@@ -139,6 +139,8 @@ class Machine:
         self._reset_wanted = False
         self._parked = False
         self._slice = FIRST_SLICE
+        self.fixed_slice: int | None = None
+        """Instructions of a slice, whatever the host's speed: where slices end is then the same in every run."""
         self.on_interrupt: list[Callable[[int, int], None]] = []
         """Called with (vector | kind << 8, error code) before each delivery; see `cores.x86.interrupts` for kinds."""
         self.on_flush: list[Callable[[int, int], None]] = []
@@ -321,7 +323,7 @@ class Machine:
             self._slice = min(SLICE, 2 * self._slice)
 
     def _budget(self) -> int:
-        limit = self._slice
+        limit = self.fixed_slice or self._slice
         if self.max_insns is not None:
             left = self.max_insns - self.retired
             if left <= 0:

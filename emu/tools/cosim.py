@@ -1,10 +1,12 @@
 """`emu cosim`: run one guest on two tiers in lockstep and stop at the first instruction after which they differ.
 
 The command line is that of `emu run`, with `--accel A,B` (default interp,reference), `--every N` (a fixed distance
-between comparisons) and `--from N` (both run the first N instructions on A, which may be the faster one). Two complete
-machines are built with the same inputs; what they print is counted, not shown; what they write to disks is not kept.
-They are compared after chunks that grow: registers, memory, virtual time, devices and output. A chunk with a difference
-is run again from the start with fresh machines and smaller chunks, down to one instruction.
+between comparisons; auto: one that grows) and `--from N` (both run the first N instructions on A, which may be the
+faster one). Two complete machines are built with the same inputs; what they print is counted, not shown; what they
+write to disks is not kept. They are compared after each chunk: registers, virtual time, devices and output, and memory
+once so much has run that it takes little of the time. A chunk with a difference is run again from the start with fresh
+machines and smaller chunks, down to one instruction. Translated code may be wrong only if it runs at a stretch: then
+the shortest stretch is found whose end is wrong when it runs at once and right when it does not.
 
 Exit status: 0 equal to the end or to --max-insns, 5 different, 124 --timeout.
 """
@@ -12,10 +14,12 @@ Exit status: 0 equal to the end or to --max-insns, 5 different, 124 --timeout.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+
+import numpy as np
 
 from emu.boards import Date, Setup, board, make_cpu, make_ppc_cpu
 from emu.bus import Bus
@@ -33,7 +37,16 @@ FIRST_CHUNK = 1_000
 LARGEST_CHUNK = 2_000_000
 PARTS = 64
 SHOWN = 8
+LISTED = 64
+"""Instructions of a stretch that are listed."""
+DENSITY = 4
+"""Instructions that run for each byte of RAM compared: memory is then a small part of the work."""
+BLOCK = 1 << 18
+"""Bytes compared at once: what a processor's cache holds."""
+SLICES = {"reference": 50_000}
+SLICE = 500_000
 TIERS = ("interp", "reference")
+KNOWN = ("jit", "interp", "reference")
 
 Builder = Callable[[str], "Side"]
 
@@ -122,7 +135,7 @@ for _name in (
     "machine_check", "load_values",
 ):  # fmt: skip
     _forward(_name, method=True)
-for _name in ("icount", "halted", "hook_value", "interruptible", "stuck"):
+for _name in ("icount", "halted", "hook_value", "interruptible", "stuck", "tier"):
     _forward(_name, method=False)
 
 
@@ -187,6 +200,21 @@ class Side:
         ending = self.machine.ending
         return "" if ending is None else f"{ending.cause.value} (status {ending.status})"
 
+    def summary(self) -> list[Any]:
+        """What `facts` says, quickly."""
+        m = self.machine
+        cpu: Any = m.cpu
+        return [
+            m.retired,
+            m.clock.now(),
+            self.over,
+            m.resets,
+            cpu.state(),
+            None if self.is_ppc else cpu.reg("eflags"),
+            {name: device.save() for name, device in m.devices.items()},
+            [(port.count, port.hash.digest()) for port in self.ports],
+        ]
+
     def facts(self) -> dict[str, Any]:
         """What must be equal besides memory, by name."""
         m = self.machine
@@ -242,8 +270,8 @@ def build(config: Config, date: Date, tier: str, first: str = "", switch_at: int
 
     def processor(accel: str, bus: Bus, ram: GuestRam, model: str) -> Any:
         make: Callable[..., Any] = make_ppc_cpu if CORES[config.machine].arch == "ppc" else make_cpu
-        relay = Relay(make(first, bus, ram, model))
-        relays.append((relay, lambda: make(tier, bus, ram, model)))
+        relay = Relay(make(first, bus, ram, model, config.jit_size))
+        relays.append((relay, lambda: make(tier, bus, ram, model, config.jit_size)))
         return relay
 
     if switch_at:
@@ -251,6 +279,7 @@ def build(config: Config, date: Date, tier: str, first: str = "", switch_at: int
     machine = board(config.machine)(setup)
     machine.no_reboot, machine.no_shutdown = config.no_reboot, config.no_shutdown
     machine.shutdown_is_failure = True
+    machine.fixed_slice = SLICES.get(tier, SLICE)
     side = Side(tier, machine, list(ports.values()))
     for relay, later in relays:
         side.switch_at, side.switch = switch_at, partial(_take_over, relay, later)
@@ -292,11 +321,11 @@ def _script(config: Config, side: Side, setup: Setup) -> Script:
 def memory_differences(a: Machine, b: Machine) -> list[tuple[int, bytes, bytes]]:
     """Where the RAM buffers differ: (offset, bytes of a, bytes of b), at most `SHOWN` runs."""
     out: list[tuple[int, bytes, bytes]] = []
-    block = 1 << 20
-    for start in range(0, a.ram.view.nbytes, block):
-        x, y = bytes(a.ram.view[start : start + block]), bytes(b.ram.view[start : start + block])
-        if x == y:
+    p, q = a.ram.array, b.ram.array
+    for start in range(0, len(p), BLOCK):
+        if np.array_equal(p[start : start + BLOCK], q[start : start + BLOCK]):
             continue
+        x, y = p[start : start + BLOCK].tobytes(), q[start : start + BLOCK].tobytes()
         k = 0
         while k < len(x) and len(out) < SHOWN:
             if x[k] == y[k]:
@@ -315,11 +344,16 @@ def memory_differences(a: Machine, b: Machine) -> list[tuple[int, bytes, bytes]]
 class Difference:
     """What is not equal between two sides; false if nothing."""
 
-    def __init__(self, a: Side, b: Side) -> None:
-        x, y = a.facts(), b.facts()
-        names = [*x, *(name for name in y if name not in x)]
-        self.facts = [(name, x.get(name), y.get(name)) for name in names if x.get(name) != y.get(name)]
-        self.memory = memory_differences(a.machine, b.machine)
+    def __init__(self, a: Side, b: Side, *, memory: bool = True) -> None:
+        """`memory` False: look there only if something else is different."""
+        self.facts: list[tuple[str, Any, Any]] = []
+        self.memory: list[tuple[int, bytes, bytes]] = []
+        if a.summary() != b.summary():
+            x, y = a.facts(), b.facts()
+            names = [*x, *(name for name in y if name not in x)]
+            self.facts = [(name, x.get(name), y.get(name)) for name in names if x.get(name) != y.get(name)]
+        if memory or self.facts:
+            self.memory = memory_differences(a.machine, b.machine)
 
     def __bool__(self) -> bool:
         return bool(self.facts or self.memory)
@@ -327,13 +361,19 @@ class Difference:
 
 @dataclass
 class Outcome:
-    """How far both sides were equal, and what came after."""
+    """How far both sides were equal, and what came after: `length` instructions that differ when they run at once."""
 
     equal: int
     difference: Difference | None = None
     sides: tuple[Side, Side] | None = None
     where: list[str] = field(default_factory=list)
     over: str = ""
+    length: int = 1
+    remark: str = ""
+
+
+class TimeUp(Exception):
+    """--timeout."""
 
 
 class Cosim:
@@ -356,58 +396,132 @@ class Cosim:
         self.start = start
         self.deadline = None if timeout is None else wall() + timeout
         self.progress: Callable[[int], None] = lambda count: None
+        self.narrowing: Callable[[int, int], None] = lambda low, high: None
 
     def run(self) -> Outcome:
         """Run to the end, the limit, or the first difference, which is then narrowed down."""
-        outcome = self._pass(self.start, self.every or FIRST_CHUNK, None)
-        while outcome.difference:
-            low, high = outcome.equal, self._high
-            if high - low <= 1:
-                return outcome
-            step = -(-(high - low) // PARTS)
-            self.progress(low)
-            again = self._pass(low, step, high)
-            if not again.difference:
-                # The difference came with the chunk's boundaries; report it as it was first seen.
-                outcome.where.append(f"found only when run in chunks of {high - low} instructions")
-                return outcome
-            outcome = again
+        path = [0]
+        outcome = self._pass(path, self._first_targets(), sparse=True)
+        try:
+            while outcome.difference and self._high - outcome.equal > 1:
+                low, high = outcome.equal, self._high
+                self.narrowing(low, high)
+                step = -(-(high - low) // PARTS)
+                again = self._pass(path, iter([*range(low + step, high, step), high]))
+                if again.over == "--timeout":
+                    raise TimeUp
+                if not again.difference:
+                    return self._stretch(path, low, high) or outcome
+                outcome = again
+            if outcome.difference:
+                outcome.where = describe(self._witness(outcome.equal))
+        except TimeUp:
+            outcome.remark = "--timeout came while this was narrowed down"
         return outcome
 
-    def _pass(self, start: int, step: int, stop: int | None) -> Outcome:
-        """Fresh machines, run to `start` at once and from there in chunks of `step` (which grow if `stop` is None)."""
-        a, b = self.make(self.tiers[0]), self.make(self.tiers[1])
-        equal, target = 0, start
-        limit = self.limit if stop is None else stop
-        while True:
-            where: list[str] = []
-            for side in (a, b):
-                side.deadline = self.deadline
-                side.run_to(target)
-                if side.machine.ending is not None and side.machine.ending.cause is Cause.TIMEOUT:
-                    return Outcome(equal, over="--timeout")
-            difference = Difference(a, b)
-            if difference:
-                self._high = target
-                if target - equal == 1:
-                    where = self._at(equal)
-                return Outcome(equal, difference, (a, b), where)
-            equal = a.machine.retired
-            if a.over or (limit is not None and equal >= limit):
-                return Outcome(equal, over=a.over)
-            if stop is None:
-                self.progress(equal)
-            target = max(target, equal) + step
-            if limit is not None:
-                target = min(target, limit)
-            if stop is None and not self.every:
+    def _first_targets(self) -> Iterator[int]:
+        """The counts at which the first pass compares."""
+        target, step = self.start, self.every or FIRST_CHUNK
+        while self.limit is None or target < self.limit:
+            yield target
+            target += step
+            if not self.every:
                 step = min(2 * step, LARGEST_CHUNK)
+        yield self.limit
 
-    def _at(self, count: int) -> list[str]:
-        """The state before the instruction that makes the difference, from a third run."""
-        side = self.make(self.tiers[1])
-        side.run_to(count)
-        return describe(side)
+    def _sides(self) -> tuple[Side, Side]:
+        return self.make(self.tiers[0]), self.make(self.tiers[1])
+
+    def _run_to(self, target: int, *sides: Side) -> None:
+        for side in sides:
+            side.deadline = self.deadline
+            side.run_to(target)
+            if side.machine.ending is not None and side.machine.ending.cause is Cause.TIMEOUT:
+                raise TimeUp
+
+    def _pass(self, path: list[int], targets: Iterator[int], *, sparse: bool = False) -> Outcome:
+        """Fresh machines, run along `path` and then to each of `targets`, where they are compared.
+
+        Those up to which everything was equal are put behind `path`: translated code depends on where it was left, so
+        that another run must go the same way. `sparse`: memory is not compared each time.
+        """
+        a, b = self._sides()
+        equal, known, stops = path[-1], len(path), self.limit
+        length = a.machine.ram.view.nbytes // DENSITY
+        try:
+            for point in path:
+                self._run_to(point, a, b)
+            for target in targets:
+                self._run_to(target, a, b)
+                count = a.machine.retired
+                last = bool(a.over) or count == stops
+                whole = last or not sparse or target == self.start or count - equal >= length
+                difference = Difference(a, b, memory=whole)
+                if difference:
+                    self._high = target
+                    del path[known:]
+                    return Outcome(equal, difference, (a, b))
+                path.append(target)
+                if whole:
+                    equal, known = count, len(path)
+                if last:
+                    break
+                if sparse:
+                    self.progress(count)
+        except TimeUp:
+            return Outcome(equal, over="--timeout")
+        return Outcome(equal, over=a.over)
+
+    def _stretch(self, path: list[int], low: int, high: int) -> Outcome | None:
+        """The shortest stretch between the end of `path` and `high` that ends differently when it runs at once."""
+        del path[path.index(low) + 1 :]
+        end = self._edge(low, high, lambda middle: not self._ends_differently(path, middle))
+        start = self._edge(low, end, lambda middle: self._ends_differently([*path, middle], end)) - 1
+        sides = self._sides()
+        for point in [*path, start, end]:
+            self._run_to(point, *sides)
+        difference = Difference(*sides)
+        if not difference:
+            return None
+        return Outcome(start, difference, sides, self._listing(start, end), length=end - start)
+
+    def _edge(self, low: int, high: int, before: Callable[[int], bool]) -> int:
+        """The first number behind `low` for which `before` no longer holds, as it does not for `high`."""
+        while high - low > 1:
+            self.narrowing(low, high)
+            middle = (low + high) // 2
+            if before(middle):
+                low = middle
+            else:
+                high = middle
+        return high
+
+    def _ends_differently(self, path: list[int], end: int) -> bool:
+        """Whether both are equal at the end of `path` and not at `end`."""
+        sides = self._sides()
+        for point in path:
+            self._run_to(point, *sides)
+        if Difference(*sides):
+            return False
+        self._run_to(end, *sides)
+        return bool(Difference(*sides))
+
+    def _witness(self, count: int) -> Side:
+        """A third machine, of the tier that is more to be trusted, after `count` instructions."""
+        side = self.make(max(self.tiers, key=KNOWN.index))
+        self._run_to(count, side)
+        return side
+
+    def _listing(self, start: int, end: int) -> list[str]:
+        """The state at `start`, and the instructions from there to `end`."""
+        side = self._witness(start)
+        lines = describe(side)
+        for count in range(start + 1, min(end, start + LISTED)):
+            self._run_to(count, side)
+            lines.append(describe(side)[-1])
+        if end - start > LISTED:
+            lines.append(f"and {end - start - LISTED} more")
+        return lines
 
 
 def describe(side: Side) -> list[str]:
@@ -457,7 +571,10 @@ def report(outcome: Outcome, tiers: tuple[str, str]) -> None:
             f"{tiers[0]} and {tiers[1]} are equal for {outcome.equal:,} instructions; {outcome.over or '--max-insns'}"
         )
         return
-    print(f"{tiers[0]} and {tiers[1]} are equal for {outcome.equal:,} instructions and differ after the next")
+    what = "the next" if outcome.length == 1 else f"the next {outcome.length}, if these run at once"
+    print(f"{tiers[0]} and {tiers[1]} are equal for {outcome.equal:,} instructions and differ after {what}")
+    if outcome.remark:
+        print(f"  {outcome.remark}")
     for line in outcome.where:
         print(f"  {line}")
     width = max([len(name) for name, _, _ in difference.facts], default=8)
@@ -483,6 +600,7 @@ def main(words: Sequence[str]) -> int:
         return 0
     tiers, every, start, rest = _own_options(words)
     config = parse(rest)
+    _check_back_end(tiers, CORES[config.machine].arch)
     set_up_logging(config)
     sort_positional(config)
     date: Date = Setup(config).date
@@ -498,12 +616,26 @@ def main(words: Sequence[str]) -> int:
         return build(fresh, date, tier, tiers[0], start)
 
     cosim = Cosim(make, tiers, limit=config.max_insns, every=every, start=start, timeout=config.timeout)
-    cosim.progress = lambda count: say(f"cosim: equal for {count:,} instructions") if sys.stderr.isatty() else None
+    if sys.stderr.isatty():
+        cosim.progress = lambda count: say(f"cosim: equal for {count:,} instructions")
+        cosim.narrowing = lambda low, high: say(f"cosim: different between {low:,} and {high:,}")
     outcome = cosim.run()
     report(outcome, tiers)
     if outcome.difference:
         return DIFFERENT
     return 124 if outcome.over == "--timeout" else 0
+
+
+def _check_back_end(tiers: tuple[str, str], arch: str) -> None:
+    """Raise UsageError where a comparison with the JIT would be one with the tier it falls back to."""
+    if "jit" not in tiers:
+        return
+    try:
+        from emu.engine import PpcCpu, X86Cpu
+    except ImportError as error:
+        raise UsageError(f"--accel {','.join(tiers)}: the engine is not built ({error}); run `make build`") from None
+    if not (PpcCpu if arch == "ppc" else X86Cpu).has_jit():
+        raise UsageError(f"--accel {','.join(tiers)}: the JIT has no back end for this host")
 
 
 def _own_options(words: Sequence[str]) -> tuple[tuple[str, str], int, int, list[str]]:
@@ -525,11 +657,11 @@ def _own_options(words: Sequence[str]) -> tuple[tuple[str, str], int, int, list[
             value = words[i]
             i += 1
         if name == "every":
-            every = number(value.replace("_", ""), "--every", 1)
+            every = 0 if value == "auto" else number(value.replace("_", ""), "--every", 1)
         elif name == "from":
             start = number(value.replace("_", ""), "--from", 0)
         else:
             tiers = tuple(value.split(","))
-            if len(tiers) != 2 or not set(tiers) <= set(TIERS):
-                raise UsageError(f"--accel {value}: expected two of {', '.join(TIERS)}, as in --accel interp,reference")
+            if len(tiers) != 2 or not set(tiers) <= set(KNOWN):
+                raise UsageError(f"--accel {value}: expected two of {', '.join(KNOWN)}, as in --accel jit,interp")
     return (tiers[0], tiers[1]), every, start, rest

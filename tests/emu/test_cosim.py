@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from emu.options import UsageError, parse
-from emu.tools.cosim import DIFFERENT, Cosim, Side, build, describe, main
+from emu.tools.cosim import DIFFERENT, Cosim, Side, build, describe, main, report
 
 pytest.importorskip("emu.engine._x86")
 
@@ -51,7 +51,7 @@ def test_the_time_limit_also_ends_what_runs_before_the_first_comparison(
     assert "--timeout" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("value", ["interp", "interp,jit", "interp,reference,interp"])
+@pytest.mark.parametrize("value", ["interp", "interp,jot", "interp,reference,interp", "auto,interp"])
 def test_other_than_two_known_tiers_are_refused(value: str) -> None:
     with pytest.raises(UsageError, match="expected two of"):
         main(["--accel", value])
@@ -89,6 +89,56 @@ def test_a_wrong_store_is_found_to_the_instruction(rom: str, start: int) -> None
     assert outcome.equal == fault_at
     assert [at for at, _, _ in outcome.difference.memory] == [0x500]
     assert "inc byte [0x500]" in outcome.where[-1]
+
+
+@pytest.mark.parametrize("every", [0, 5000])
+def test_code_that_is_wrong_only_when_it_runs_at_once_is_found_as_a_stretch(
+    rom: str, every: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, last = 4639, 4655
+
+    def make(tier: str) -> Side:
+        side = build(parse(["-m", "1", "-bios", rom]), DATE, tier)
+        cpu: Any = side.machine.cpu
+
+        def execute(budget: int) -> Any:
+            before = cpu.icount
+            if not before <= first < last <= before + budget:
+                return cpu.run(budget)
+            cpu.run(last - before)
+            cpu.set_reg("edi", 1)
+            return cpu.run(before + budget - last)
+
+        if tier == "interp":
+            side.machine.execute = execute
+        return side
+
+    outcome = Cosim(make, ("interp", "reference"), limit=20_000, every=every).run()
+    assert outcome.difference
+    assert (outcome.equal, outcome.length) == (first, last - first)
+    assert len(outcome.where) == 2 + last - first
+    report(outcome, ("interp", "reference"))
+    assert "equal for 4,639 instructions and differ after the next 16, if these run at once" in capsys.readouterr().out
+
+
+def test_a_wrong_byte_that_nothing_reads_is_found_where_it_came(rom: str) -> None:
+    def make(tier: str) -> Side:
+        side = build(parse(["-m", "1", "-bios", rom]), DATE, tier)
+        if tier == "reference":
+            right = side.machine.cpu.port_w  # type: ignore[attr-defined]
+
+            def port_w(port: int, size: int, value: int) -> None:
+                right(port, size, value)
+                if side.machine.cpu.icount == 1004:
+                    side.machine.ram.view[0x8000] = 1
+
+            side.machine.cpu.port_w = port_w  # type: ignore[attr-defined]
+        return side
+
+    outcome = Cosim(make, ("interp", "reference"), limit=20_000, every=100).run()
+    assert outcome.difference and not outcome.difference.facts
+    assert outcome.equal == 1004
+    assert "out 0x80" in outcome.where[-1]
 
 
 def test_a_difference_gives_its_own_status(rom: str, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
