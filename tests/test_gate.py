@@ -36,7 +36,8 @@ DOTTED = {
 ALLOWED = {("cores/lang/to_python.py", "exec"), ("cores/lang/to_python.py", "compile")}
 # Who may start other programs: none of them ever handles a guest's or a peer's bytes as a command.
 PROGRAMS = {
-    "emu/tools/bench.py",
+    "emu/tools/bench/emulators.py",
+    "emu/tools/bench/measure.py",
     "emu/tools/sanitize.py",
     "emu/tools/doctor.py",
     "emu/engine/build.py",

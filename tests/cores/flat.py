@@ -6,6 +6,8 @@ import mmap
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from tests.cores.tiers import processor
+
 
 class Region(NamedTuple):
     """As `emu.memory.Region`."""
@@ -67,10 +69,4 @@ def make_cpu(
 ) -> tuple[Any, FlatRam]:
     """A CPU of the tier with its RAM."""
     ram = FlatRam(size)
-    if tier == "reference":
-        from cores.x86.reference import X86Cpu as Reference
-
-        return Reference(bus or OpenBus(), ram, model), ram
-    from emu.engine import X86Cpu
-
-    return X86Cpu(bus or OpenBus(), ram, model), ram
+    return processor("x86", tier, bus or OpenBus(), ram, model), ram

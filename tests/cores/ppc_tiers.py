@@ -1,4 +1,4 @@
-"""The compiled PowerPC and the Python reference over the same small machine, with drawn programs.
+"""Two tiers of the PowerPC over the same small machine, with drawn programs.
 
 The first MiB is RAM, identity-mapped; behind it a device answers from the address alone. WINDOW has four pages with
 rights, byte order and process of their own. Interrupts return behind the instruction that raised them.
@@ -18,6 +18,7 @@ from cores.ppc.models import model as model_of
 from cores.ppc.models import reset_values
 from emu.cpu import Exit
 from emu.memory import GuestRam
+from tests.cores.tiers import chosen, processor
 
 SIZE = 1 << 20
 CODE, DATA, VECTORS, WINDOW, DEVICE = 0x10000, 0x20000, 0x40000, 0x800000, 0x180000
@@ -124,19 +125,16 @@ def drawn_word(rng: Random, form: Form) -> int:
 
 
 class Pair:
-    """Both tiers of one model."""
+    """Both chosen tiers of one model."""
 
     def __init__(self, model: str) -> None:
-        from cores.ppc.reference import PpcCpu as Reference
-        from emu.engine.ppc import PpcCpu as Interp
-
         self.model = model
         self.cpus: list[Any] = []
         self.buses: list[Bus] = []
         self.rams: list[GuestRam] = []
-        for make in (Interp, Reference):
+        for tier in chosen():
             ram, bus = GuestRam(SIZE, flat=True), Bus()
-            cpu = make(bus, ram, model)
+            cpu = processor("ppc", tier, bus, ram, model)
             bus.cpu = cpu
             self.cpus.append(cpu)
             self.rams.append(ram)
@@ -227,6 +225,17 @@ class Pair:
             at = next(k for k in range(SIZE) if self.rams[0].view[k] != self.rams[1].view[k])
             return f"memory at {at:#x} after {a.icount}"
         return ""
+
+
+_pairs: dict[tuple[object, ...], Pair] = {}
+
+
+def pair(model: str) -> Pair:
+    """The two processors of a model, made once in a process."""
+    key = model, chosen()
+    if key not in _pairs:
+        _pairs[key] = Pair(model)
+    return _pairs[key]
 
 
 def _shown(a: Any, b: Any) -> str:

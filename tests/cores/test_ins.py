@@ -11,6 +11,7 @@ import pytest
 from cores.x86 import state as S
 from cores.x86.text import disassemble
 from tests.cores.differential import CODE, Program, Subject, decoded, modes, undefined_flags
+from tests.cores.tiers import TIERS
 
 pytest.importorskip("emu.engine._x86")
 
@@ -57,7 +58,7 @@ def apart(items: dict[str, str]) -> tuple[dict[int, bytes], dict[str, int], int,
     return memory, plain, sum(1 << FLAGS[k] for k in flags), sum(v << FLAGS[k] for k, v in flags.items())
 
 
-@pytest.mark.parametrize("tier", ["interp", "reference"])
+@pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("row", rows())
 def test_an_instruction_does_what_its_line_says(row: Row, tier: str) -> None:
     if tier not in _subjects:

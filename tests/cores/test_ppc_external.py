@@ -11,14 +11,15 @@ from cores.ppc import state as S
 from cores.ppc.decoder import encode
 from cores.ppc.models import model as model_of
 from tests.cores.ppc_tiers import CODE, DATA, DEVICE, STRIDE, VECTORS, Pair
+from tests.cores.ppc_tiers import pair as pair_of
 
 pytest.importorskip("emu.engine._ppc")
+pytestmark = pytest.mark.usefixtures("tiers")
 
 PAGE, ELSEWHERE, NOWHERE = 0x200000, DATA + 0x1000, 0x400000
 EPR, EAS, EGS, LPID, PID = 1 << 31, 1 << 30, 1 << 29, 1 << 16, 1
 ST, FP, SPV, EPID = S.ESR_ST, S.ESR_FP, S.ESR_SPV, S.ESR_EPID
 GS, PR, FPBIT = 1 << S.MSR_GS, 1 << S.MSR_PR, 1 << S.MSR_FP
-_pairs: dict[str, Pair] = {}
 # Entries for PAGE: MAS1 (TID, TS), MAS3 without the page, MAS8, and which page of DATA it leads to.
 ENTRIES = [
     (5 << 16, 0x3F, 0, 0),  # PID 5
@@ -31,7 +32,7 @@ ENTRIES = [
 
 def pair(model: str) -> Pair:
     """Both tiers with RAM and the device mapped, and the entries above on an e500mc."""
-    both = _pairs.setdefault(model, Pair(model))
+    both = pair_of(model)
     both.start(Random(1), both.families, 1)
     at = S.TLB1_FIRST + 8
     values: dict[str, Any] = {

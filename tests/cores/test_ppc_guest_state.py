@@ -9,6 +9,7 @@ Book III-E, 2 (logical partitioning), 5.4.1, 7 and 11; e500mc RM, 2 and 6.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -22,6 +23,7 @@ from cores.ppc.models import reset_values
 from emu.memory import GuestRam
 from tests.cores.ppc_tiers import SIZE, STRIDE, Bus, Pair
 from tests.cores.ppc_tiers import VECTORS as HANDLERS
+from tests.cores.tiers import TIERS, processor
 
 pytest.importorskip("emu.engine._ppc")
 
@@ -157,15 +159,9 @@ class Guest:
         return int(self.cpu.reg(name))
 
 
-@pytest.fixture(params=["interp", "reference"])
+@pytest.fixture(params=TIERS)
 def cpu(request: pytest.FixtureRequest) -> Any:
-    if request.param == "interp":
-        from emu.engine.ppc import PpcCpu as Interp
-
-        return Interp
-    from cores.ppc.reference import PpcCpu as Reference
-
-    return Reference
+    return partial(processor, "ppc", request.param)
 
 
 def test_a_call_goes_to_the_hypervisor_and_a_system_call_to_the_guests_own_kernel(cpu: Any) -> None:
@@ -373,6 +369,7 @@ def run_guests(both: GuestPair, seeds: range) -> None:
         assert both.run(Random(seed), both.families, 24, 120) == "", f"seed {seed}"
 
 
+@pytest.mark.usefixtures("tiers")
 def test_both_tiers_run_drawn_guests_alike() -> None:
     both = GuestPair()
     run_guests(both, range(12))
@@ -380,6 +377,7 @@ def test_both_tiers_run_drawn_guests_alike() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tiers")
 def test_both_tiers_agree_for_twenty_thousand_instructions_of_guests() -> None:
     both = GuestPair()
     seed = 50_000

@@ -11,12 +11,12 @@ import pytest
 
 from cores.ppc import state as S
 from cores.ppc.models import model as model_of
-from tests.cores.ppc_tiers import CODE, STRIDE, VECTORS, Pair
+from tests.cores.ppc_tiers import CODE, STRIDE, VECTORS, pair
+from tests.cores.tiers import PAIRS, TIERS, comparing
 
 pytest.importorskip("emu.engine._ppc")
 
 LINE = re.compile(r'(\w+) ([0-9a-f]{8}) "[^"]*"(.*?)=>(.*)')
-_pairs: dict[str, Pair] = {}
 
 
 def rows() -> list[Any]:
@@ -33,14 +33,16 @@ def rows() -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize("tier", [0, 1])
+@pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize(("model", "word", "before", "after"), rows())
 def test_an_instruction_does_what_its_line_says(
-    model: str, word: int, before: dict[str, str], after: dict[str, str], tier: int
+    model: str, word: int, before: dict[str, str], after: dict[str, str], tier: str
 ) -> None:
-    both = _pairs.setdefault(model, Pair(model))
+    chosen = next(p for p in PAIRS if tier in p)
+    with comparing(chosen):
+        both = pair(model)
     both.start(Random(1), both.families, 1)
-    cpu, ram = both.cpus[tier], both.rams[tier]
+    cpu, ram = both.cpus[chosen.index(tier)], both.rams[chosen.index(tier)]
     ram.view[CODE : CODE + 4] = word.to_bytes(4, "big")
     ram.view[VECTORS : VECTORS + 0x1000] = (0x48000000).to_bytes(4, "big") * 0x400  # branches to themselves
     gpr = {n: 0x0101010101010101 * n for n in range(32)}

@@ -20,8 +20,10 @@ from cores.ppc.models import model as model_of
 from emu.clock import Clock
 from emu.cpu import Exit
 from tests.cores.ppc_tiers import CODE, DEVICE, STRIDE, VECTORS, Pair, drawn_word
+from tests.cores.tiers import chosen
 
 pytest.importorskip("emu.engine._ppc")
+pytestmark = pytest.mark.usefixtures("tiers")
 
 MODELS = ("440EP", "460EX", "e500v1", "e500v2", "e500mc")
 FULL = bool(os.environ.get("EMU_RELIABILITY_FULL"))
@@ -30,18 +32,19 @@ CE, EE, ME, PR, FP, SPV = (1 << n for n in (S.MSR_CE, S.MSR_EE, S.MSR_ME, S.MSR_
 KINDS = {"external": (S.EXTERNAL, EE), "critical": (S.CRITICAL, CE), "decrementer": (S.DECREMENTER, EE),
          "machine check": (S.MACHINE_CHECK, ME)}  # fmt: skip
 DIE = 1 << 26
-_pairs: dict[str, tuple[Pair, list[Clock]]] = {}
+_pairs: dict[tuple[object, ...], tuple[Pair, list[Clock]]] = {}
 
 
 def pair(model: str) -> tuple[Pair, list[Clock]]:
     """Both processors, each with the clock of its timers."""
-    if model not in _pairs:
+    key = model, chosen()
+    if key not in _pairs:
         both = Pair(model)
         clocks = [Clock(cpu) for cpu in both.cpus]
         for cpu, clock in zip(both.cpus, clocks, strict=True):
             cpu.attach_clock(clock)
-        _pairs[model] = both, clocks
-    return _pairs[model]
+        _pairs[key] = both, clocks
+    return _pairs[key]
 
 
 def saved(model: str, ivor: int) -> str:

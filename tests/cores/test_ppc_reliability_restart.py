@@ -21,9 +21,10 @@ from cores.ppc.decoder import mnemonic
 from cores.ppc.effects import effects
 from cores.ppc.forms import Form, with_field
 from cores.ppc.models import model as model_of
-from tests.cores.ppc_tiers import CODE, DATA, STRIDE, VECTORS, WINDOW, Pair
+from tests.cores.ppc_tiers import CODE, DATA, STRIDE, VECTORS, WINDOW, Pair, pair
 
 pytest.importorskip("emu.engine._ppc")
+pytestmark = pytest.mark.usefixtures("tiers")
 
 MODELS = ("440EP", "460EX", "e500v1", "e500v2", "e500mc")
 FULL = bool(os.environ.get("EMU_RELIABILITY_FULL"))
@@ -38,14 +39,6 @@ _TOUCHED = frozenset(
     "pc msr srr0 srr1 esr dear fault_dear step_pc step_lr step_ctr step_msr step_far timer_stamp tsr dec "
     "mas0 mas1 mas2 mas3 mas4 mas6 mas7 utlb0 utlb1 utlb2 utlb_tid etlb_mas1 etlb_mas2 etlb_mas3".split()
 )
-_pairs: dict[str, Pair] = {}
-
-
-def pair(model: str) -> Pair:
-    """The two processors, made once."""
-    if model not in _pairs:
-        _pairs[model] = Pair(model)
-    return _pairs[model]
 
 
 def candidates(model: str) -> list[Form]:

@@ -20,9 +20,10 @@ from cores.ppc.mmu_e500 import WRITABLE
 from cores.ppc.models import CpuModel
 from cores.ppc.models import model as model_of
 from emu.cpu import Exit
-from tests.cores.ppc_tiers import CODE, DATA, DEVICE, VECTORS, WINDOW, Pair
+from tests.cores.ppc_tiers import CODE, DATA, DEVICE, VECTORS, WINDOW, Pair, pair
 
 pytest.importorskip("emu.engine._ppc")
+pytestmark = pytest.mark.usefixtures("tiers")
 
 MODELS = ("440EP", "460EX", "e500v1", "e500v2", "e500mc")
 CASES = int(os.environ.get("EMU_RELIABILITY_STATES", "6000"))
@@ -36,14 +37,6 @@ ANY = (
 ONLY_MC = ("epcr", "msrp", "gsrr0", "gsrr1", "gesr", "gdear", "gepr", "gpir")
 # Opcodes that have further ones: 4, 19, 31, 59, 63.
 EXTENDED = (4, 19, 31, 59, 63)
-_pairs: dict[str, Pair] = {}
-
-
-def pair(model: str) -> Pair:
-    """The two processors, made once."""
-    if model not in _pairs:
-        _pairs[model] = Pair(model)
-    return _pairs[model]
 
 
 def draw(rng: Random, m: CpuModel) -> dict[str, Any]:

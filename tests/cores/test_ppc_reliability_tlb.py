@@ -6,6 +6,7 @@ EMU_RELIABILITY_TLB is the number of operations of the slow test, over all model
 from __future__ import annotations
 
 import os
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from tests.cores import ppc_shadow as P
 from tests.cores.ppc_shadow import Machine, Page, Shadow440, ShadowE500, Words
+from tests.cores.tiers import TIERS, processor
 
 pytest.importorskip("emu.engine._ppc")
 
@@ -26,10 +28,7 @@ class Bench:
     """A processor, the model of its TLB, and the accesses that are compared."""
 
     def __init__(self, tier: str, model: str, seed: int) -> None:
-        from cores.ppc.reference import PpcCpu as Reference
-        from emu.engine.ppc import PpcCpu as Interp
-
-        self.m = Machine(Interp if tier == "interp" else Reference, model)
+        self.m = Machine(partial(processor, "ppc", tier), model)
         self.shadow: Any = Shadow440(self.m) if model[0] == "4" else ShadowE500(self.m, model)
         self.shadow.reset()
         self.rng = Random(f"{model} {seed}")
@@ -248,12 +247,13 @@ def campaign(tier: str, model: str, operations: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("tier", ["interp", "reference"])
+@pytest.mark.parametrize("tier", TIERS)
 def test_no_access_goes_where_no_entry_leads(tier: str, model: str) -> None:
     campaign(tier, model, 4000, 0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
-def test_no_access_of_very_many_goes_where_no_entry_leads(model: str) -> None:
-    campaign("interp", model, OPERATIONS // len(MODELS), 1)
+@pytest.mark.parametrize("tier", ["interp", "jit"])
+def test_no_access_of_very_many_goes_where_no_entry_leads(tier: str, model: str) -> None:
+    campaign(tier, model, OPERATIONS // len(MODELS), 1)

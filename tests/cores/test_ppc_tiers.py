@@ -9,19 +9,12 @@ import pytest
 from cores.lang.tier import GuestFault
 from cores.ppc.decoder import allowed, forms
 from cores.ppc.models import model as model_of
-from tests.cores.ppc_tiers import DATA, WINDOW, Pair
+from tests.cores.ppc_tiers import DATA, WINDOW, pair
 
 pytest.importorskip("emu.engine._ppc")
+pytestmark = pytest.mark.usefixtures("tiers")
 
 MODELS = ("440EP", "460EX", "e500v1", "e500v2", "e500mc")
-_pairs: dict[str, Pair] = {}
-
-
-def pair(model: str) -> Pair:
-    """The two processors, made once."""
-    if model not in _pairs:
-        _pairs[model] = Pair(model)
-    return _pairs[model]
 
 
 @pytest.mark.parametrize("model", MODELS)

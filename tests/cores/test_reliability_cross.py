@@ -15,6 +15,7 @@ from tests.cores import twins as T
 from tests.cores.twins import flat_state, twins
 
 pytest.importorskip("emu.engine._x86")
+pytestmark = pytest.mark.usefixtures("tiers")
 
 FIRST, SECOND, AFAR = 0x20000, 0x21000, 0x29000
 EDGE = T.WINDOW + 0x1000

@@ -20,6 +20,7 @@ from tests.cores import twins as T
 from tests.cores.twins import flat_state, twins
 
 pytest.importorskip("emu.engine._x86")
+pytestmark = pytest.mark.usefixtures("tiers")
 
 CODE = T.FREE
 DATA = 0x30000

@@ -23,6 +23,7 @@ from tests.cores.tier_machine import descriptor
 from tests.cores.twins import flat_state, twins
 
 pytest.importorskip("emu.engine._x86")
+pytestmark = pytest.mark.usefixtures("tiers")
 
 FRAMES, PAGES = 0x20000, 16
 EDGES = 0x2000, 0x6000, 0x9000

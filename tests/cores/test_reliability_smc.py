@@ -19,6 +19,7 @@ from tests.cores import twins as T
 from tests.cores.twins import flat_state, twins
 
 pytest.importorskip("emu.engine._x86")
+pytestmark = pytest.mark.usefixtures("tiers")
 
 ALL = T.P | T.W | T.U | 0x60
 BASE, AFAR = 0x20000, 0x38000
@@ -168,7 +169,7 @@ def word_bytes(value: int) -> bytes:
 
 
 @pytest.fixture(autouse=True)
-def _no_device() -> Any:
+def _no_device(tiers: object) -> Any:
     yield
     for bus in twins().buses:
         bus.on_port = None

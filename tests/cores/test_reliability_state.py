@@ -173,11 +173,13 @@ def campaign(first: int, count: int) -> dict[Exit | None, int]:
     return seen
 
 
+@pytest.mark.usefixtures("tiers")
 def test_random_states_are_refused_or_run_alike_on_both_tiers() -> None:
     campaign(0, 300)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tiers")
 def test_many_random_states_are_refused_or_run_alike_on_both_tiers() -> None:
     campaign(1000, CASES)
 

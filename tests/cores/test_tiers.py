@@ -17,21 +17,23 @@ from cores.x86 import state as S
 from cores.x86.decoder import decode, tables
 from tests.cores.flat import make_cpu
 from tests.cores.tier_machine import CODE, DATA, DATA_PORT, MODES, Pair, world
+from tests.cores.tiers import TIERS, chosen
 
 pytest.importorskip("emu.engine._x86")
 
 LENGTH = 24
 MOST = 120
 M32 = 0xFFFFFFFF
-_pairs: dict[str, Pair] = {}
+_pairs: dict[tuple[object, ...], Pair] = {}
 _chapters = strategies.forms()
 
 
 def pair(model: str = "qemu32") -> Pair:
     """The two processors, made once."""
-    if model not in _pairs:
-        _pairs[model] = Pair(model)
-    return _pairs[model]
+    key = model, chosen()
+    if key not in _pairs:
+        _pairs[key] = Pair(model)
+    return _pairs[key]
 
 
 def run(seed: int, mode: str, model: str = "qemu32") -> str:
@@ -41,6 +43,7 @@ def run(seed: int, mode: str, model: str = "qemu32") -> str:
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.usefixtures("tiers")
 def test_both_tiers_run_drawn_programs_alike(mode: str) -> None:
     before = pair().executed
     for seed in range(12):
@@ -49,6 +52,7 @@ def test_both_tiers_run_drawn_programs_alike(mode: str) -> None:
 
 
 @pytest.mark.parametrize("model", ["486", "pentium", "pentium3"])
+@pytest.mark.usefixtures("tiers")
 def test_both_tiers_agree_on_what_an_older_model_lacks(model: str) -> None:
     for seed, mode in enumerate(MODES):
         assert run(1000 + seed, mode, model) == "", f"seed {1000 + seed} {mode}"
@@ -56,11 +60,13 @@ def test_both_tiers_agree_on_what_an_older_model_lacks(model: str) -> None:
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.randoms(use_true_random=False), st.sampled_from(MODES))
+@pytest.mark.usefixtures("tiers")
 def test_both_tiers_run_shrinkable_programs_alike(rng: Any, mode: str) -> None:
     assert pair().run(world(rng, mode, _chapters, 6), rng, 30) == ""
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tiers")
 def test_both_tiers_agree_for_two_hundred_thousand_instructions() -> None:
     both = pair()
     start = both.executed
@@ -70,10 +76,12 @@ def test_both_tiers_agree_for_two_hundred_thousand_instructions() -> None:
         seed += 1
     # Most programs must get somewhere for this to mean anything.
     assert (both.executed - start) / (seed - 10_000) > 20
-    assert both.cpus[1].stats()["functions"] > len(tables().forms) * 0.9
+    if chosen()[1] == "reference":
+        assert both.cpus[1].stats()["functions"] > len(tables().forms) * 0.9
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tiers")
 def test_both_tiers_agree_on_every_form(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = models.MODELS["qemu32"]
     everything = replace(plain, name="everything", flags=f"{plain.flags} ssse3 mtrr mca")
@@ -103,6 +111,7 @@ def test_a_drawn_instruction_decodes_to_its_form(big: bool) -> None:
 
 
 @pytest.mark.parametrize("opcode", [b"\xf3\x66\x6d", b"\xf3\x6d", b"\xf3\x6c", b"\xf3\x66\x6f", b"\xf3\x6e"])
+@pytest.mark.usefixtures("tiers")
 def test_blocks_of_port_data_arrive_at_the_counts_of_single_accesses(opcode: bytes) -> None:
     both = pair()
     place = {"gpr": [0, 100, DATA_PORT, 0, 0, 0, DATA, DATA, *[0] * 9], "eip": CODE, "eflags": 2}
@@ -116,7 +125,8 @@ def test_blocks_of_port_data_arrive_at_the_counts_of_single_accesses(opcode: byt
         sum(cpu.stats()[k] - b[k] for k in ("port_reads", "port_writes"))
         for cpu, b in zip(both.cpus, before, strict=True)
     ]
-    assert calls[0] < calls[1] == 100
+    assert calls[0] < 100
+    assert calls[1] == (100 if chosen()[1] == "reference" else calls[0])
     assert [entry[1] for entry in both.buses[0].log].count(5) == both.buses[0].moved // 64
 
 
@@ -153,7 +163,7 @@ VME, PVI = 1 << S.CR4_VME, 1 << S.CR4_PVI
 DUE = 1 << S.FLAG_VIF | 1 << S.FLAG_VIP | 2
 
 
-@pytest.mark.parametrize("tier", ["interp", "reference"])
+@pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize(
     ("cr4", "flags", "stopped"),
     [

@@ -19,6 +19,7 @@ from tests.cores.fpu_machine import number, real
 from tests.cores.insn_machine import DATA, STACK, InsnMachine
 from tests.cores.test_x86_fpu_vectors import float_of, x87_code
 from tests.cores.test_x86_sse_vectors import PREDICATES, same
+from tests.cores.tiers import TIERS
 from tests.cores.valgrind_def import MISSING, Item, Row, close, rows
 
 SETS = ("basic", "cmov", "fpu", "mmx", "mmxext", "sse", "sse2", "sse3", "ssse3")
@@ -278,7 +279,7 @@ def failures(tier: str, name: str) -> tuple[int, int, list[str]]:
     return len(found), ran, bad
 
 
-@pytest.mark.parametrize("tier", ["interp", "reference"])
+@pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("name", SETS)
 def test_every_row_recorded_on_a_processor_holds_on_the_tier(tier: str, name: str) -> None:
     count, ran, bad = failures(tier, name)

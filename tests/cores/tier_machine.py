@@ -15,6 +15,7 @@ from cores.x86 import state as S
 from cores.x86.strategies import Place, program, registers
 from emu.cpu import Exit
 from emu.memory import GuestRam
+from tests.cores.tiers import chosen, processor
 
 SIZE = 1 << 20
 MODES = ("real", "flat16", "flat32", "ring3", "pae3", "v86", "segments")
@@ -504,16 +505,13 @@ class Pair:
     """The same world on two tiers."""
 
     def __init__(self, model: str = "qemu32") -> None:
-        from cores.x86.reference import X86Cpu as Reference
-        from emu.engine import X86Cpu as Interp
-
         self.cpus: list[Any] = []
         self.rams: list[GuestRam] = []
         self.buses: list[Devices] = []
-        for make in (Interp, Reference):
+        for tier in chosen():
             ram = GuestRam(SIZE)
             bus = Devices(0)
-            cpu: Any = make(bus, ram, model)
+            cpu = processor("x86", tier, bus, ram, model)
             bus.cpu = cpu
             ram.on_remap.append(cpu.remap)
             ram.on_write.append(cpu.invalidate)
@@ -562,7 +560,7 @@ class Pair:
         return ""
 
     def _piece(self, which: int, count: int, rng: Choices) -> Exit:
-        """Up to `count` more instructions, the compiled tier in one go, the reference in two."""
+        """Up to `count` more instructions, the first processor in one go, the second in two."""
         cpu = self.cpus[which]
         reason: Exit = cpu.run(count if not which else count // 2)
         if which and reason == Exit.BUDGET:

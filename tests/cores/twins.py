@@ -1,4 +1,4 @@
-"""Both tiers over the same small machine, for the reliability tests: quick to set up, quick to compare.
+"""Two tiers over the same small machine, for the reliability tests: quick to set up, quick to compare.
 
 The first MiB is RAM with tables in it, a hole at A0000 where a device answers from address and width alone, and a ROM
 at C0000. Linear addresses from WINDOW on are for the tests to map. A fault of the guest ends in HLT at its handler:
@@ -17,6 +17,7 @@ from cores.x86 import state as S
 from emu.cpu import Exit
 from emu.memory import GuestRam
 from tests.cores.tier_machine import descriptor, gate
+from tests.cores.tiers import chosen, processor
 
 SIZE = 1 << 20
 GDT, IDT, TSS, LDT, DIRECTORY, TABLE, WINDOW_TABLE = 0x1000, 0x2000, 0x3000, 0x6000, 0x4000, 0x5000, 0x7000
@@ -133,22 +134,19 @@ def flat_state(ring: int = 3, *, paging: bool = True, eip: int = FREE, esp: int 
 
 
 class Twins:
-    """The compiled tier and the reference, started and compared together."""
+    """Two tiers, started and compared together: the compiled one and the reference, if no others are chosen."""
 
     def __init__(self, model: str = "qemu32", rom_size: int = 0) -> None:
-        from cores.x86.reference import X86Cpu as Reference
-        from emu.engine import X86Cpu as Interp
-
         self.cpus: list[Any] = []
         self.rams: list[GuestRam] = []
         self.buses: list[Bus] = []
         self.base = np.zeros(SIZE, dtype=np.uint8)
         for at, data in tables().items():
             self.base[at : at + len(data)] = np.frombuffer(data, dtype=np.uint8)
-        for make in (Interp, Reference):
+        for tier in chosen():
             ram = GuestRam(SIZE, rom_size)
             bus = Bus()
-            cpu: Any = make(bus, ram, model)
+            cpu = processor("x86", tier, bus, ram, model)
             bus.cpu = cpu
             ram.on_remap.append(cpu.remap)
             ram.on_write.append(cpu.invalidate)
@@ -189,7 +187,7 @@ class Twins:
             cpu.set_reg("cr3", DIRECTORY)
 
     def memory(self, at: int, size: int) -> bytes:
-        """Memory of the compiled tier."""
+        """Memory of the first of them."""
         return bytes(self.rams[0].view[at : at + size])
 
     def difference(self) -> str:
@@ -213,7 +211,7 @@ class Twins:
         return "; ".join(out)
 
     def fault(self) -> tuple[int, int, int, int] | None:
-        """(vector, error code, EIP, CR2) of the last exception on the compiled tier."""
+        """(vector, error code, EIP, CR2) of the last exception on the first of them."""
         story = self.cpus[0].exceptions()
         if not story:
             return None
@@ -226,12 +224,12 @@ def show(value: Any) -> str:
     return "[" + " ".join(f"{v:x}" for v in value) + "]" if isinstance(value, list) else f"{value:#x}"
 
 
-_twins: dict[tuple[str, int], Twins] = {}
+_twins: dict[tuple[object, ...], Twins] = {}
 
 
 def twins(model: str = "qemu32", rom_size: int = 0) -> Twins:
     """The pair for a model, made once in a process."""
-    key = model, rom_size
+    key = model, rom_size, chosen()
     if key not in _twins:
         _twins[key] = Twins(model, rom_size)
     return _twins[key]

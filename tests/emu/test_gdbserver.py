@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -22,6 +23,7 @@ from emu.gdbserver import GdbServer
 from emu.machine import Cause, Ending, Machine
 from emu.media import Medium
 from emu.options import Drive, UsageError, gdb_address, parse
+from tests.cores.tiers import TIERS
 
 # 16-bit code at 7C00h: cli; xor ax,ax; mov ds,ax; mov bx,500h; again: inc word [bx]; mov cx,[bx]; cmp cx,9; jnz again;
 # 7C11h: int 11h; sti; nop; mov al,10h; out 0f4h,al; jmp $
@@ -38,7 +40,6 @@ PPC_LOOP = (
     0x90830000,  # stw r4,0(r3)
     0x4BFFFFF4,  # b lwz
 )
-TIERS = ("interp", "reference")
 
 
 class Client:
@@ -131,6 +132,14 @@ def pc(code: bytes, tier: str = "interp") -> Machine:
     machine = board("pc")(setup)
     machine.shutdown_is_failure = True
     machine.power_on()
+    return at_once(machine)
+
+
+def at_once(machine: Machine) -> Machine:
+    """Have the JIT, if it is that, translate what runs for the first time."""
+    cpu: Any = machine.cpu
+    if cpu.tier == "jit":
+        cpu.jit_threshold = 1
     return machine
 
 
@@ -142,7 +151,7 @@ def ppc(name: str = "bamboo", tier: str = "interp", *words: str) -> Machine:
         config = parse(["-M", name, "-m", "64", "--accel", tier, "-kernel", kernel.name, *words], arch="ppc")
         machine = board(name)(Setup(config, serial=[None, None]))
         machine.power_on()
-    return machine
+    return at_once(machine)
 
 
 @pytest.fixture(params=TIERS)

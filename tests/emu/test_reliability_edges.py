@@ -40,10 +40,10 @@ STORES = {1: "8807", 2: "668907", 4: "8907", 8: "0f7f07", 16: "0f1107"}
 CHANGES = {1: "f617", 2: "66f717", 4: "f717"}
 
 
-@pytest.fixture(scope="module")
-def both() -> T.Twins:
+@pytest.fixture
+def both(tiers: object) -> T.Twins:
     """1 MiB of RAM and a flash below 4 GiB."""
-    return T.Twins(rom_size=ROM_SIZE)
+    return T.twins(rom_size=ROM_SIZE)
 
 
 def pattern(at: int) -> int:

@@ -9,6 +9,7 @@ import pytest
 
 import emu
 from cores.x86.assembler import assemble_program
+from tests.cores.tiers import TIERS
 
 # xor ax,ax; mov ds,ax; int 11h; out 0f4h,al
 CODE = bytes.fromhex("31c0 8ed8 cd11 e6f4 ebfe")
@@ -76,7 +77,7 @@ table: dq 0, 0x00cf9b000000ffff, 0x00cf93000000ffff
 """
 
 
-@pytest.mark.parametrize("tier", ["interp", "reference"])
+@pytest.mark.parametrize("tier", TIERS)
 def test_a_page_fault_is_told_with_its_walk_and_what_met_it(tmp_path: Path, tier: str) -> None:
     program = assemble_program(PAGED, file="paged", origin=0x7C00, big=False)
     lines = log(tmp_path, "int,mmu", program.data, tier).splitlines()

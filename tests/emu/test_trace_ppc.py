@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cores.ppc.assembler import assemble_program
+from tests.cores.tiers import TIERS
 
 pytest.importorskip("emu.engine._ppc")
 
@@ -44,7 +45,7 @@ def test_each_instruction_is_listed_once_with_its_bytes(tmp_path: Path) -> None:
     assert lines[7].endswith("rfi")
 
 
-@pytest.mark.parametrize("tier", ["interp", "reference"])
+@pytest.mark.parametrize("tier", TIERS)
 def test_an_interrupt_shows_the_registers_before_it(tmp_path: Path, tier: str) -> None:
     lines = log(tmp_path, "bamboo", "int", tier)
     assert lines[0] == "Raise exception at 00000018 => system call (08) error=00"

@@ -10,6 +10,7 @@ import pytest
 
 from images.demo.__main__ import main as demo
 from images.ppc.build import BOARDS, CLOSING, STEPS, image, main
+from tests.cores.tiers import TIERS
 
 ROOT = Path(__file__).resolve().parents[2]
 HELLO = {"bamboo": "PVR 422218d4, a PowerPC 440EP", "ppce500": "PVR 80210022, an e500v2"}
@@ -27,7 +28,7 @@ def boot(folder: Path, board: str, code: bytes, *words: str) -> list[str]:
 
 
 @pytest.mark.parametrize("board", BOARDS)
-@pytest.mark.parametrize("tier", ["interp", "reference"])
+@pytest.mark.parametrize("tier", TIERS)
 def test_all_steps_run_on_both_boards_and_tiers(tmp_path: Path, board: str, tier: str) -> None:
     lines = boot(tmp_path, board, image(board, closing=CLOSING), "--accel", tier)
     assert lines == [
