@@ -48,8 +48,9 @@ lint: build
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
+# Lines and options: make bench BENCH="integer linux.pc --quick"
 bench: build
-	$(PY) -m emu.tools.bench
+	$(PY) -m emu bench $(BENCH)
 
 # Random programs on the engine and on a whole PC, with address and undefined-behaviour sanitizers: SECONDS=600 SEED=7
 SECONDS ?= 60

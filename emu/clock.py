@@ -168,6 +168,17 @@ def wall() -> float:
     return time.monotonic()
 
 
+def processor_seconds(pid: int) -> float:
+    """Seconds that all threads of a process have spent on processors; 0.0 where the host cannot tell. Linux only.
+
+    The clock of a process is its inverted number above the bits 010: clock_getcpuclockid(3) does the same.
+    """
+    try:
+        return time.clock_gettime(~pid << 3 | 2)
+    except (OSError, AttributeError, OverflowError):
+        return 0.0
+
+
 def calendar(utc: bool = True) -> tuple[int, int, int, int, int, int]:
     """The host's date: year, month, day, hour, minute, second."""
     now = time.gmtime() if utc else time.localtime()

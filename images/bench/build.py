@@ -41,7 +41,7 @@ class BuildError(Exception):
 
 
 class Variant(NamedTuple):
-    """One way to compile: the compiler (its names, its Debian package), flags, and the sources beside the common ones."""
+    """One way to compile: the compiler (its names, its Debian package), flags, sources beside the common ones."""
 
     compiler: tuple[tuple[str, ...], str]
     flags: tuple[str, ...]

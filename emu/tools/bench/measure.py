@@ -1,0 +1,204 @@
+"""How each kind of line is measured: one function from an emulator to the costs of one round, by item.
+
+What a guest does is taken between the lines it prints, so that neither the emulator's start nor a boot counts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from emu.clock import wall
+from emu.tools.bench.emulators import EMU, QEMU, BenchError, Cost, Emulator, memory_beside
+from emu.tools.bench.lines import GUEST, MACHINES, Line, rounds_of
+
+ROOT = Path(__file__).resolve().parents[3]
+BARE_MEMORY, LINUX_MEMORY = 64, 256
+DISK_SIZE = 64 << 20
+IOPS_SECONDS = 3
+"""How long the guest's own measurement of a disk takes, on its clock."""
+RESULT = re.compile(r"bench (\w+)(?: (\d+) ([0-9a-f]{8}))?$")
+IOPS = re.compile(r"/dev/(\w+) ([rw]) procs=(\d+) IOPS=(\d+)")
+BOOT_SECTOR = bytes.fromhex("b010baf400eef4").ljust(510, b"\0") + b"\x55\xaa"  # mov al, 16; mov dx, 0xf4; out dx, al
+
+
+@dataclass
+class Run:
+    """What the measurements of one `emu bench` share; `sums` are those that the programs have printed, by who."""
+
+    scratch: Path
+    accel: str | None = None
+    scale: float = 1.0
+    sums: dict[str, dict[str, set[str]]] = field(default_factory=dict)
+    devices: str | None = None
+
+    def built(self, line: Line) -> Path:
+        """The program of a line, made by the recipe. Raises BenchError with what the recipe says."""
+        words = " ".join(f"{name}:{rounds_of(name, self.scale)}" for name in line.programs)
+        command = [sys.executable, "-m", "images.bench.build", "-o", str(self.scratch / "bench"), "--words", words]
+        done = subprocess.run(
+            [*command, line.variant], cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
+        if done.returncode:
+            raise BenchError((done.stderr.strip().splitlines() or ["the recipe failed"])[-1])
+        return Path(done.stdout.splitlines()[-1])
+
+
+def folder_of(line: Line) -> Path:
+    """The Linux of a line's machine in the shared collection. Raises BenchError."""
+    folder = Path(os.environ.get("EMU_SHARED", "../shared")) / "guests" / line.machine.folder
+    if not (folder / line.machine.kernel).exists():
+        raise BenchError("the Linux guest is not there (set EMU_SHARED)")
+    return folder
+
+
+def programs(line: Line, emulator: Emulator, run: Run) -> dict[str, Cost]:
+    """The bare programs."""
+    path = run.built(line)
+    words = ["-m", str(BARE_MEMORY), *line.machine.end, "-kernel", str(path)]
+    return _results(line, emulator, run, words, BARE_MEMORY)
+
+
+def linux(line: Line, emulator: Emulator, run: Run) -> dict[str, Cost]:
+    """The programs as the first process of Linux; `boot` is the way to it, `footprint` the memory at the end."""
+    folder = folder_of(line)
+    path = run.built(line)
+    words = ["-m", str(LINUX_MEMORY), "-kernel", str(folder / line.machine.kernel), "-initrd", str(path)]
+    return _results(line, emulator, run, [*words, "-append", "console=ttyS0 quiet"], LINUX_MEMORY)
+
+
+def _results(line: Line, emulator: Emulator, run: Run, words: list[str], ram: int) -> dict[str, Cost]:
+    costs: dict[str, Cost] = {}
+    last: Cost | None = None
+    footprint, most = any("footprint" in row.items for row in line.rows), 0.0
+    for seen in emulator.run(emulator.command(line.machine, run.accel, words, run.scratch), run.scratch):
+        match = RESULT.search(seen.text)
+        if not match:
+            continue
+        name, rounds, total = match.groups()
+        if last is None:
+            costs["boot"] = seen.cost
+        elif name in line.programs and total:
+            costs[name] = seen.cost.since(last)
+            run.sums.setdefault(f"{name}:{rounds}", {}).setdefault(total, set()).add(f"{emulator.name} {line.name}")
+        elif name == "done":
+            break
+        if footprint:
+            # The process may end right after the last line, so each line is looked at.
+            mib = memory_beside(Path(f"/proc/{seen.pid}/smaps").read_text(), ram << 20)
+            most = max(most, mib)
+            costs["footprint"] = Cost(most, most)
+        last = seen.cost
+    lost = [name for name in line.programs if name not in costs]
+    if lost:
+        raise BenchError(f"{emulator.name} ended before {lost[0]} did")
+    return costs
+
+
+def guest(line: Line, emulator: Emulator, run: Run) -> dict[str, Cost]:
+    """A Linux guest of the collection with its own marks."""
+    folder, m = folder_of(line), line.machine
+    append = " ".join(("console=ttyS0 quiet autorun=cpu", *m.append.split()))
+    words = ["-m", str(LINUX_MEMORY), "-kernel", str(folder / m.kernel), "-initrd", str(folder / m.initrd)]
+    accel = "interp" if line.name == "bochs" else run.accel
+    costs: dict[str, Cost] = {}
+    last = Cost(0.0, 0.0)
+    command = emulator.command(m, accel, [*words, "-append", append], run.scratch)
+    for seen in emulator.run(command, run.scratch):
+        name = "boot" if "GUEST-READY" in seen.text else seen.text.split()[1] if "RESULT" in seen.text else ""
+        if name in ("boot", *GUEST):
+            costs[name] = seen.cost.since(last)
+            last = seen.cost
+        if len(costs) > len(GUEST):
+            return costs
+    raise BenchError(f"{emulator.name} ended before the guest did")
+
+
+def disk(line: Line, emulator: Emulator, run: Run) -> dict[str, Cost]:
+    """Seconds for one operation on a disk. How many there were is the guest's figure, the time is the host's."""
+    folder, m = folder_of(line), line.machine
+    if run.devices is None:
+        words = [sys.executable, "-m", "emu", "run", "-device", "help"]
+        run.devices = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout
+    drives = []
+    for name, interface in (("ide", "ide,index=0"), ("virtio", "virtio")):
+        if interface == "virtio" and "virtio-blk" not in run.devices:
+            continue
+        image = run.scratch / f"{name}.img"
+        with image.open("wb") as out:
+            out.truncate(DISK_SIZE)
+        drives += ["-drive", f"file={image},format=raw,if={interface}"]
+    words = ["-m", str(LINUX_MEMORY), "-kernel", str(folder / m.kernel), "-initrd", str(folder / m.initrd), *drives]
+    costs: dict[str, Cost] = {}
+    last = Cost(0.0, 0.0)
+    command = emulator.command(m, run.accel, [*words, "-append", "console=ttyS0 quiet autorun=io"], run.scratch)
+    for seen in emulator.run(command, run.scratch):
+        match = IOPS.search(seen.text)
+        if match:
+            device, way, processes, rate = match.groups()
+            spent, count = seen.cost.since(last), max(1, int(rate) * IOPS_SECONDS)
+            costs[f"{device} {way} {processes}"] = Cost(spent.processor / count, spent.wall / count)
+        last = seen.cost
+        if "GUEST-DONE" in seen.text:
+            return costs
+    raise BenchError(f"{emulator.name} ended before the guest did")
+
+
+def start(line: Line, emulator: Emulator, run: Run) -> dict[str, Cost]:
+    """From the command to the debug exit of a boot sector."""
+    image = run.scratch / "exit.img"
+    image.write_bytes(BOOT_SECTOR)
+    words = ["-m", "16", *line.machine.end, "-drive", f"file={image},format=raw,if=floppy"]
+    begin = wall()
+    command = emulator.command(line.machine, run.accel, words, run.scratch)
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    took = wall() - begin
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 33:
+        raise BenchError(f"{emulator.name}: the boot sector ended with status {process.returncode}, not 33")
+    return {"start": Cost(usage.ru_utime + usage.ru_stime, took)}
+
+
+def install(line: Line, emulator: Emulator, run: Run) -> dict[str, Cost]:
+    """`pip install` of the files that git knows, into an empty folder."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True)
+    names = [name for name in listed.stdout.decode().split("\0") if name and (ROOT / name).is_file()]
+    if listed.returncode or not names:
+        raise BenchError("this is no git checkout")
+    tree, target = run.scratch / "checkout", run.scratch / "installed"
+    for folder in (tree, target):
+        shutil.rmtree(folder, ignore_errors=True)
+    for name in names:
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tree / name)
+    words = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--disable-pip-version-check",
+        "--no-build-isolation",
+        "--no-deps",
+    ]
+    before, begin = os.times(), wall()
+    done = subprocess.run([*words, "--target", str(target), str(tree)], stdin=subprocess.DEVNULL, capture_output=True)
+    after = os.times()
+    if done.returncode:
+        raise BenchError("pip install failed")
+    spent = after.children_user + after.children_system - before.children_user - before.children_system
+    return {"install": Cost(spent, wall() - begin)}
+
+
+KINDS: dict[str, Callable[[Line, Emulator, Run], dict[str, Cost]]] = {
+    "programs": programs, "linux": linux, "guest": guest, "disk": disk, "start": start, "install": install,
+}  # fmt: skip
+
+__all__ = ["EMU", "KINDS", "MACHINES", "QEMU", "Run", "folder_of"]
