@@ -283,7 +283,7 @@ class _Lower:
                 out.line(f"*r{k} = {_bare(self.name(v))};")
             out.line(self.style.normal)
         elif isinstance(stmt, Branch):
-            template = self.style.branch if _fixed(stmt.target) else self.style.jump
+            template = self.style.branch if fixed(stmt.target) else self.style.jump
             out.line(template.format(slot=min(stmt.slot, 1), target=_bare(self.name(stmt.target))))
 
     def inner(self, block: Block, out: Emitter) -> None:
@@ -350,9 +350,9 @@ class _Lower:
             out.line(f"{text};")
 
 
-def _fixed(v: Value) -> bool:
+def fixed(v: Value) -> bool:
     """Whether a value follows from the decoded instruction alone."""
-    return v.op in ("const", "field") or (v.op in PURE and all(_fixed(a) for a in v.args))
+    return v.op in ("const", "field") or (v.op in PURE and all(fixed(a) for a in v.args))
 
 
 def _wrapped(text: str) -> bool:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 
+from ..lang import to_jit
+from ..lang.ir import Branch, walk
 from ..lang.to_c import PRELUDE, Style, procedure_signature, procedure_text, state_struct
 from ..lang.to_handlers import handler, names_text, procedures, reset_text
 from . import state as S
@@ -114,6 +116,29 @@ def table_text(found: list[Form]) -> str:
     return "\n".join(out) + "\n"
 
 
+def jit_memory(name: str) -> tuple[str, int] | None:
+    """What a callee is to a template: (kind of access, width)."""
+    for kind in ("mem_r", "mem_w"):
+        if name.startswith(kind) and name[len(kind) :].isdigit():
+            return kind, int(name[len(kind) :])
+    return None
+
+
+# Branches that always leave a return address.
+CALLS = ("bl", "bla", "bclrl_always", "bcctrl_always")
+
+
+def jit_text(found: list[Form]) -> str:
+    """The templates of the JIT as C."""
+    pool = to_jit.Pool(to_jit.slots(S.STATE), [], jit_memory)
+    rows = []
+    for f in found:
+        at = 0 if f.entry.ends else pool.add(f.block)
+        role = to_jit.CALLS if f.ident in CALLS else to_jit.RETURNS if f.ident == "bclr_always" else to_jit.PLAIN
+        rows.append((at, keeps_going(f) and not any(isinstance(s, Branch) for s in walk(f.block)), role))
+    return to_jit.text(pool, rows, lambda name: FIELD_TEXTS.get(name, f"i->{name}"))
+
+
 class Source:
     """The generated pieces, each as text."""
 
@@ -129,6 +154,7 @@ class Source:
         self.procedures = "\n".join(procedure_text(p, line_directives=line_directives) for p in procs)
         self.handlers = "\n".join(handler_text(f, line_directives=line_directives) for f in found)
         self.tables = table_text(found)
+        self.jit = jit_text(found)
         self.reset = reset_text(S.STATE)
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 
-from ..lang.ir import Call, walk
+from ..lang import to_jit
+from ..lang.ir import Branch, Call, walk
 from ..lang.to_c import PRELUDE, Style, procedure_signature, procedure_text, state_struct
 from ..lang.to_handlers import handler, names_text, procedures, reset_text
 from ..lang.trace import Proc, procedure, return_
@@ -131,6 +132,25 @@ def table_text(forms: list[Form]) -> str:
     return "\n".join(out) + "\n"
 
 
+def jit_memory(name: str) -> tuple[str, int] | None:
+    """What a callee is to a template: (kind of access, width)."""
+    for kind in ("mem_rw", "mem_r", "mem_w"):
+        if name.startswith(kind) and name[len(kind) :].isdigit():
+            return kind, int(name[len(kind) :])
+    return None
+
+
+def jit_text(forms: list[Form]) -> str:
+    """The templates of the JIT as C."""
+    pool = to_jit.Pool(to_jit.slots(S.STATE), [], jit_memory)
+    rows = []
+    for f in forms:
+        at = 0 if f.entry.ends else pool.add(f.block)
+        role = {"call": to_jit.CALLS, "ret": to_jit.RETURNS}.get(f.mnemonic, to_jit.PLAIN)
+        rows.append((at, keeps_going(f) and not any(isinstance(s, Branch) for s in walk(f.block)), role))
+    return to_jit.text(pool, rows, lambda name: f"i->{name}")
+
+
 class Source:
     """The generated pieces, each as text."""
 
@@ -151,6 +171,7 @@ class Source:
                 texts += [flat_text(f, plain, line_directives=line_directives) for plain in (True, False)]
         self.handlers = "\n".join(texts)
         self.tables = table_text(forms)
+        self.jit = jit_text(forms)
         self.reset = reset_text(S.STATE)
 
 

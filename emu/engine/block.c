@@ -54,6 +54,7 @@ static const struct Insn *op_break(Cpu *cpu, const struct Insn *i)
 
 static void code_flush(Cpu *cpu)
 {
+    jit_flush(cpu);
     memset(cpu->hash, 0, HASH_SIZE * sizeof *cpu->hash);
     for (uint32_t k = 0; k < cpu->code_page_count; k++) cpu->page_code[cpu->code_pages[k].page] = 0;
     cpu->code_page_count = 0;
@@ -72,6 +73,7 @@ static inline uint32_t block_hash(uint64_t offset, uint32_t ip)
 static void page_forget(Cpu *cpu, uint32_t index)
 {
     struct CodePage *p = &cpu->code_pages[index - 1];
+    jit_forget_page(p);
     for (struct Block *b = p->blocks; b; b = b->page_next) {
         struct Block **at = &cpu->hash[block_hash(b->offset, b->ip)];
         while (*at && *at != b) at = &(*at)->hash_next;
@@ -120,6 +122,7 @@ static uint32_t page_claim(Cpu *cpu, uint64_t offset)
         }
         struct CodePage *p = &cpu->code_pages[index - 1];
         p->blocks = NULL;
+        p->traces = NULL;
         p->granules = 0;
         p->page = offset >> 12;
         *slot = index;
@@ -179,6 +182,10 @@ static struct Block *build_block(Cpu *cpu, uint32_t ip, uint64_t offset, uint32_
     b->key = key;
     b->n = (uint16_t)n;
     b->bytes = (uint16_t)at;
+    b->entry = NULL;
+    b->trace = NULL;
+    b->first = b->insn[0].fn;
+    b->heat = b->heat_start = cpu->jit_on ? cpu->jit_threshold : 0;
     cpu->arena_used += sizeof(struct Block) + slots * sizeof(struct Insn);
     struct Block **head = &cpu->hash[block_hash(offset, ip)];
     b->hash_next = *head;

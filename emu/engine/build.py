@@ -21,6 +21,7 @@ LANG = ROOT / "cores" / "lang"
 # What each core has in C by hand, beside core.h and members.h, in the order of the unit.
 BEFORE = {"x86": ("ports.c", "mmu.c"), "ppc": ("mmu.c",)}
 CORES = tuple(BEFORE)
+JIT = ("fold.c", "expand.c", "trace.c", "live.c", "emit.c", "link.c")
 
 CALLBACKS = """
 extern "Python" uint32_t py_port_read(void *, uint32_t, uint32_t);
@@ -39,7 +40,7 @@ SYSTEM = "int mprotect(void *, size_t, int);"
 def inputs_digest(core: str = "x86") -> str:
     """SHA-256 over every source that the compiled engine of a core comes from."""
     h = hashlib.sha256()
-    for folder in (LANG, ROOT / "cores" / core, ENGINE):
+    for folder in (LANG, ROOT / "cores" / core, ENGINE, ENGINE / "jit"):
         for path in sorted(folder.iterdir()):
             if path.suffix in (".py", ".c", ".h") and not path.name.startswith("_"):
                 h.update(path.name.encode())
@@ -71,7 +72,7 @@ def unit(core: str = "x86", *, line_directives: bool = True) -> tuple[str, str]:
         return f'#line 1 "{path}"\n' + path.read_text()
 
     pieces = [
-        "#include <stdint.h>\n#include <stddef.h>\n#include <sys/mman.h>",
+        "#include <stdint.h>\n#include <stddef.h>\n#include <sys/mman.h>\n#include <time.h>",
         declarations,
         part(ENGINE / "core.h"),
         part(folder / "core.h"),
@@ -90,6 +91,12 @@ def unit(core: str = "x86", *, line_directives: bool = True) -> tuple[str, str]:
         part(folder / "decode.c"),
         part(ENGINE / "block.c"),
         part(ENGINE / "single.c"),
+        part(ENGINE / "jit" / "x64.h"),
+        part(ENGINE / "jit" / "code.c"),
+        src.jit,
+        part(ENGINE / "jit" / "jit.h"),
+        part(folder / "jit.h"),
+        *(part(ENGINE / "jit" / name) for name in JIT),
         part(folder / "events.c"),
         part(ENGINE / "run.c"),
         f'const char *emu_build_digest(void) {{ return "{inputs_digest(core)}"; }}\n',

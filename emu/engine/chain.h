@@ -1,8 +1,9 @@
 /* How control goes from block to block without the run loop; C only, behind the core's own core.h. */
 
-/* Enter a block whose instructions fit the budget. */
+/* Enter a block whose instructions fit the budget, unless it has just become hot. */
 static inline const struct Insn *enter_block(Cpu *cpu, struct Block *b)
 {
+    if (unlikely(!--b->heat)) return EXIT_HOT;
     cpu->left -= b->n;
     GO(b->insn);
 }

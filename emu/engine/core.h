@@ -27,6 +27,9 @@ enum { RUN_BUDGET = 0, RUN_HALT, RUN_SHUTDOWN, RUN_HOOK, RUN_STOP, RUN_ERROR };
 #define EXIT_FAULT ((const struct Insn *)3)
 #define EXIT_DONE ((const struct Insn *)4)
 #define EXIT_BUDGET ((const struct Insn *)5)
+#define EXIT_COLD ((const struct Insn *)6) /* the block here must be interpreted: the budget is too small for its trace */
+#define EXIT_HOT ((const struct Insn *)7)  /* the block here is worth translating */
+#define EXIT_JIT ((const struct Insn *)8)  /* a trace ended in a place that may have one */
 #define IS_EXIT(p) ((uintptr_t)(p) < 16)
 
 /* Overlays an Insn but for its `fn`, `start` and `next`: the slot behind a lone instruction holds both. */
@@ -35,9 +38,18 @@ struct Links {
     struct Block *next[3]; /* slot 0 and, beyond start and next, slot 1 */
 };
 
+typedef const struct Insn *(*Handler)(struct Cpu *cpu, const struct Insn *i);
+
+struct Trace;
+struct PageTrace;
+
 struct Block {
     struct Block *hash_next;
     struct Block *page_next;
+    const uint8_t *entry; /* of its trace */
+    struct Trace *trace;
+    Handler first; /* the handler of its first instruction, which a trace replaces */
+    uint32_t heat, heat_start; /* it is worth a trace when `heat` has counted down */
     uint32_t ip;
     uint32_t limit; /* of the code segment, where there are such */
     uint64_t offset; /* of its first byte in the RAM buffer */
@@ -49,11 +61,10 @@ struct Block {
 
 struct CodePage {
     struct Block *blocks;
+    struct PageTrace *traces;
     uint64_t granules; /* 64-byte pieces that hold code */
     uint64_t page;
 };
-
-typedef const struct Insn *(*Handler)(struct Cpu *cpu, const struct Insn *i);
 
 /* With a trampoline each handler returns the next instruction: for builds without tail calls. */
 #ifdef EMU_TRAMPOLINE
@@ -64,6 +75,9 @@ typedef const struct Insn *(*Handler)(struct Cpu *cpu, const struct Insn *i);
 #define NEXT GO(i + 1)
 
 static const struct Insn *op_fault(Cpu *cpu, const struct Insn *i) __attribute__((noinline, cold));
+static void jit_flush(Cpu *cpu);
+static void jit_forget_page(struct CodePage *p);
+static void jit_free(Cpu *cpu);
 static uint64_t virtual_ns(Cpu *cpu);
 static void unimplemented(Cpu *cpu, uint32_t kind, uint32_t number);
 

@@ -4,6 +4,8 @@
 struct Cpu;
 struct Insn;
 struct Block;
+struct Jit;
+struct JitLink;
 
 /* A decoded instruction. The slot behind the last one of a block holds its links (see struct Links). The members of each
  * core begin with imm and put start and next at bytes 16 and 20. */
@@ -59,7 +61,8 @@ struct Watch {
 
 struct Stats {
     uint64_t blocks, decoded, lookups, singles, retries, tlb_fills, tlb_flushes, code_flushes, page_invalidations, interrupts,
-        exceptions, mmio_reads, mmio_writes, port_reads, port_writes;
+        exceptions, mmio_reads, mmio_writes, port_reads, port_writes, jit_traces, jit_insns, jit_bytes, jit_ns, jit_enters,
+        jit_deopts, jit_flushes;
 };
 
 typedef struct Cpu {
@@ -118,6 +121,16 @@ typedef struct Cpu {
     uint32_t debug_stop; /* 1: before the instruction of a breakpoint, 2 + n: behind one that met watch n */
     uint64_t break_pass; /* instruction count at which a breakpoint does not stop */
 
+    /* The JIT: none, or on and off. Blocks are translated when they have run jit_threshold times. */
+    struct Jit *jit;
+    uint32_t jit_on;
+    uint32_t jit_threshold;
+    uint64_t jit_size; /* bytes of code; 0: as many as usual */
+    struct JitLink *jit_link;
+    uint64_t jit_value; /* of an access that takes the slow path, with its place and kind */
+    uint32_t jit_offset;
+    uint32_t jit_access;
+
     void *handle;
     uint32_t (*port_read)(void *handle, uint32_t port, uint32_t size);
     void (*port_write)(void *handle, uint32_t port, uint32_t size, uint32_t value);
@@ -137,6 +150,7 @@ int emu_run(Cpu *cpu, int64_t budget);
 uint64_t emu_icount(const Cpu *cpu);
 void emu_stop(Cpu *cpu, uint32_t flags);
 int emu_step(Cpu *cpu);
+int emu_jit(Cpu *cpu, uint32_t on);
 void emu_debug_changed(Cpu *cpu);
 void emu_invalidate(Cpu *cpu, uint64_t address, uint64_t size);
 int emu_translate(Cpu *cpu, uint32_t lin, uint64_t *physical);

@@ -8,10 +8,14 @@ static int run_loop(Cpu *cpu, int64_t budget)
     cpu->left = budget;
     cpu->icount_end = start + (uint64_t)budget;
     cpu->link = NULL;
+    cpu->jit_link = NULL;
+    const struct Insn *last = NULL;
     for (;;) {
         if (unlikely(attention_now(cpu))) {
             if (cpu->left <= 0 && !(cpu->attention & ATT_STOP)) return RUN_BUDGET;
             cpu->link = NULL;
+            cpu->jit_link = NULL;
+            last = NULL;
             const int leave = attend(cpu);
             if (leave) return leave - 1;
             continue;
@@ -29,13 +33,19 @@ static int run_loop(Cpu *cpu, int64_t budget)
                     *cpu->link = b;
                 cpu->link = NULL;
             }
+            if (cpu->jit_link) {
+                if (cpu->generation == before) jit_connect(cpu->jit_link, b);
+                cpu->jit_link = NULL;
+            }
+            if (unlikely(!--b->heat)) jit_hot(cpu, b);
             if (likely(cpu->left >= b->n)) {
                 cpu->left -= b->n;
-                r = dispatch(cpu, b->insn);
+                r = last == EXIT_COLD ? resume(cpu, b->first(cpu, b->insn)) : dispatch(cpu, b->insn);
             } else {
                 /* The budget ends inside the block: run a copy of its first instructions. */
                 const uint32_t n = (uint32_t)cpu->left;
                 memcpy(cpu->scratch, b->insn, n * sizeof(struct Insn));
+                cpu->scratch[0].fn = b->first;
                 for (uint32_t k = 0; k < n; k++) cpu->scratch[k].rest = (uint16_t)(n - k);
                 memset(&cpu->scratch[n], 0, sizeof(struct Insn));
                 cpu->scratch[n].fn = op_done;
@@ -54,6 +64,7 @@ static int run_loop(Cpu *cpu, int64_t budget)
             cpu->link = NULL;
             continue;
         }
+        last = r;
         if (r == EXIT_FAULT) {
             cpu->link = NULL;
             if (cpu->retry) {
@@ -64,6 +75,12 @@ static int run_loop(Cpu *cpu, int64_t budget)
             } else {
                 after_fault(cpu);
             }
+        } else if (r == EXIT_HOT) {
+            int found;
+            cpu->link = NULL;
+            b = find_block(cpu, &found);
+            if (b) jit_hot(cpu, b);
+            cpu->retry = 0;
         } else if (r != EXIT_LINK) {
             cpu->link = NULL;
         }
@@ -155,6 +172,7 @@ int emu_attach_ram(Cpu *cpu, uint8_t *ram, uint64_t size)
 void emu_free(Cpu *cpu)
 {
     if (!cpu) return;
+    jit_free(cpu);
     free(cpu->arena);
     free(cpu->hash);
     free(cpu->code_pages);

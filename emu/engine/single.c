@@ -14,8 +14,14 @@ static const struct Insn *dispatch(Cpu *cpu, const struct Insn *i)
     while (!IS_EXIT(i)) i = i->fn(cpu, i);
     return i;
 }
+static const struct Insn *resume(Cpu *cpu, const struct Insn *i) { return IS_EXIT(i) ? i : dispatch(cpu, i); }
 #else
 static inline const struct Insn *dispatch(Cpu *cpu, const struct Insn *i) { return i->fn(cpu, i); }
+static inline const struct Insn *resume(Cpu *cpu, const struct Insn *i)
+{
+    (void)cpu;
+    return i;
+}
 #endif
 
 /* Run exactly one instruction, decoded afresh, with devices and running code within reach. Nonzero: it faulted. */

@@ -1,0 +1,111 @@
+/* What the JIT must know of PowerPC: what is constant in a block, the memory fast path, how code is found. */
+
+#define JIT_SEGMENTS 0
+#define JIT_HIGH_ZERO 0
+#define JIT_PINS_FIXED 0
+static const uint32_t pin_extra[] = {SLOT_CTR, SLOT_LR, SLOT_XER_CA};
+
+static uint32_t jit_model(const Cpu *cpu) { return cpu->features; }
+
+/* What the model is does not change. */
+static int jit_known(const struct Block *b, uint32_t reg, uint32_t index, uint64_t *v)
+{
+    (void)b, (void)reg, (void)index, (void)v;
+    return 0;
+}
+
+static int jit_known_bit(const struct Jit *j, uint64_t slot, uint32_t k, uint64_t *v)
+{
+    if (slot != SLOT_FEATURES) return 0;
+    *v = j->model >> k & 1;
+    return 1;
+}
+
+static int jit_slow_read(Cpu *cpu, uint32_t ea, uint32_t what, uint64_t *v)
+{
+    return mem_slow_read(cpu, ea, what >> 11 & 15, v);
+}
+
+static int jit_slow_write(Cpu *cpu, uint32_t ea, uint32_t what, uint64_t v)
+{
+    return mem_slow_write(cpu, ea, what >> 11 & 15, v);
+}
+
+static int take(struct Jit *j);
+
+/* The TLB entry of an access: t1 becomes what is added to the effective address. */
+static int jit_check(struct Jit *j, struct Emit *e, uint32_t what, int size, int write, int ea, int t1, int t2, uint8_t **slow)
+{
+    (void)j, (void)what;
+    x_mov_rr(e, 4, t1, ea);
+    x_shift_ri(e, X_SHR, 4, t1, 8);
+    x_alu_ri(e, X_AND, 4, t1, (TLB_SIZE - 1) << 4);
+    x_alu_rm(e, X_ADD, 8, t1, mem_at(RBP, (int32_t)offsetof(Cpu, dtlb)));
+    if (size > 1) x_lea(e, 4, t2, mem_at(ea, size - 1));
+    else x_mov_rr(e, 4, t2, ea);
+    x_alu_ri(e, X_AND, 4, t2, (int32_t)PAGE_MASK);
+    x_alu_rm(e, X_CMP, 4, t2, mem_at(t1, write ? 4 : 0));
+    slow[0] = x_jcc(e, X_NE);
+    x_mov_rm(e, 8, t1, mem_at(t1, 8));
+    return ea;
+}
+
+static void jit_load(struct Jit *j, struct Emit *e, int size, int dst, struct Mem m)
+{
+    if (size == 1) x_movzx_rm(e, 1, dst, m);
+    else if (size == 2) {
+        x_movzx_rm(e, 2, dst, m);
+        x_shift_ri(e, X_ROL, 2, dst, 8);
+    } else if (j->features & HOST_MOVBE) {
+        x_movbe_rm(e, size, dst, m);
+    } else {
+        x_mov_rm(e, size, dst, m);
+        x_bswap(e, size, dst);
+    }
+}
+
+static void jit_store(struct Jit *j, struct Emit *e, int size, struct Mem m, int value, int scratch)
+{
+    if (size == 1) x_mov_mr(e, 1, m, value);
+    else if (j->features & HOST_MOVBE) x_movbe_mr(e, size, m, value);
+    else {
+        x_mov_rr(e, 8, scratch, value);
+        if (size == 2) x_shift_ri(e, X_ROL, 2, scratch, 8);
+        else x_bswap(e, size, scratch);
+        x_mov_mr(e, size, m, scratch);
+    }
+}
+
+static void jit_store_const(struct Emit *e, int size, struct Mem m, uint64_t v)
+{
+    if (size == 8) {
+        x_mov_mi(e, 4, m, (int32_t)__builtin_bswap32((uint32_t)(v >> 32)));
+        m.disp += 4;
+        x_mov_mi(e, 4, m, (int32_t)__builtin_bswap32((uint32_t)v));
+    } else {
+        x_mov_mi(e, size, m, (int32_t)(__builtin_bswap64(v) >> (64 - 8 * size)));
+    }
+}
+
+/* The page of an address is still where it is now; the branch taken if not. */
+static uint8_t *jit_guard(Cpu *cpu, struct Jit *j, struct Emit *e, uint32_t pc)
+{
+    const struct FetchEntry *f = fetch_at(cpu, pc);
+    const int32_t at = (int32_t)offsetof(Cpu, fetch) + (int32_t)(((pc >> 12) & (FETCH_SIZE - 1)) * sizeof *f);
+    const int s = take(j), t = take(j);
+    x_mov_rm(e, 4, s, mem_at(RBP, (int32_t)offsetof(Cpu, space)));
+    x_shift_ri(e, X_SHL, 4, s, 10);
+    x_mov_ri(e, 8, t, (uint64_t)f->frame << 32 | f->tag);
+    x_alu_rm(e, X_CMP, 8, t, mem_index(RBP, s, 1, at));
+    return x_jcc(e, X_NE);
+}
+
+_Static_assert(FETCH_SIZE * sizeof(struct FetchEntry) == 1 << 10, "jit_guard shifts by 10");
+
+static void jit_linear(struct Emit *e, int lin, int ip) { x_mov_rr(e, 4, lin, ip); }
+
+static int jit_same_limit(struct Emit *e, int t, int block, uint8_t **miss)
+{
+    (void)e, (void)t, (void)block, (void)miss;
+    return 0;
+}

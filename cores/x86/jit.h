@@ -1,0 +1,112 @@
+/* What the JIT must know of x86: what is constant in a block, the memory fast path, how code is found. */
+
+#define JIT_SEGMENTS 1
+#define JIT_HIGH_ZERO 1
+#define JIT_PINS_FIXED 1
+static const uint32_t pin_extra[] = {0};
+
+static uint32_t jit_model(const Cpu *cpu)
+{
+    (void)cpu;
+    return 0;
+}
+
+/* Registers that cannot change while blocks of one kind run. */
+static int jit_known(const struct Block *b, uint32_t reg, uint32_t index, uint64_t *v)
+{
+    if (reg == REG_SEG_LIMIT && index == 1) {
+        *v = b->limit;
+        return 1;
+    }
+    if (reg == REG_GPR && index == 16) {
+        *v = 0;
+        return 1;
+    }
+    return 0;
+}
+
+/* With flat segments the stack is a 32-bit one. */
+static int jit_known_bit(const struct Jit *j, uint64_t slot, uint32_t k, uint64_t *v)
+{
+    *v = 1;
+    return (j->key & KEY_FLAT) && slot == SLOT_SEG_ATTR + 2 && k == 14;
+}
+
+static int jit_slow_read(Cpu *cpu, uint32_t off, uint32_t what, uint64_t *v)
+{
+    return mem_slow_read(cpu, what & 7, off, what >> 11 & 15, what >> 16 & 1, v);
+}
+
+static int jit_slow_write(Cpu *cpu, uint32_t off, uint32_t what, uint64_t v)
+{
+    return mem_slow_write(cpu, what & 7, off, what >> 11 & 15, v);
+}
+
+static int take(struct Jit *j);
+
+/* Linear address and TLB entry of an access. Returns the register of the linear address; t1 becomes what is added to it. */
+static int jit_check(struct Jit *j, struct Emit *e, uint32_t what, int size, int write, int off, int t1, int t2, uint8_t **slow)
+{
+    const int seg = (int)(what & 7);
+    const int32_t tlb = (int32_t)offsetof(Cpu, tlb) + (j->key & KEY_USER ? (int32_t)(TLB_SIZE * sizeof(struct TlbEntry)) : 0);
+    int lin = off;
+    if (!((j->key & KEY_FLAT) && (seg == 0 || seg == 2 || seg == 3))) {
+        const int32_t limit = (int32_t)(write ? offsetof(Cpu, seg_wlim) : offsetof(Cpu, seg_rlim)) + 8 * seg;
+        lin = take(j);
+        x_lea(e, 8, t2, mem_at(off, size - 1));
+        x_alu_rm(e, X_CMP, 8, t2, mem_at(RBP, limit));
+        slow[1] = x_jcc(e, X_G);
+        x_mov_rr(e, 4, lin, off);
+        x_alu_rm(e, X_ADD, 4, lin, mem_at(RBP, (int32_t)offsetof(Cpu, seg_base) + 4 * seg));
+    }
+    x_mov_rr(e, 4, t1, lin);
+    x_shift_ri(e, X_SHR, 4, t1, 8);
+    x_alu_ri(e, X_AND, 4, t1, (TLB_SIZE - 1) << 4);
+    if (size > 1) x_lea(e, 4, t2, mem_at(lin, size - 1));
+    else x_mov_rr(e, 4, t2, lin);
+    x_alu_ri(e, X_AND, 4, t2, (int32_t)PAGE_MASK);
+    x_alu_rm(e, X_CMP, 4, t2, mem_index(RBP, t1, 1, tlb + (write ? 4 : 0)));
+    slow[0] = x_jcc(e, X_NE);
+    x_mov_rm(e, 8, t1, mem_index(RBP, t1, 1, tlb + 8));
+    return lin;
+}
+
+static void jit_load(struct Jit *j, struct Emit *e, int size, int dst, struct Mem m)
+{
+    (void)j;
+    if (size >= 4) x_mov_rm(e, size, dst, m);
+    else x_movzx_rm(e, size, dst, m);
+}
+
+static void jit_store(struct Jit *j, struct Emit *e, int size, struct Mem m, int value, int scratch)
+{
+    (void)j, (void)scratch;
+    x_mov_mr(e, size, m, value);
+}
+
+static void jit_store_const(struct Emit *e, int size, struct Mem m, uint64_t v) { x_mov_mi(e, size, m, (int32_t)v); }
+
+/* The page of an address is still where it is now; the branch taken if not. */
+static uint8_t *jit_guard(Cpu *cpu, struct Jit *j, struct Emit *e, uint32_t ip)
+{
+    const uint32_t lin = code_linear(cpu, ip);
+    const struct FetchEntry *f = fetch_at(cpu, lin);
+    const int t = take(j);
+    x_mov_ri(e, 8, t, (uint64_t)f->frame << 32 | f->tag);
+    x_alu_rm(e, X_CMP, 8, t, mem_at(RBP, (int32_t)offsetof(Cpu, fetch) + (int32_t)(f - cpu->fetch) * (int32_t)sizeof *f));
+    return x_jcc(e, X_NE);
+}
+
+static void jit_linear(struct Emit *e, int lin, int ip)
+{
+    x_mov_rr(e, 4, lin, ip);
+    x_alu_rm(e, X_ADD, 4, lin, mem_at(RBP, (int32_t)offsetof(Cpu, seg_base) + 4));
+}
+
+static int jit_same_limit(struct Emit *e, int t, int block, uint8_t **miss)
+{
+    x_mov_rm(e, 4, t, mem_at(block, (int32_t)offsetof(struct Block, limit)));
+    x_alu_rm(e, X_CMP, 4, t, mem_at(RBP, (int32_t)offsetof(Cpu, seg_limit) + 4));
+    *miss = x_jcc(e, X_NE);
+    return 1;
+}

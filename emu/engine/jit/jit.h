@@ -1,0 +1,154 @@
+/* The JIT's intermediate representation: a trace is one row of nodes. Included behind the core's templates.
+ *
+ * A node is a pure operation on earlier nodes (T_* of the templates), a leaf, or an effect, in the order of the guest.
+ * Values are unsigned and always zero-extended to 64 bits, so that widening costs nothing; `width` is the width in which
+ * an operation wraps. */
+
+enum {
+    N_CONST = 64,
+    N_GET,      /* slot `imm` as it was when the trace began, or behind a handler */
+    N_BIT,      /* bit `imm` of a */
+    N_LOAD,     /* a: offset; imm: what jit_access says */
+    N_STORE,    /* a: offset, b: value */
+    N_COMMIT,   /* slot `imm` is a from here on */
+    N_EXIT_IF,  /* a: condition; the branch to `imm` is taken, and leaves the trace; c: exit */
+    N_RETRY_IF, /* a: condition; the interpreter does this instruction */
+    N_GUARD,    /* the page of `imm` must still be where it was */
+    N_EXPECT,   /* a: target; leaves the trace unless it is `imm` */
+    N_HANDLER,  /* call the interpreter's handler of instruction `imm` */
+    N_LOOP,     /* back to the beginning, at `imm` */
+    N_GOTO,     /* on to `imm` */
+    N_JUMP,     /* on to a */
+    N_LEAVE,    /* the interpreter goes on at `imm` */
+};
+
+#define JIT_NODES 6000
+#define JIT_SNAPS 24000
+#define JIT_INSNS 192
+#define JIT_BLOCKS 48
+#define JIT_PAGES 8
+#define JIT_HASH 2048
+#define JIT_UNROLL 48u
+#define JIT_EXITS 512u
+#define JIT_FIXES 4096u
+#define JIT_STREAM (1 << 18)
+#define JIT_TRACES 65536u
+#define JIT_LINKS 262144u
+#define JIT_COPIES 65536u
+#define NOWHERE (-1)
+
+struct Node {
+    uint8_t op, width, source; /* source: width of the operands where it is not the result's */
+    uint8_t strong;            /* computed where it stands; else only in exits that want it */
+    int32_t a, b, c;
+    uint64_t imm;
+    uint64_t poss; /* bits that may be set */
+    int32_t chain; /* of the hash */
+    int32_t snap;  /* effects that may leave: slots to bring home */
+    uint32_t insn; /* effects: number of the instruction in the trace */
+    int32_t last;  /* position of the last use */
+    int32_t commit, commit_slot; /* where it first becomes the value of a pinned slot */
+    int16_t reg, spill, uses;
+    uint8_t fold;
+};
+
+/* Slots that differ from their homes at one moment. */
+struct Snap {
+    uint32_t first, count;
+};
+
+struct SnapEntry {
+    int32_t slot, node;
+};
+
+struct Trace {
+    struct Trace *next;
+    struct Block *head;
+    const uint8_t *entry; /* in the executable view */
+    uint32_t size;
+    uint32_t total; /* instructions; they are paid for at the entry */
+    uint8_t dead, loops;
+    struct JitLink *incoming;
+};
+
+/* A code page's list of traces that hold code of it. */
+struct PageTrace {
+    struct PageTrace *next;
+    struct Trace *trace;
+};
+
+/* A way out of a trace to a fixed address. The code jumps through `to`: the way to the run loop until the trace of that
+ * address is known. */
+struct JitLink {
+    const uint8_t *to, *unlinked;
+    struct JitLink *next; /* of those that lead to the same trace */
+    uint32_t ip, cold;
+    int32_t at;
+};
+
+struct JitFix {
+    int64_t target;
+    int32_t at;
+    uint8_t cold, kind;
+};
+
+struct Jit {
+    struct CodeBuffer code;
+    const uint8_t *enter, *leave, *leave_plain, *slow_read, *slow_write, *indirect;
+    struct Trace *traces;
+    struct PageTrace *page_traces;
+    uint32_t trace_count, page_trace_count;
+    struct JitLink *link_pool, *link;
+    struct Insn *copy_pool, *copy;
+    uint32_t link_used, copy_used;
+    uint32_t features; /* of the host */
+    uint64_t code_start;
+
+    /* The trace being made. */
+    struct Node node[JIT_NODES];
+    int32_t hash[JIT_HASH];
+    struct Snap snap[JIT_NODES];
+    struct SnapEntry entry[JIT_SNAPS];
+    int32_t nodes, snaps, entries;
+    int32_t map[SLOT_COUNT]; /* node of each slot, -1: not known */
+    uint8_t dirty[SLOT_COUNT];
+    int32_t dirty_list[SLOT_COUNT], dirty_count;
+    int32_t pending[SLOT_COUNT], pending_list[SLOT_COUNT], pending_count;
+    const struct Insn *insn[JIT_INSNS];
+    uint32_t insns;
+    struct Block *block[JIT_BLOCKS];
+    uint32_t blocks, total, head_ip, key, model;
+    uint32_t callers[16], depth; /* return addresses of calls within the trace */
+    uint32_t page[JIT_PAGES]; /* linear pages known to be in place */
+    uint32_t page_index[JIT_PAGES];
+    uint32_t pages;
+    int32_t start_snap; /* of the instruction in hand, -1: not made yet */
+    uint32_t now;       /* number of the instruction in hand */
+    int failed;
+
+    /* One instruction's expansion. */
+    int32_t value[1024];
+    uint8_t value_width[1024];
+    uint32_t values;
+    int32_t var[64];
+    int32_t branch_cond, branch_target;
+    int branch_fixed, finished;
+
+    /* Emission. */
+    struct Emit hot, cold;
+    uint8_t *hot_base, *cold_base;
+    int32_t next_exit[JIT_NODES];
+    int32_t owner[16];  /* node in each host register, -1: free */
+    int16_t pin_slot[16]; /* slot that a host register is pinned to, -1: none */
+    int8_t slot_pin[SLOT_COUNT];
+    int32_t pin_owner[16];
+    uint32_t pin_dirty;
+    uint32_t locked; /* registers that must not be taken now */
+    int32_t spill_node[64];
+    int32_t at; /* position */
+    struct JitFix fix[JIT_FIXES];
+    uint32_t fixes, links, copies;
+    int32_t loop_top;
+    int homing;
+    Handler block_first[JIT_INSNS];
+};
