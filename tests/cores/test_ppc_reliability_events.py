@@ -141,9 +141,8 @@ def boundaries(model: str, seed: int, code: list[int]) -> list[tuple[int, int]]:
     found = []
     for _ in range(POINTS):
         found.append((cpu.reg("pc"), cpu.reg("msr")))
-        if found[-1][0] == end:
+        if found[-1][0] == end or run(cpu, clock, 1) is not Exit.BUDGET:
             break
-        run(cpu, clock, 1)
     return found
 
 
