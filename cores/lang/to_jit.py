@@ -233,6 +233,10 @@ def _numbers(name: str, kind: str, values: Sequence[int], per_line: int = 16) ->
     return [*out, "};"]
 
 
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
 def text(pool: Pool, forms: Iterable[tuple[int, bool, int]], field_texts: Callable[[str], str]) -> str:
     """The tables as C. `forms`: (offset of the template or 0, whether the handler goes on, role) for each form from 1 on."""
     rows = [(0, False, 0), *forms]
@@ -259,6 +263,7 @@ def text(pool: Pool, forms: Iterable[tuple[int, bool, int]], field_texts: Callab
         size = int(r.c_type[4:-2]) // 8
         out.append(f"    {{offsetof(Cpu, {name}), {s.first}, {max(1, r.count)}, {r.width}, {size}, {int(s.split)}}},")
     out += ["};"]
+    out += [f"static const char *const jit_register_names[] = {{{', '.join(_quoted(n) for n in pool.registers)}}};"]
     out += ["static uint64_t template_field(const struct Insn *i, uint32_t number)", "{", "    switch (number) {"]
     out += [f"    case {n}: return {field_texts(name)};" for n, name in enumerate(pool.fields)]
     out += ["    default: return 0;", "    }", "}"]

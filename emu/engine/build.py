@@ -21,7 +21,7 @@ LANG = ROOT / "cores" / "lang"
 # What each core has in C by hand, beside core.h and members.h, in the order of the unit.
 BEFORE = {"x86": ("ports.c", "mmu.c"), "ppc": ("mmu.c",)}
 CORES = tuple(BEFORE)
-JIT = ("fold.c", "expand.c", "trace.c", "live.c", "emit.c", "link.c")
+JIT = ("fold.c", "expand.c", "trace.c", "live.c", "emit.c", "link.c", "show.c")
 
 CALLBACKS = """
 extern "Python" uint32_t py_port_read(void *, uint32_t, uint32_t);
@@ -72,7 +72,7 @@ def unit(core: str = "x86", *, line_directives: bool = True) -> tuple[str, str]:
         return f'#line 1 "{path}"\n' + path.read_text()
 
     pieces = [
-        "#include <stdint.h>\n#include <stddef.h>\n#include <sys/mman.h>\n#include <time.h>",
+        "#include <stdint.h>\n#include <stddef.h>\n#include <sys/mman.h>\n#include <time.h>\n#include <stdarg.h>",
         declarations,
         part(ENGINE / "core.h"),
         part(folder / "core.h"),

@@ -151,6 +151,8 @@ uint64_t emu_icount(const Cpu *cpu);
 void emu_stop(Cpu *cpu, uint32_t flags);
 int emu_step(Cpu *cpu);
 int emu_jit(Cpu *cpu, uint32_t on);
+uint64_t emu_jit_nodes(Cpu *cpu, char *out, uint64_t size);
+const uint8_t *emu_jit_code(Cpu *cpu, uint64_t *size);
 void emu_debug_changed(Cpu *cpu);
 void emu_invalidate(Cpu *cpu, uint64_t address, uint64_t size);
 int emu_translate(Cpu *cpu, uint32_t lin, uint64_t *physical);

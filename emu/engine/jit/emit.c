@@ -706,18 +706,6 @@ static int test_condition(struct Jit *j, int32_t n)
     return compare(j, &j->hot, x, ra, keeps_constant(j, x) ? -1 : in_reg(j, x->b));
 }
 
-/* A register for the result of the node in hand. */
-static int result_register(struct Jit *j, int32_t n, int32_t dies)
-{
-    const int pin = commit_pin(j, n);
-    if (pin >= 0) return pin;
-    if (dies >= 0 && j->node[dies].last <= j->at) {
-        const int r = j->node[dies].reg;
-        if (r >= 0 && IS_TEMP(r)) return r;
-    }
-    return take(j);
-}
-
 static void put_result(struct Jit *j, int32_t n, int dst)
 {
     if (IS_TEMP(dst)) {

@@ -362,7 +362,7 @@ static int32_t make(struct Jit *j, uint8_t op, uint32_t w, uint32_t s, int32_t a
                 !(j->node[x.a].poss & ~bits_of(x.width - (uint32_t)v)))
                 return x.a;
             if (op == T_LSHR && x.op == T_LSHR && is_const(j, x.b))
-                return make2(j, T_LSHR, w, x.a, constant(j, j->node[x.b].imm + v > 63 ? 64 : j->node[x.b].imm + v));
+                return make2(j, T_LSHR, x.width, x.a, constant(j, j->node[x.b].imm + v));
             if (op == T_LSHR && (possible(j, op, w, s, a, b, -1) == 1)) return bit(j, a, (uint32_t)v);
         } else if (y.poss >= w) {
             /* Counts of the width and more give zeros. */

@@ -2,7 +2,6 @@
  * a condition register that a branch has looked through) is left to the code of those exits. */
 
 static int is_pure(uint8_t op) { return op <= T_BSWAP || op == N_BIT; }
-static int is_leaf(uint8_t op) { return op == N_CONST || op == N_GET; }
 
 static void want(struct Jit *j, int32_t n, int32_t at)
 {
