@@ -1,9 +1,12 @@
-"""Unicorn's PowerPC as an oracle, in a process of its own: `python ppc_oracle.py MODEL`.
+"""Unicorn's PowerPC as an oracle, in a process of its own: `python ppc_oracle.py MODEL [system]`.
 
 Unicorn is GPL-2.0 and is only ever run as a separate program by the tests; nothing imports it, nor this file. Every
 message is a 32-bit length and that many bytes, little-endian. A request: a `STATE`, the data that lies at DATA (4
 pages and a read-only one), the instruction words. Each instruction runs alone at its place, whatever the one before it
 did. The answer: for each a `RECORD` and the `STATE` behind it; then the data.
+
+With `system` a request is 32 general registers, CR and the words, for a processor after its reset; the answer, for each
+word, a `RECORD`, the general registers, CR and MSR.
 """
 
 from __future__ import annotations
@@ -20,13 +23,15 @@ SPRS = (272, 273, 274, 275, 276, 277, 278, 279, 256, 26, 27, 58, 59)
 STATE = struct.Struct("<32Q32Q7IQ13I")
 """General and floating registers, CR LR CTR XER MSR FPSCR SPEFSCR, the accumulator, SPRS."""
 RECORD = struct.Struct("<iIIII")
-"""Exception (-1: none, 1: of memory, HALTS and nothing more), Unicorn's error, address, 1 for a store, PC."""
+"""Exception (-1: none, 1: of memory, HALTS and nothing more), its kind if it is 6 or 96, address, 1 for a store, PC."""
+SYSTEM = struct.Struct("<34I")
+ILLEGAL, TRAP = 0, 0x7C000008 | 31 << 21
 WAIT, HALTS = 1 << 18, -2  # Unicorn does not come back from the wait state
 EVMRA, MTSPEFSCR = 0x10A504C4, 0x7CA083A6
 
 
-class Oracle:
-    """One processor."""
+class Processor:
+    """One processor with memory for code and data."""
 
     def __init__(self, model: str) -> None:
         u: Any = importlib.import_module("unicorn")
@@ -44,7 +49,9 @@ class Oracle:
         self.uc.hook_add(u.UC_HOOK_INTR, self._interrupt)
         self.uc.hook_add(u.UC_HOOK_MEM_UNMAPPED | u.UC_HOOK_MEM_PROT, self._memory)
         self.raw = self.uc.context_save()
-        self.calibrate()
+
+    def _memory_rights(self) -> None:
+        u = self.u
         self.uc.mem_protect(READ_ONLY, 0x1000, u.UC_PROT_READ)
         self.uc.mem_protect(CODE, 0x1000, u.UC_PROT_READ | u.UC_PROT_EXEC)
 
@@ -70,9 +77,24 @@ class Oracle:
         self.uc.ctl_flush_tb()
         self.step(CODE + 0xF00)
 
+    def general(self) -> list[int]:
+        """The general registers, CR and MSR."""
+        p = self.p
+        names = [p.UC_PPC_REG_0 + n for n in range(32)] + [p.UC_PPC_REG_CR, p.UC_PPC_REG_MSR]
+        return [self.uc.reg_read(name) & 0xFFFFFFFF for name in names]
+
     def read(self) -> bytes:
         self.uc.context_update(self.raw)
         return bytes(self.raw)
+
+
+class Oracle(Processor):
+    """One that takes and gives its whole state."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(model)
+        self.calibrate()
+        self._memory_rights()
 
     def calibrate(self) -> None:
         """Find what has no register name in the structure that a context is, by values put there."""
@@ -91,6 +113,7 @@ class Oracle:
             uc.reg_write(p.UC_PPC_REG_5, 0x1BADB000 + n)
             self.one(0x7CA003A6 | (spr & 31) << 16 | (spr >> 5) << 11)
         self.at_spr = self.read().index(struct.pack("<4I", *range(0x1BADB000, 0x1BADB004))) - 4 * SPRS[0]
+        self.at_code = self.find_code()
         self.at_acc = self.at_fscr = -1
         if self.spe:
             uc.reg_write(p.UC_PPC_REG_5, 0x3C5AF00D)
@@ -110,6 +133,22 @@ class Oracle:
                 if struct.unpack_from("<I", raw, k)[0] == 0x00C0C000
             ]
             self.at_fscr = found[0] if found else -1
+
+    def find_code(self) -> int:
+        """Where QEMU keeps what kind of program interrupt it is: 0x21 after an illegal word, 0x40 after a trap."""
+        self.one(ILLEGAL)
+        first = self.read()
+        self.one(TRAP)
+        second = self.read()
+        found = [
+            k
+            for k in range(0, len(first) - 4, 4)
+            if first[k : k + 4] == b"\x21\0\0\0" and second[k : k + 4] == b"\x40\0\0\0"
+        ]
+        return found[0] if found else -1
+
+    def code(self) -> int:
+        return int(struct.unpack_from("<I", self.read(), self.at_code)[0]) if self.at_code >= 0 else 0
 
     def put(self, state: tuple[int, ...]) -> None:
         """Become this state."""
@@ -172,21 +211,41 @@ class Oracle:
             if word & 0xFC0007FE == 0x7C000124 and uc.reg_read(source) & WAIT:
                 out.append(RECORD.pack(HALTS, 0, 0, 0, 0) + bytes(STATE.size) * (1 + (CODE + len(code) - at) // 4))
                 break
-            error = self.step(at)
+            self.step(at)
             address, store = self.fault or (0, 0)
             kind = self.exception if self.exception >= 0 else (1 if self.fault else -1)
-            out.append(RECORD.pack(kind, error, address & 0xFFFFFFFF, store, uc.reg_read(self.p.UC_PPC_REG_PC)))
+            which = self.code() if kind > 1 else 0
+            out.append(RECORD.pack(kind, which, address & 0xFFFFFFFF, store, uc.reg_read(self.p.UC_PPC_REG_PC)))
             out.append(self.get())
             uc.reg_write(self.p.UC_PPC_REG_MSR, msr)
         return b"".join(out) + bytes(uc.mem_read(DATA, DATA_SIZE))
 
 
+def system(request: bytes) -> bytes:
+    """Run a program of the supervisor on a new processor."""
+    processor = Processor(sys.argv[1])
+    uc, p = processor.uc, processor.p
+    start = struct.unpack_from("<33I", request)
+    code = request[132:]
+    uc.mem_write(CODE, code.ljust(0x1000, b"\0"))
+    uc.reg_write(p.UC_PPC_REG_MSR, 0)
+    uc.reg_write(p.UC_PPC_REG_CR, start[32])
+    for n in range(32):
+        uc.reg_write(p.UC_PPC_REG_0 + n, start[n])
+    out = []
+    for at in range(CODE, CODE + len(code), 4):
+        processor.step(at)
+        out.append(RECORD.pack(processor.exception, 0, 0, 0, uc.reg_read(p.UC_PPC_REG_PC)))
+        out.append(SYSTEM.pack(*processor.general()))
+    return b"".join(out)
+
+
 def serve() -> None:
     """Answer until the input ends."""
-    oracle = Oracle(sys.argv[1])
+    answered = system if sys.argv[2:] == ["system"] else Oracle(sys.argv[1]).program
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     while len(head := source.read(4)) == 4:
-        answer = oracle.program(source.read(struct.unpack("<I", head)[0]))
+        answer = answered(source.read(struct.unpack("<I", head)[0]))
         sink.write(struct.pack("<I", len(answer)) + answer)
         sink.flush()
 
