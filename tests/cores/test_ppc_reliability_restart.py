@@ -91,6 +91,8 @@ def scene(model: str, form: Form, seed: int, *, demand: bool) -> Pair:
     word = drawn(rng, form)
     back = rng.choice((0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 20, 32, 40))
     index = rng.choice((0, 4, -8))
+    if rng.random() < 0.5:
+        back, index = back & -8, index & -8  # some forms want doublewords
     base = EDGE - back - index * ("rb" in form.params)
     if form.zero:
         index = EDGE - back
@@ -202,10 +204,10 @@ def test_a_sample_of_forms_can_be_restarted_at_every_access(model: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_every_form_can_be_restarted_at_every_access(model: str) -> None:
-    seen = campaign(model, candidates(model), 24 if FULL else 8)
+    seen = campaign(model, candidates(model), 24 if FULL else 14)
     assert [ident for ident, n in seen.items() if n < 2] == []
     # Both pages, absent and without the right.
-    assert sum(n == 4 for n in seen.values()) > 20
+    assert sum(n == 4 for n in seen.values()) > 10
 
 
 @pytest.mark.parametrize("model", ["440EP", "e500v2"])
