@@ -1,4 +1,4 @@
-# make demo | test | test-fast | lint | bench | fuzz-sanitize | clean
+# make demo | test | test-fast | lint | bench | fuzz-sanitize | fuzz-jit | clean
 #
 # Everything happens inside .venv; PYTHON chooses the interpreter it is made from.
 
@@ -7,7 +7,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SOURCES := $(shell find cores emu/engine -name '*.py' -o -name '*.c' -o -name '*.h' 2>/dev/null)
 
-.PHONY: demo build witness test test-fast lint bench fuzz-sanitize clean
+.PHONY: demo build witness test test-fast lint bench fuzz-sanitize fuzz-jit clean
 
 demo: build
 	$(PY) -m images.demo --run
@@ -57,6 +57,10 @@ SECONDS ?= 60
 SEED ?= 1
 fuzz-sanitize: $(VENV)/.ready
 	$(PY) -m emu.tools.sanitize --both --seconds $(SECONDS) --seed $(SEED)
+
+# The JIT against the interpreter on random programs that get hot; says where to go on: SECONDS=600 SEED=7
+fuzz-jit: build
+	$(PY) -m tests.engine.fuzz_jit --seconds $(SECONDS) --seed $(SEED)
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis $(VENV)/.built

@@ -127,14 +127,14 @@ def drawn_word(rng: Random, form: Form) -> int:
 class Pair:
     """Both chosen tiers of one model."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, jit_size: int | None = None) -> None:
         self.model = model
         self.cpus: list[Any] = []
         self.buses: list[Bus] = []
         self.rams: list[GuestRam] = []
         for tier in chosen():
             ram, bus = GuestRam(SIZE, flat=True), Bus()
-            cpu = processor("ppc", tier, bus, ram, model)
+            cpu = processor("ppc", tier, bus, ram, model, jit_size=jit_size)
             bus.cpu = cpu
             self.cpus.append(cpu)
             self.rams.append(ram)

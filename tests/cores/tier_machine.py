@@ -187,8 +187,8 @@ def _handlers(rng: Choices, skip: bool) -> tuple[bytes, list[int]]:
     return bytes(code), starts
 
 
-def world(rng: Choices, mode: str, chapters: dict[str, Any], length: int) -> World:
-    """Draw a world with a program of `length` instructions."""
+def world(rng: Choices, mode: str, chapters: dict[str, Any], length: int, *, skips: bool = False) -> World:
+    """Draw a world with a program of `length` instructions. `skips`: no handler but a few halts."""
     big = mode in ("flat32", "ring3", "pae3", "segments")
     real = mode in ("real", "v86")
     selectors = (*range(0, 0x80, 8), CODE3 | 3, DATA3 | 3, 4, 0x1234)
@@ -196,7 +196,7 @@ def world(rng: Choices, mode: str, chapters: dict[str, Any], length: int) -> Wor
         selectors = (0x1000, 0x2000, 0x3000, 0, 0xFFFF)
     place = Place(big, 0x100 if real else DATA, WINDOW, selectors, ports=(0x20, DATA_PORT, 0x40, 0xFF))
     ring3 = mode in ("ring3", "pae3", "v86")
-    skip = ring3 or one_in(rng, 2)
+    skip = ring3 or skips or one_in(rng, 2)
     code, starts = _handlers(rng, skip)
     memory = {HANDLERS: code}
     gates = [gate(14 if rng.randrange(3) else 15, CODE0_32, at, 3 if rng.randrange(2) else 0) for at in starts]
@@ -504,14 +504,14 @@ def _paging(rng: Choices, state: dict[str, Any], memory: dict[int, bytes], *, pa
 class Pair:
     """The same world on two tiers."""
 
-    def __init__(self, model: str = "qemu32") -> None:
+    def __init__(self, model: str = "qemu32", jit_size: int | None = None) -> None:
         self.cpus: list[Any] = []
         self.rams: list[GuestRam] = []
         self.buses: list[Devices] = []
         for tier in chosen():
             ram = GuestRam(SIZE)
             bus = Devices(0)
-            cpu = processor("x86", tier, bus, ram, model)
+            cpu = processor("x86", tier, bus, ram, model, jit_size=jit_size)
             bus.cpu = cpu
             ram.on_remap.append(cpu.remap)
             ram.on_write.append(cpu.invalidate)
