@@ -17,9 +17,11 @@ from .ir import (
     Branch,
     Break,
     Call,
+    Callee,
     If,
     Let,
     Loop,
+    Procedure,
     Return,
     SetReg,
     SetVar,
@@ -27,7 +29,8 @@ from .ir import (
     walk,
 )
 from .state import Register, State
-from .to_c import fixed
+from .to_c import c_name, ctype, fixed
+from .trace import Proc
 
 # Pure operations with their number of operands; the engine's enum has the same order.
 OPS = (
@@ -38,10 +41,11 @@ OPS = (
 )  # fmt: skip
 STATEMENTS = (
     "field", "get", "getbyte", "getvar", "setall", "setpart", "setbyte", "setvar", "if", "loop", "break", "return",
-    "branch", "mem_r", "mem_rw", "mem_w", "raise", "raise_if", "end",
+    "branch", "mem_r", "mem_rw", "mem_w", "raise", "raise_if", "call", "end",
 )  # fmt: skip
 CODE = {name: n for n, name in enumerate([name for name, _ in OPS] + list(STATEMENTS))}
 CONSTANTS = 0x8000
+MAX_ARGS, MAX_RESULTS = 6, 4
 MAX_FILE = 64
 """Register files with more elements than this stay out of the JIT's slots."""
 
@@ -50,8 +54,8 @@ class Unfit(Exception):
     """A body has something that a template cannot hold."""
 
 
-PLAIN, CALLS, RETURNS = range(3)
-"""Roles of a form: a transfer that leaves a return address, and one that uses it."""
+PLAIN, CALLS, RETURNS, STOPS = range(4)
+"""Roles of a form: a transfer that leaves a return address, one that uses it, and one whose handler ends a trace."""
 SPLIT = ("gpr",)
 """Files of 64-bit registers whose halves are slots of their own."""
 
@@ -93,6 +97,7 @@ class Pool:
     memory: Callable[[str], tuple[str, int] | None]  # callee name -> (kind, width)
     words: list[int] = field(default_factory=lambda: [CODE["end"]])
     constants: dict[int, int] = field(default_factory=dict)
+    calls: dict[str, Callee] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.register_number = {name: n for n, name in enumerate(self.registers)}
@@ -106,6 +111,13 @@ class Pool:
             return 0
         return at
 
+    def call(self, callee: Callee) -> int:
+        """The number of a function that depends on its arguments alone; raises Unfit for any other."""
+        if not _is_pure(callee) or len(callee.params) > MAX_ARGS or not 0 < len(callee.results) <= MAX_RESULTS:
+            raise Unfit
+        self.calls.setdefault(callee.name, callee)
+        return list(self.calls).index(callee.name)
+
     def constant(self, v: int) -> int:
         """The word of a constant."""
         return CONSTANTS + self.constants.setdefault(v, len(self.constants))
@@ -118,7 +130,7 @@ class _Template:
         self.values: dict[int, int] = {}
         self.vars: dict[int, int] = {}
         self.count = 0
-        self.wrote = False
+        self.stored = False
         self.check(block)
         self.run(block)
         self.words.append(CODE["end"])
@@ -131,7 +143,7 @@ class _Template:
                 kind = self.pool.memory(stmt.callee.name)
                 if kind is not None and kind[0] == "mem_w":
                     stored = True
-                elif stored:
+                elif stored and not stmt.callee.pure:
                     raise Unfit
 
     def operand(self, v: Value) -> int:
@@ -172,7 +184,7 @@ class _Template:
         elif isinstance(stmt, SetVar):
             number = self.vars.setdefault(id(stmt.var), len(self.vars))
             self.put("setvar", stmt.var.width, number, self.operand(stmt.value))
-        elif isinstance(stmt, If) and _raises(stmt.then):
+        elif isinstance(stmt, If) and (_raises(stmt.then) or (stmt.likely is False and not self.stored)):
             self.put("raise_if", 1, self.operand(stmt.cond))
             self.run(stmt.orelse)
         elif isinstance(stmt, If):
@@ -214,11 +226,31 @@ class _Template:
             return
         kind = self.pool.memory(stmt.callee.name)
         if kind is None:
-            raise Unfit
+            self.put("call", 64, self.pool.call(stmt.callee), *(self.operand(a) for a in stmt.args))
+            for r in stmt.results:
+                self.define(r)
+            return
         name, width = kind
+        self.stored |= name == "mem_w"
         self.put(name, width, *(self.operand(a) for a in stmt.args))
         for r in stmt.results:
             self.define(r)
+
+
+def _is_pure(callee: Callee) -> bool:
+    """Whether a callee depends on its arguments alone and does nothing else."""
+    if not isinstance(callee, Procedure):
+        return callee.pure
+    if isinstance(callee, Proc):
+        callee.trace()
+    if callee.faults or callee.raises:
+        return False
+    return not any(
+        isinstance(s, SetReg)
+        or (isinstance(s, Let) and s.value.op in ("get", "getbyte"))
+        or (isinstance(s, Call) and not _is_pure(s.callee))
+        for s in walk(callee.body)
+    )
 
 
 def _raises(block: Block) -> bool:
@@ -233,6 +265,23 @@ def _numbers(name: str, kind: str, values: Sequence[int], per_line: int = 16) ->
     return [*out, "};"]
 
 
+def _call_text(callee: Callee) -> list[str]:
+    """The C that calls a function with what lies in the processor, as a trace does."""
+    single = len(callee.results) == 1
+    args = [f"({ctype(w)})cpu->jit_args[{k}]" for k, w in enumerate(callee.params)]
+    if isinstance(callee, Procedure):
+        args = ["cpu", *args]
+    out = [f"static void jit_call_{callee.name}(Cpu *cpu)", "{"]
+    if single:
+        out.append(f"    cpu->jit_results[0] = {c_name(callee)}({', '.join(args)});")
+    else:
+        out += [f"    {ctype(w)} r{k};" for k, w in enumerate(callee.results)]
+        args += [f"&r{k}" for k in range(len(callee.results))]
+        out.append(f"    {c_name(callee)}({', '.join(args)});")
+        out += [f"    cpu->jit_results[{k}] = r{k};" for k in range(len(callee.results))]
+    return [*out, "}"]
+
+
 def _quoted(name: str) -> str:
     return f'"{name}"'
 
@@ -241,7 +290,7 @@ def text(pool: Pool, forms: Iterable[tuple[int, bool, int]], field_texts: Callab
     """The tables as C. `forms`: (offset of the template or 0, whether the handler goes on, role) for each form from 1 on."""
     rows = [(0, False, 0), *forms]
     out = ["enum { " + ", ".join(f"T_{name.upper()}" for name in CODE) + " };"]
-    out.append(f"enum {{ ROLE_CALLS = {CALLS}, ROLE_RETURNS = {RETURNS} }};")
+    out.append(f"enum {{ ROLE_CALLS = {CALLS}, ROLE_RETURNS = {RETURNS}, ROLE_STOPS = {STOPS} }};")
     out.append(f"enum {{ T_CONSTANTS = {CONSTANTS:#x} }};")
     arity = [n for _, n in OPS]
     out += _numbers("template_arity", "uint8_t", arity)
@@ -264,6 +313,14 @@ def text(pool: Pool, forms: Iterable[tuple[int, bool, int]], field_texts: Callab
         out.append(f"    {{offsetof(Cpu, {name}), {s.first}, {max(1, r.count)}, {r.width}, {size}, {int(s.split)}}},")
     out += ["};"]
     out += [f"static const char *const jit_register_names[] = {{{', '.join(_quoted(n) for n in pool.registers)}}};"]
+    for callee in pool.calls.values():
+        out += _call_text(callee)
+    out += ["static const struct { void (*fn)(Cpu *); const char *name; uint8_t args, results, widths[4]; } jit_calls[] = {"]
+    for callee in pool.calls.values():
+        widths = ", ".join(map(str, callee.results))
+        counts = f"{len(callee.params)}, {len(callee.results)}"
+        out.append(f'    {{jit_call_{callee.name}, "{callee.name}", {counts}, {{{widths}}}}},')
+    out += ["    {NULL, NULL, 0, 0, {0}},", "};"]
     out += ["static uint64_t template_field(const struct Insn *i, uint32_t number)", "{", "    switch (number) {"]
     out += [f"    case {n}: return {field_texts(name)};" for n, name in enumerate(pool.fields)]
     out += ["    default: return 0;", "    }", "}"]

@@ -7,6 +7,14 @@ static const uint32_t pin_extra[] = {SLOT_CTR, SLOT_LR, SLOT_XER_CA};
 
 static uint32_t jit_model(const Cpu *cpu) { return cpu->features; }
 
+static uint32_t jit_top(const Cpu *cpu)
+{
+    (void)cpu;
+    return 0;
+}
+
+static void jit_assume(struct Jit *j, uint32_t reg) { (void)j, (void)reg; }
+
 /* What the model is does not change. */
 static int jit_known(const struct Block *b, uint32_t reg, uint32_t index, uint64_t *v)
 {

@@ -147,6 +147,8 @@ def jit_text(forms: list[Form]) -> str:
     for f in forms:
         at = 0 if f.entry.ends else pool.add(f.block)
         role = {"call": to_jit.CALLS, "ret": to_jit.RETURNS}.get(f.mnemonic, to_jit.PLAIN)
+        if f.entry.chapter in ("x87", "mmx") and not at:
+            role = to_jit.STOPS  # the top of the stack is not known behind it
         rows.append((at, keeps_going(f) and not any(isinstance(s, Branch) for s in walk(f.block)), role))
     return to_jit.text(pool, rows, lambda name: f"i->{name}")
 

@@ -11,6 +11,20 @@ static uint32_t jit_model(const Cpu *cpu)
     return 0;
 }
 
+static uint32_t jit_top(const Cpu *cpu) { return cpu->fstat >> 11 & 7; }
+
+static int32_t slot_get(struct Jit *j, uint32_t slot, uint32_t width);
+static void retry_if(struct Jit *j, int32_t cond);
+
+/* The x87 stack is taken to be where it was when the trace was made; so its registers have numbers. */
+static void jit_assume(struct Jit *j, uint32_t reg)
+{
+    if (reg != REG_FSTAT || j->pending[SLOT_FSTAT] >= 0 || j->map[SLOT_FSTAT] >= 0) return;
+    const int32_t n = slot_get(j, SLOT_FSTAT, 16), top = constant(j, j->top << 11);
+    retry_if(j, make(j, T_NE, 1, 16, make2(j, T_AND, 16, n, constant(j, 0x3800)), top, -1));
+    j->map[SLOT_FSTAT] = make2(j, T_OR, 16, make2(j, T_AND, 16, n, constant(j, 0xc7ff)), top);
+}
+
 /* Registers that cannot change while blocks of one kind run. */
 static int jit_known(const struct Block *b, uint32_t reg, uint32_t index, uint64_t *v)
 {

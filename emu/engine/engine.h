@@ -127,6 +127,7 @@ typedef struct Cpu {
     uint32_t jit_threshold;
     uint64_t jit_size; /* bytes of code; 0: as many as usual */
     struct JitLink *jit_link;
+    uint64_t jit_args[6], jit_results[4]; /* of a function that a trace calls */
     uint64_t jit_value; /* of an access that takes the slow path, with its place and kind */
     uint32_t jit_offset;
     uint32_t jit_access;

@@ -1072,6 +1072,32 @@ static void call_handler(Cpu *cpu, struct Jit *j, const struct Node *x)
     j->pin_dirty = 0;
 }
 
+/* A function of its arguments alone; they and its results pass through the processor. */
+static void call_function(struct Jit *j, const struct Node *x)
+{
+    struct Emit *e = &j->hot;
+    for (int32_t k = 0; k < x->b; k++) {
+        const int32_t a = j->arg[x->imm + (uint64_t)k];
+        const struct Mem m = cpu_mem(FIELD(jit_args) + 8 * k);
+        if (is_const(j, a) && (int64_t)j->node[a].imm == (int32_t)j->node[a].imm) x_mov_mi(e, 8, m, (int32_t)j->node[a].imm);
+        else x_mov_mr(e, 8, m, in_reg(j, a));
+        j->locked = 0;
+    }
+    for (int r = 0; r < 8; r++)
+        if (IS_TEMP(r) && j->owner[r] >= 0) {
+            if (j->node[j->owner[r]].last > j->at) evict(j, r);
+            else {
+                if (j->node[j->owner[r]].reg == r) j->node[j->owner[r]].reg = NOWHERE;
+                j->owner[r] = -1;
+            }
+        }
+    x_mov_ri(e, 8, RAX, (uint64_t)(uintptr_t)jit_calls[x->c].fn);
+    if (!x_room(e)) return;
+    x_byte(e, 0xe8);
+    fix_up(j, e, e->at, FIX_CODE, (int64_t)(intptr_t)j->call);
+    x_imm(e, 4, 0);
+}
+
 static void emit_node(Cpu *cpu, struct Jit *j, int32_t n)
 {
     struct Emit *e = &j->hot;
@@ -1127,6 +1153,14 @@ static void emit_node(Cpu *cpu, struct Jit *j, int32_t n)
         jump_code(j, &j->cold, j->indirect);
         return;
     }
+    case N_CALL: call_function(j, x); return;
+    case N_RESULT:
+        if (x->last >= 0) {
+            const int r = take(j);
+            x_mov_rm(e, x->width > 32 ? 8 : 4, r, cpu_mem(FIELD(jit_results) + 8 * (int32_t)x->imm));
+            give(j, r, n);
+        }
+        return;
     case N_HANDLER: call_handler(cpu, j, x); return;
     case N_LOOP:
         all_home(j, x->snap);

@@ -103,6 +103,7 @@ static int32_t get_register(struct Expansion *x, uint32_t reg, int32_t index, ui
         return 0;
     }
     const uint32_t at = (uint32_t)j->node[index].imm;
+    jit_assume(j, reg);
     if (jit_known(x->block, reg, at, &known)) return make(j, T_LOW, width, 64, constant(j, known), -1, -1);
     uint32_t first = jit_registers[reg].first;
     if (jit_registers[reg].split) {
@@ -283,6 +284,22 @@ static int expand_words(struct Expansion *x, const uint16_t *w, const uint16_t *
             const uint32_t what = (seg >= 0 ? (uint32_t)j->node[seg].imm : 0) | width << 8 | (op == T_MEM_RW ? 1u << 16 : 0);
             const int32_t n = effect(j, op == T_MEM_W ? N_STORE : N_LOAD, width, off, v, -1, what, start_snap(j));
             if (op != T_MEM_W) define(x, n, width);
+            break;
+        }
+        case T_CALL: {
+            const uint32_t fn = w[0], count = jit_calls[fn].args;
+            if (j->args + (int32_t)count > JIT_ARGS) {
+                j->failed = 1;
+                return FLOW_END;
+            }
+            const int32_t first = j->args;
+            for (uint32_t k = 0; k < count; k++) j->arg[j->args++] = operand(x, w[1 + k]);
+            const int32_t call = effect(j, N_CALL, 64, -1, (int32_t)count, (int32_t)fn, (uint64_t)first, NOWHERE);
+            for (uint32_t k = 0; k < jit_calls[fn].results; k++) {
+                const int32_t r = effect(j, N_RESULT, jit_calls[fn].widths[k], call, -1, -1, k, NOWHERE);
+                define(x, r, jit_calls[fn].widths[k]);
+            }
+            w += 1 + count;
             break;
         }
         case T_RAISE: retry_if(j, *pred); return FLOW_END;

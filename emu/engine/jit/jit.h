@@ -20,6 +20,8 @@ enum {
     N_GOTO,     /* on to `imm` */
     N_JUMP,     /* on to a */
     N_LEAVE,    /* the interpreter goes on at `imm` */
+    N_CALL,     /* function c with the b arguments from `imm` on */
+    N_RESULT,   /* result `imm` of call a */
 };
 
 #define JIT_NODES 6000
@@ -29,6 +31,7 @@ enum {
 #define JIT_PAGES 8
 #define JIT_HASH 2048
 #define JIT_UNROLL 48u
+#define JIT_ARGS 4096
 #define JIT_EXITS 512u
 #define JIT_FIXES 4096u
 #define JIT_STREAM (1 << 18)
@@ -94,7 +97,7 @@ struct JitFix {
 
 struct Jit {
     struct CodeBuffer code;
-    const uint8_t *enter, *leave, *leave_plain, *slow_read, *slow_write, *indirect;
+    const uint8_t *enter, *leave, *leave_plain, *slow_read, *slow_write, *indirect, *call;
     struct Trace *traces;
     struct PageTrace *page_traces;
     uint32_t trace_count, page_trace_count;
@@ -122,6 +125,8 @@ struct Jit {
     uint32_t page[JIT_PAGES]; /* linear pages known to be in place */
     uint32_t page_index[JIT_PAGES];
     uint32_t pages;
+    int32_t arg[JIT_ARGS], args;
+    uint32_t top; /* of the x87 stack when the trace was made */
     int32_t start_snap; /* of the instruction in hand, -1: not made yet */
     uint32_t now;       /* number of the instruction in hand */
     int failed;
@@ -152,3 +157,7 @@ struct Jit {
     int homing;
     Handler block_first[JIT_INSNS];
 };
+
+static int32_t constant(struct Jit *j, uint64_t v);
+static int32_t make(struct Jit *j, uint8_t op, uint32_t w, uint32_t s, int32_t a, int32_t b, int32_t c);
+static inline int32_t make2(struct Jit *j, uint8_t op, uint32_t w, int32_t a, int32_t b);

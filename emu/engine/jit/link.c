@@ -103,6 +103,19 @@ static void thunk_slow_write(struct Jit *j, struct Emit *e)
     thunk_slow(e, miss_write);
 }
 
+/* Call the function in rax; the pinned registers survive. */
+static void thunk_call(struct Jit *j, struct Emit *e)
+{
+    (void)j;
+    for (int r = R8; r <= R11; r++) x_push(e, r);
+    x_alu_ri(e, X_SUB, 8, RSP, 8);
+    x_mov_rr(e, 8, RDI, RBP);
+    x_call_r(e, RAX);
+    x_alu_ri(e, X_ADD, 8, RSP, 8);
+    for (int r = R11; r >= R8; r--) x_pop(e, r);
+    x_ret(e);
+}
+
 /* On to the address in eax, by the jump cache. */
 static void thunk_indirect(struct Jit *j, struct Emit *e)
 {
@@ -317,6 +330,7 @@ static int jit_new(Cpu *cpu)
     j->slow_read = make_thunk(j, thunk_slow_read);
     j->slow_write = make_thunk(j, thunk_slow_write);
     j->indirect = make_thunk(j, thunk_indirect);
+    j->call = make_thunk(j, thunk_call);
     code_close(&j->code);
     j->code_start = j->code.used;
     return 0;

@@ -57,7 +57,7 @@ static void want_address(struct Jit *j, int32_t n, int32_t at)
 
 static int may_leave(uint8_t op)
 {
-    return op == N_LOAD || op == N_STORE || (op >= N_EXIT_IF && op != N_COMMIT);
+    return op == N_LOAD || op == N_STORE || (op >= N_EXIT_IF && op < N_CALL);
 }
 
 /* Which slots are kept in host registers throughout the trace. */
@@ -137,6 +137,9 @@ static void find_lives(struct Jit *j)
             break;
         case N_EXIT_IF:
         case N_RETRY_IF: want_condition(j, n->a, k); break;
+        case N_CALL:
+            for (int32_t a = 0; a < n->b; a++) want(j, j->arg[n->imm + (uint64_t)a], k);
+            break;
         case N_EXPECT:
         case N_JUMP: want(j, n->a, k); break;
         default:

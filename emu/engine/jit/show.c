@@ -1,7 +1,7 @@
 /* Traces as text, for tests, for tools and for whoever wants to see what became of the code. */
 
 static const char *const node_names[] = {"const", "get", "bit", "load", "store", "commit", "exit_if", "retry_if", "guard", "expect",
-                                         "handler", "loop", "goto", "jump", "leave"};
+                                         "handler", "loop", "goto", "jump", "leave", "call", "result"};
 static const char *const operation_names[] = {
     "add", "sub", "mul", "mulhu", "udiv", "urem", "sdiv", "srem", "and", "or", "xor", "not", "neg", "shl", "lshr", "ashr",
     "rotl", "eq", "ne", "ult", "ule", "slt", "sle", "zext", "sext", "low", "select", "clz", "ctz", "popcount", "bswap"};
@@ -42,7 +42,7 @@ static void say_node(struct Text *t, const struct Jit *j, int32_t n)
 {
     const struct Node *x = &j->node[n];
     if (x->op == N_CONST) return;
-    if (x->op <= T_BSWAP || x->op == N_GET || x->op == N_BIT || x->op == N_LOAD)
+    if (x->op <= T_BSWAP || x->op == N_GET || x->op == N_BIT || x->op == N_LOAD || x->op == N_RESULT)
         say(t, "%s%%%d:%u =", is_pure(x->op) && !x->strong ? "  (" : "  ", n, x->width);
     else say(t, " ");
     say(t, " %s", x->op <= T_BSWAP ? operation_names[x->op] : node_names[x->op - N_CONST]);
@@ -50,6 +50,12 @@ static void say_node(struct Text *t, const struct Jit *j, int32_t n)
     if (x->op == N_GET || x->op == N_COMMIT) {
         say(t, " ");
         say_slot(t, (uint32_t)x->imm);
+    }
+    if (x->op == N_CALL) {
+        say(t, " %s", jit_calls[x->c].name);
+        for (int32_t k = 0; k < x->b; k++) say_value(t, j, j->arg[x->imm + (uint64_t)k]);
+        say(t, "\n");
+        return;
     }
     if (x->a >= 0) say_value(t, j, x->a);
     if (x->b >= 0) say_value(t, j, x->b);

@@ -105,7 +105,7 @@ static struct Block *follow(Cpu *cpu, struct Jit *j, const struct Insn *last)
 /* Nodes for a trace from `head`. 0: there is something to translate. */
 static int form_trace(Cpu *cpu, struct Jit *j, struct Block *head)
 {
-    j->nodes = j->snaps = j->entries = 0;
+    j->nodes = j->snaps = j->entries = j->args = 0;
     memset(j->hash, 0xff, sizeof j->hash);
     memset(j->pending, 0xff, sizeof j->pending);
     j->pending_count = 0;
@@ -115,6 +115,7 @@ static int form_trace(Cpu *cpu, struct Jit *j, struct Block *head)
     j->head_ip = head->ip;
     j->key = head->key;
     j->model = jit_model(cpu);
+    j->top = jit_top(cpu);
     j->page[0] = code_linear(cpu, head->ip) & PAGE_MASK;
     j->pages = 1;
     forget_slots(j);
@@ -131,6 +132,11 @@ static int form_trace(Cpu *cpu, struct Jit *j, struct Block *head)
                 j->branch_cond = -1;
                 effect(j, N_HANDLER, 32, -1, -1, -1, j->insns, take_snap(j));
                 forget_slots(j);
+                if (template_forms[i->form].role == ROLE_STOPS && k + 1 < b->n) {
+                    j->insns++;
+                    finish_trace(j, N_GOTO, -1, i->next);
+                    break;
+                }
             } else {
                 finish_trace(j, N_LEAVE, -1, i->start);
                 break;
