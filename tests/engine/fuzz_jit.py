@@ -88,7 +88,8 @@ class Rigs:
     def run(self, case: Case, keep: Collection[int], how: Sequence[Piece], threshold: int) -> str:
         """Run what is kept of a case; what differs first, empty if nothing."""
         both = self.pair(case)
-        both.cpus[0].jit_threshold = threshold
+        if both.cpus[0].tier == "jit":
+            both.cpus[0].jit_threshold = threshold
         case.start(both, case.program.image(keep))
         for number, (count, event) in enumerate(how):
             exits = [cpu.run(count) for cpu in both.cpus]
