@@ -155,11 +155,9 @@ def value_met(ea: Val, size: Val, v: Val, wanted: Val, lanes: Val, mode: Val) ->
     return_(0)
 
 
-@procedure(32, 8, 1, 64)
-def debug_data(ea: Val, size: Val, store: Val, v: Val) -> None:
-    """An access of `size` bytes at `ea` with value `v`: record what the DAC registers, and the DVC of a 440, say to it.
-
-    A line that is cleared is more than 8 bytes, of value 0."""
+@procedure(32, 8, 1, results=(32,))
+def address_hits(ea: Val, size: Val, store: Val) -> None:
+    """The enabled DAC events, as bits of DBSR, that an access of `size` bytes at `ea` meets."""
     last = ea + size.zext(32) - 1
     dbcr0, dbcr2 = get(S.DBCR0), get(S.DBCR2)
     # Loads are enabled by the upper bit of each pair, stores by the lower.
@@ -177,13 +175,42 @@ def debug_data(ea: Val, size: Val, store: Val, v: Val) -> None:
             found.set(found.read() | other_bit)
     with when((mode != EXACT) & here_one & compare(ea, last, mode, one, other)):
         found.set(one_bit | other_bit)
-    hits = var(32, found.read() & dbcr0, "hits")
+    return_(found.read() & dbcr0)
+
+
+DVC_BITS = ((0, DAC1W, 18, 8), (1, DAC2W, 16, 0))
+"""Number, the lower bit of the pair in DBSR, and the places in DBCR2 of what is compared and of the byte enables."""
+
+
+@procedure(32, 8, 1, 64)
+def debug_data(ea: Val, size: Val, store: Val, v: Val) -> None:
+    """An access of `size` bytes at `ea` with value `v`: record what the DAC registers, and the DVC of a 440, say to it.
+
+    A line that is cleared is more than 8 bytes, of value 0."""
+    dbcr2 = get(S.DBCR2)
+    hits = var(32, address_hits(ea, size, store), "hits")
     with when(has("440") & (hits.read() != 0)):
-        for n, bit, mode_at, lanes_at in ((0, one_bit, 18, 8), (1, other_bit, 16, 0)):
+        for n, bit, mode_at, lanes_at in DVC_BITS:
             lanes = (dbcr2 >> lanes_at) & 0xF
             with when(~value_met(ea, size, v, get(S.DVC, n), lanes, _field(dbcr2, mode_at))):
-                hits.set(hits.read() & ~bit)
+                hits.set(hits.read() & ~const(3 << bit, 32))
     with when(debug_on() & (hits.read() != 0)):
+        record_event(hits.read())
+
+
+@procedure(32, 1)
+def debug_line(ea: Val, store: Val) -> None:
+    """A cache instruction works on the line at `ea`: a data address event, but no data that DVC could compare."""
+    with when(((get(S.DBCR0) & DAC_ALL) == 0) | ~debug_on()):
+        return_()
+    dbcr2 = get(S.DBCR2)
+    line = select(has("e500mc"), const(64, 32), const(32, 32))
+    hits = var(32, address_hits(ea & -line, line.low(8), store), "hits")
+    for _, bit, mode_at, lanes_at in DVC_BITS:
+        compared = (_field(dbcr2, mode_at) != BY_ADDRESS) & (((dbcr2 >> lanes_at) & 0xF) != 0)
+        with when(has("440") & compared):
+            hits.set(hits.read() & ~const(3 << bit, 32))
+    with when(hits.read() != 0):
         record_event(hits.read())
 
 

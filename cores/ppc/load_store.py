@@ -10,6 +10,7 @@ from typing import Any
 
 from ..lang.trace import Location, RegisterLocation, Val, break_, const, fieldvalue, loop, otherwise, var, when
 from . import state as S
+from .debug import debug_line
 from .externs import (
     code_line,
     context_synchronize,
@@ -291,8 +292,10 @@ def stwcx(rs: Op, ra0: Op, rb: Op) -> None:
 
 @table("{name} ra0, rb", {"dcbf": X(31, 86, rc=0), "dcbst": X(31, 54, rc=0)}, see="II 4.3.2")
 def cache_write_back(ra0: Op, rb: Op, *, name: str) -> None:
-    """Write a line back. Memory is always current, so only the rights of a load are checked."""
-    mem_probe_r(ra0.read() + rb.read())
+    """Write a line back. Memory is always current: the rights of a load are checked; to DAC it is a store."""
+    ea = ra0.read() + rb.read()
+    mem_probe_r(ea)
+    debug_line(ea, 1)
 
 
 @table(
@@ -319,13 +322,17 @@ def dcbz(ra0: Op, rb: Op) -> None:
 def dcbi(ra0: Op, rb: Op) -> None:
     """Data Cache Block Invalidate. Memory is always current, so nothing is lost."""
     privileged()
-    mem_probe_w(ra0.read() + rb.read())
+    ea = ra0.read() + rb.read()
+    mem_probe_w(ea)
+    debug_line(ea, 1)
 
 
 @insn("icbi ra0, rb", X(31, 982, rc=0), see="II 4.3.1", ends="block")
 def icbi(ra0: Op, rb: Op) -> None:
     """Instruction Cache Block Invalidate."""
-    code_line(ra0.read() + rb.read())
+    ea = ra0.read() + rb.read()
+    code_line(ea)
+    debug_line(ea, 0)
 
 
 @table("{name} ct, ra0, rb", {"dccci": X(31, 454, rc=0), "iccci": X(31, 966, rc=0)}, see="440, 9", ends="block")

@@ -178,6 +178,21 @@ def test_a_data_value_is_met_byte_by_byte_in_its_word(
         assert m.s.dbsr == (bit if hit else 0)
 
 
+@pytest.mark.parametrize(("name", "bits"), [("dcbf", DAC1W), ("dcbst", DAC1W), ("dcbi", DAC1W), ("icbi", DAC1R)])
+def test_cache_instructions_meet_the_address_of_their_line_but_no_value(name: str, bits: int) -> None:
+    for model, ea, dbcr2, hit in (
+        ("440EP", 0x11F, 0, 1), ("440EP", 0x120, 0, 0), ("e500mc", 0x13F, 0, 1), ("440EP", 0x11F, 1 << 18 | 0xF00, 0),
+    ):  # fmt: skip
+        m = machine(DAC1R | DAC1W, name=model)
+        m.s.dac[0], m.s.dbcr2, m.s.gpr[4] = 0x101, dbcr2, ea
+        m.do(name, ra=0, rb=4)
+        assert m.s.dbsr == (bits if hit else 0)
+    m = machine(DAC1R | DAC1W)
+    m.s.dbcr0 &= ~IDM
+    m.do(name, ra=0, rb=4)
+    assert m.s.dbsr == 0
+
+
 def test_a_range_turns_inside_out_with_each_event_where_it_is_asked() -> None:
     m = machine(IAC1)
     m.s.iac, m.s.dbcr1 = [0x2000, 0x3000, 0, 0], 2 << 22 | 1 << 16
