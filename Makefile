@@ -52,7 +52,7 @@ lint: build
 bench: build
 	$(PY) -m emu bench $(BENCH)
 
-# Random programs on the engine and on a whole PC, with address and undefined-behaviour sanitizers: SECONDS=600 SEED=7
+# Random programs on the engines and on whole boards, with address and undefined-behaviour sanitizers: SECONDS=600 SEED=7
 SECONDS ?= 60
 SEED ?= 1
 fuzz-sanitize: $(VENV)/.ready
