@@ -93,7 +93,7 @@ def _tier(accel: str, core: str, name: str, jit_size: int | None) -> Callable[..
             if accel != "auto":
                 raise UsageError(f"--accel {accel}: the engine is not built ({error}); run `make build`") from None
         else:
-            return partial(compiled, accel="jit" if accel == "jit" else "interp", jit_size=jit_size)
+            return partial(compiled, accel="interp" if accel == "interp" else "jit", jit_size=jit_size)
     try:
         interpreted: Callable[..., Any] = getattr(import_module(f"cores.{core}.reference"), name)
     except ModuleNotFoundError as error:

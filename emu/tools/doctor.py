@@ -66,8 +66,17 @@ def reference() -> Finding:
 
 
 def jit() -> Finding:
-    """The translator."""
-    return Finding("jit", True, "not in this version; interp is the fastest tier")
+    """The translator of both cores."""
+    try:
+        from emu.engine import PpcCpu, X86Cpu
+    except ImportError:
+        return Finding("jit", False, "needs the engine; without it the reference tier runs", "make build")
+    here = [name for name, cpu in (("x86", X86Cpu), ("PowerPC", PpcCpu)) if cpu.has_jit()]
+    host = platform.machine()
+    if len(here) == 2:
+        return Finding("jit", True, f"translates to {host}")
+    text = f"only the {here[0]} core has a back end for {host}" if here else f"no back end for {host}"
+    return Finding("jit", False, f"{text}; --accel auto falls back to interp", "run on x86-64")
 
 
 def firmware() -> Finding:
