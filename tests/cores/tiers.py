@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-TIERS = ("interp", "reference")
-PAIRS = (("interp", "reference"),)
+TIERS = ("interp", "reference", "jit")
+PAIRS = (("interp", "reference"), ("jit", "interp"))
 CORES = {"x86": "X86Cpu", "ppc": "PpcCpu"}
 _chosen = [PAIRS[0]]
 
