@@ -112,8 +112,8 @@ _Static_assert(FETCH_SIZE * sizeof(struct FetchEntry) == 1 << 10, "jit_guard shi
 
 static void jit_linear(struct Emit *e, int lin, int ip) { x_mov_rr(e, 4, lin, ip); }
 
-static int jit_same_limit(struct Emit *e, int t, int block, uint8_t **miss)
+static int jit_same_code(struct Emit *e, int t, int jump, uint8_t **miss)
 {
-    (void)e, (void)t, (void)block, (void)miss;
+    (void)e, (void)t, (void)jump, (void)miss;
     return 0;
 }

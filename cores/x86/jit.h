@@ -117,10 +117,13 @@ static void jit_linear(struct Emit *e, int lin, int ip)
     x_alu_rm(e, X_ADD, 4, lin, mem_at(RBP, (int32_t)offsetof(Cpu, seg_base) + 4));
 }
 
-static int jit_same_limit(struct Emit *e, int t, int block, uint8_t **miss)
+static int jit_same_code(struct Emit *e, int t, int jump, uint8_t **miss)
 {
-    x_mov_rm(e, 4, t, mem_at(block, (int32_t)offsetof(struct Block, limit)));
-    x_alu_rm(e, X_CMP, 4, t, mem_at(RBP, (int32_t)offsetof(Cpu, seg_limit) + 4));
-    *miss = x_jcc(e, X_NE);
-    return 1;
+    x_mov_rm(e, 4, t, mem_at(RBP, (int32_t)offsetof(Cpu, seg_limit) + 4));
+    x_alu_rm(e, X_CMP, 4, t, mem_at(jump, offsetof(struct JitJump, limit)));
+    miss[0] = x_jcc(e, X_NE);
+    x_mov_rm(e, 4, t, mem_at(RBP, (int32_t)offsetof(Cpu, seg_base) + 4));
+    x_alu_rm(e, X_CMP, 4, t, mem_at(jump, offsetof(struct JitJump, base)));
+    miss[1] = x_jcc(e, X_NE);
+    return 2;
 }

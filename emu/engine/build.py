@@ -72,7 +72,7 @@ def unit(core: str = "x86", *, line_directives: bool = True) -> tuple[str, str]:
         return f'#line 1 "{path}"\n' + path.read_text()
 
     pieces = [
-        "#include <stdint.h>\n#include <stddef.h>\n#include <sys/mman.h>\n#include <time.h>\n#include <stdarg.h>",
+        "#ifndef _GNU_SOURCE\n#define _GNU_SOURCE\n#endif\n#include <stdint.h>\n#include <stddef.h>\n#include <sys/mman.h>\n#include <time.h>\n#include <stdarg.h>",
         declarations,
         part(ENGINE / "core.h"),
         part(folder / "core.h"),

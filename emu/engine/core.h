@@ -43,6 +43,12 @@ typedef const struct Insn *(*Handler)(struct Cpu *cpu, const struct Insn *i);
 struct Trace;
 struct PageTrace;
 
+/* Where the trace of an address begins, for jumps to computed places. Everything that a block depends on lies beside it. */
+struct JitJump {
+    uint32_t lin, generation, key, limit, base, spare;
+    const uint8_t *entry;
+};
+
 struct Block {
     struct Block *hash_next;
     struct Block *page_next;

@@ -62,7 +62,7 @@ struct Watch {
 struct Stats {
     uint64_t blocks, decoded, lookups, singles, retries, tlb_fills, tlb_flushes, code_flushes, page_invalidations, interrupts,
         exceptions, mmio_reads, mmio_writes, port_reads, port_writes, jit_traces, jit_insns, jit_bytes, jit_ns, jit_enters,
-        jit_deopts, jit_flushes;
+        jit_deopts, jit_flushes, jit_refused;
 };
 
 typedef struct Cpu {
@@ -125,6 +125,7 @@ typedef struct Cpu {
     struct Jit *jit;
     uint32_t jit_on;
     uint32_t jit_threshold;
+    uint32_t jit_perf; /* name the code for perf(1) */
     uint64_t jit_size; /* bytes of code; 0: as many as usual */
     struct JitLink *jit_link;
     uint64_t jit_args[6], jit_results[4]; /* of a function that a trace calls */

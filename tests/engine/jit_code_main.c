@@ -1,13 +1,10 @@
 /* Uses the code buffer as the engine does and says what the host sees of it; test_jit_x64.py reads the lines. */
+#define _GNU_SOURCE
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-#ifdef NO_MEMFD
-#include <sys/syscall.h>
-#undef SYS_memfd_create
-#endif
 #include "emu/engine/jit/x64.h"
 #include "emu/engine/jit/code.c"
 

@@ -1,7 +1,7 @@
 /* The code buffer of the JIT: one piece of memory, seen twice. Included by the generated unit.
 
 The first view may be executed and is never writable; the second is writable between code_open and code_close and
-inaccessible at any other time. What an instruction says about distances is the same in both. See memfd_create(2),
+inaccessible at any other time. What an instruction says about distances is the same in both. See mmap(2), mremap(2),
 mprotect(2) and madvise(2). On hosts other than x86-64 Linux code_new refuses, and the engine interprets. */
 
 #include <stdint.h>
@@ -73,30 +73,6 @@ CODE_FN uint32_t host_features(void)
     return found;
 }
 
-/* A file of `size` bytes without a name, or -1. */
-static int code_file(uint64_t size)
-{
-    int fd = -1;
-#ifdef SYS_memfd_create
-    const unsigned cloexec = 1, exec = 0x10; /* MFD_EXEC: Linux 6.3; before that EINVAL */
-    fd = (int)syscall(SYS_memfd_create, "emu-jit", cloexec | exec);
-    if (fd < 0) fd = (int)syscall(SYS_memfd_create, "emu-jit", cloexec);
-#endif
-    if (fd >= 0) {
-        if (ftruncate(fd, (off_t)size) == 0) return fd;
-        close(fd);
-        return -1;
-    }
-    char name[] = "/tmp/emu-jit-XXXXXX";
-    fd = mkstemp(name);
-    if (fd < 0) return -1;
-    unlink(name);
-    /* All blocks now: a full disk must not become a SIGBUS later. */
-    if (posix_fallocate(fd, 0, (off_t)size) == 0) return fd;
-    close(fd);
-    return -1;
-}
-
 /* Unmaps both views and closes the file of names. A second time nothing happens. */
 CODE_FN void code_free(struct CodeBuffer *buf)
 {
@@ -115,11 +91,13 @@ CODE_FN int code_new(struct CodeBuffer *buf, uint64_t size)
     memset(buf, 0, sizeof *buf);
     if (size == 0 || size > 1u << 30) return 1;
     size = (size + page - 1) & ~(page - 1);
-    const int fd = code_file(size);
-    if (fd < 0) return 1;
-    void *rx = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-    void *rw = mmap(NULL, size, PROT_NONE, MAP_SHARED, fd, 0);
-    close(fd);
+    /* Shared memory without a file; an old size of 0 maps the same pages once more (mremap(2)). */
+    void *rx = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void *rw = rx == MAP_FAILED ? MAP_FAILED : mremap(rx, 0, size, MREMAP_MAYMOVE);
+    if (rw != MAP_FAILED && mprotect(rw, size, PROT_NONE) != 0) {
+        munmap(rw, size);
+        rw = MAP_FAILED;
+    }
     buf->owner = (int)getpid();
     buf->size = size;
     buf->rx = rx == MAP_FAILED ? NULL : rx;

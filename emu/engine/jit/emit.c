@@ -871,7 +871,12 @@ static int address(struct Jit *j, int32_t n, int *own)
         disp = (int32_t)j->node[x->b].imm;
         const struct Node *y = &j->node[x->a];
         if (y->op == T_ADD && !y->strong && y->reg < 0 && y->width == 32) x = &j->node[x->a];
-        else {
+        else if (y->op == T_SHL && !y->strong && y->reg < 0 && y->width == 32 && is_const(j, y->b)) {
+            const int r = in_reg(j, y->a), t = take(j);
+            x_lea(&j->hot, 4, t, mem_index(-1, r, 1 << j->node[y->b].imm, disp));
+            *own = 1;
+            return t;
+        } else {
             const int r = in_reg(j, x->a), t = take(j);
             x_lea(&j->hot, 4, t, mem_at(r, disp));
             *own = 1;

@@ -96,6 +96,7 @@ struct JitFix {
 };
 
 struct Jit {
+    struct JitJump jump[JUMP_SIZE];
     struct CodeBuffer code;
     const uint8_t *enter, *leave, *leave_plain, *slow_read, *slow_write, *indirect, *call;
     struct Trace *traces;

@@ -116,39 +116,46 @@ static void thunk_call(struct Jit *j, struct Emit *e)
     x_ret(e);
 }
 
-/* On to the address in eax, by the jump cache. */
+#define JUMP_FIELD(f) mem_at(RDX, offsetof(struct JitJump, f))
+
+/* On to the address in eax. */
 static void thunk_indirect(struct Jit *j, struct Emit *e)
 {
     uint8_t *miss[8];
     int n = 0;
-    x_mov_mr(e, 4, cpu_mem(FIELD(IP)), RAX);
     jit_linear(e, RCX, RAX);
     x_mov_rr(e, 4, RDX, RCX);
     x_shift_ri(e, X_SHR, 4, RDX, 12);
     x_alu_rr(e, X_XOR, 4, RDX, RCX);
     x_alu_ri(e, X_AND, 4, RDX, JUMP_SIZE - 1);
-    x_shift_ri(e, X_SHL, 4, RDX, 4);
-    x_lea(e, 8, RDX, mem_index(RBP, RDX, 1, FIELD(jumps)));
-    x_alu_rm(e, X_CMP, 4, RCX, mem_at(RDX, offsetof(struct JumpEntry, lin)));
+    x_shift_ri(e, X_SHL, 4, RDX, 5);
+    x_alu_rm(e, X_ADD, 8, RDX, cpu_mem(FIELD(jit)));
+    x_alu_rm(e, X_CMP, 4, RCX, JUMP_FIELD(lin));
     miss[n++] = x_jcc(e, X_NE);
-    x_mov_rm(e, 4, RSI, mem_at(RDX, offsetof(struct JumpEntry, generation)));
-    x_alu_rm(e, X_CMP, 4, RSI, cpu_mem(FIELD(generation)));
+    x_mov_rm(e, 4, RCX, cpu_mem(FIELD(generation)));
+    x_alu_rm(e, X_CMP, 4, RCX, JUMP_FIELD(generation));
     miss[n++] = x_jcc(e, X_NE);
-    x_mov_rm(e, 8, RDX, mem_at(RDX, offsetof(struct JumpEntry, block)));
-    x_alu_rm(e, X_CMP, 4, RAX, mem_at(RDX, offsetof(struct Block, ip)));
+    x_mov_rm(e, 4, RCX, cpu_mem(FIELD(lookup_key)));
+    x_alu_rm(e, X_CMP, 4, RCX, JUMP_FIELD(key));
     miss[n++] = x_jcc(e, X_NE);
-    x_mov_rm(e, 4, RSI, mem_at(RDX, offsetof(struct Block, key)));
-    x_alu_rm(e, X_CMP, 4, RSI, cpu_mem(FIELD(lookup_key)));
-    miss[n++] = x_jcc(e, X_NE);
-    n += jit_same_limit(e, RSI, RDX, &miss[n]);
-    x_mov_rm(e, 8, RDX, mem_at(RDX, offsetof(struct Block, entry)));
-    x_test_rr(e, 8, RDX, RDX);
-    miss[n++] = x_jcc(e, X_Z);
-    x_jmp_r(e, RDX);
+    n += jit_same_code(e, RCX, RDX, &miss[n]);
+    x_jmp_m(e, JUMP_FIELD(entry));
     for (int k = 0; k < n; k++) x_patch(miss[k], e->at);
+    x_mov_mr(e, 4, cpu_mem(FIELD(IP)), RAX);
     x_mov_ri(e, 4, RAX, (uint64_t)(uintptr_t)EXIT_LOOKUP);
     x_mov_ri(e, 8, RCX, (uint64_t)(uintptr_t)j->leave);
     x_jmp_r(e, RCX);
+}
+
+_Static_assert(sizeof(struct JitJump) == 32 && offsetof(struct Jit, jump) == 0, "thunk_indirect relies on it");
+
+/* Control is about to enter a block that may have a trace. */
+static void jit_note(Cpu *cpu, struct Block *b)
+{
+    if (!b->entry) return;
+    const uint32_t lin = code_linear(cpu, b->ip);
+    struct JitJump *e = &cpu->jit->jump[(lin ^ (lin >> 12)) & (JUMP_SIZE - 1)];
+    *e = (struct JitJump){lin, cpu->generation, b->key, b->limit, lin - b->ip, 0, b->entry};
 }
 
 /* --- the table of traces ---------------------------------------------------------------------------------------- */
@@ -176,6 +183,7 @@ static void jit_flush(Cpu *cpu)
     for (uint32_t k = 0; k < cpu->code_page_count; k++) cpu->code_pages[k].traces = NULL;
     j->trace_count = j->page_trace_count = j->link_used = j->copy_used = 0;
     j->code.used = j->code_start;
+    memset(j->jump, 0, sizeof j->jump);
     cpu->jit_link = NULL;
     cpu->stats.jit_flushes++;
 }
@@ -267,6 +275,11 @@ static int translate_block(Cpu *cpu, struct Jit *j, struct Block *b)
         b->trace = t;
         b->entry = rx;
         b->insn[0].fn = op_jit;
+        if (j->code.perf) {
+            char name[32];
+            snprintf(name, sizeof name, "guest_%08x%s", b->ip, t->loops ? "_loop" : "");
+            code_perf_add(&j->code, rx, hot + cold, name);
+        }
         cpu->stats.jit_traces++;
         cpu->stats.jit_insns += j->total;
         cpu->stats.jit_bytes += hot + cold;
@@ -282,7 +295,7 @@ static void jit_hot(Cpu *cpu, struct Block *b)
     b->heat = ~0u;
     if (!cpu->jit || !cpu->jit_on || cpu->single || b->trace) return;
     clock_gettime(CLOCK_MONOTONIC, &from);
-    translate_block(cpu, cpu->jit, b);
+    if (translate_block(cpu, cpu->jit, b)) cpu->stats.jit_refused++;
     clock_gettime(CLOCK_MONOTONIC, &to);
     cpu->stats.jit_ns += (uint64_t)((to.tv_sec - from.tv_sec) * 1000000000ll + to.tv_nsec - from.tv_nsec);
 }
@@ -319,6 +332,7 @@ static int jit_new(Cpu *cpu)
         jit_free(cpu);
         return 1;
     }
+    if (cpu->jit_perf) code_perf_open(&j->code);
     j->features = host_features();
     if (code_open(&j->code)) {
         jit_free(cpu);
