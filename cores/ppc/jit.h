@@ -39,6 +39,21 @@ static int jit_slow_write(Cpu *cpu, uint32_t ea, uint32_t what, uint64_t v)
     return mem_slow_write(cpu, ea, what >> 11 & 15, v);
 }
 
+/* For one page: an entry in the soft TLB, as an access by the guest makes it. */
+static int jit_fill(Cpu *cpu, uint32_t ea, uint32_t write)
+{
+    uint64_t at;
+    int little;
+    return translate(cpu, ea, (write ? ACCESS_STORE : 0) | privilege(cpu), &at, &little);
+}
+
+/* Whether an access needs no more than the soft TLB. */
+static int jit_plain_access(const struct Jit *j, uint32_t what)
+{
+    (void)j, (void)what;
+    return 1;
+}
+
 static int take(struct Jit *j);
 
 /* The TLB entry of an access: t1 becomes what is added to the effective address. */

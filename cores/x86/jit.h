@@ -19,9 +19,10 @@ static void retry_if(struct Jit *j, int32_t cond);
 /* The x87 stack is taken to be where it was when the trace was made; so its registers have numbers. */
 static void jit_assume(struct Jit *j, uint32_t reg)
 {
-    if (reg != REG_FSTAT || j->pending[SLOT_FSTAT] >= 0 || j->map[SLOT_FSTAT] >= 0) return;
+    if (reg != REG_FSTAT || j->plain || j->pending[SLOT_FSTAT] >= 0 || j->map[SLOT_FSTAT] >= 0) return;
     const int32_t n = slot_get(j, SLOT_FSTAT, 16), top = constant(j, j->top << 11);
     retry_if(j, make(j, T_NE, 1, 16, make2(j, T_AND, 16, n, constant(j, 0x3800)), top, -1));
+    if (j->node[j->nodes - 1].op == N_RETRY_IF) j->node[j->nodes - 1].b = 0; /* a miss */
     j->map[SLOT_FSTAT] = make2(j, T_OR, 16, make2(j, T_AND, 16, n, constant(j, 0xc7ff)), top);
 }
 
@@ -54,6 +55,19 @@ static int jit_slow_read(Cpu *cpu, uint32_t off, uint32_t what, uint64_t *v)
 static int jit_slow_write(Cpu *cpu, uint32_t off, uint32_t what, uint64_t v)
 {
     return mem_slow_write(cpu, what & 7, off, what >> 11 & 15, v);
+}
+
+/* For one page: an entry in the soft TLB, as an access by the guest makes it. */
+static int jit_fill(Cpu *cpu, uint32_t lin, uint32_t write)
+{
+    uint64_t at;
+    return translate(cpu, lin, write | (cpu->cpl == 3 ? 2 : 0), &at);
+}
+
+/* Whether an access needs no more than the soft TLB. */
+static int jit_plain_access(const struct Jit *j, uint32_t what)
+{
+    return (j->key & KEY_FLAT) && ((what & 7) == 0 || (what & 7) == 2 || (what & 7) == 3);
 }
 
 static int take(struct Jit *j);

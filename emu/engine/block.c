@@ -184,6 +184,7 @@ static struct Block *build_block(Cpu *cpu, uint32_t ip, uint64_t offset, uint32_
     b->bytes = (uint16_t)at;
     b->entry = NULL;
     b->trace = NULL;
+    b->plain = 0;
     b->first = b->insn[0].fn;
     b->heat = b->heat_start = cpu->jit_on ? cpu->jit_threshold : 0;
     cpu->arena_used += sizeof(struct Block) + slots * sizeof(struct Insn);

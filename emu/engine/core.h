@@ -30,6 +30,7 @@ enum { RUN_BUDGET = 0, RUN_HALT, RUN_SHUTDOWN, RUN_HOOK, RUN_STOP, RUN_ERROR };
 #define EXIT_COLD ((const struct Insn *)6) /* the block here must be interpreted: the budget is too small for its trace */
 #define EXIT_HOT ((const struct Insn *)7)  /* the block here is worth translating */
 #define EXIT_JIT ((const struct Insn *)8)  /* a trace ended in a place that may have one */
+#define EXIT_MISS ((const struct Insn *)9)  /* a trace took something for granted that is not so */
 #define IS_EXIT(p) ((uintptr_t)(p) < 16)
 
 /* Overlays an Insn but for its `fn`, `start` and `next`: the slot behind a lone instruction holds both. */
@@ -55,6 +56,7 @@ struct Block {
     const uint8_t *entry; /* of its trace */
     struct Trace *trace;
     Handler first; /* the handler of its first instruction, which a trace replaces */
+    uint32_t plain; /* its trace shall take nothing for granted */
     uint32_t heat, heat_start; /* it is worth a trace when `heat` has counted down */
     uint32_t ip;
     uint32_t limit; /* of the code segment, where there are such */

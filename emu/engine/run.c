@@ -76,6 +76,10 @@ static int run_loop(Cpu *cpu, int64_t budget)
             } else {
                 after_fault(cpu);
             }
+        } else if (r == EXIT_MISS) {
+            cpu->link = NULL;
+            jit_missed(cpu);
+            last = EXIT_COLD;
         } else if (r == EXIT_HOT) {
             int found;
             cpu->link = NULL;

@@ -933,8 +933,85 @@ static void access_slow(struct Jit *j, int32_t n, int off, int value, int back, 
     fix_up(j, e, x_jmp(e), FIX_HOT, back_at);
 }
 
+/* What was taken for granted does not hold: the interpreter goes on, and it is noted. */
+static void miss_stub(struct Jit *j, int32_t snap, uint32_t insn)
+{
+    struct Emit *e = &j->cold;
+    exit_homes(j, snap);
+    pins_home(j, e);
+    refund(e, j->total - insn);
+    set_ip(e, j->insn[insn]->start);
+    x_mov_mi(e, 4, cpu_mem(FIELD(jit_offset)), (int32_t)j->trace_count);
+    leave_with(j, e, EXIT_MISS);
+}
+
+/* The host address of a group, made by its first access. */
+static int lead_group(struct Jit *j, const struct Node *x)
+{
+    struct Emit *e = &j->hot;
+    const struct Node *g = &j->node[x->c];
+    const int write = x->op == N_STORE || (x->imm >> 16 & 1);
+    const int rb = in_reg(j, g->a), off = take(j);
+    x_lea(e, 4, off, mem_at(rb, (int32_t)g->imm));
+    const int t1 = take(j), t2 = take(j);
+    uint8_t *slow[2] = {NULL, NULL};
+    const int32_t again = offset_of(j, e), cold_at = offset_of(j, &j->cold);
+    jit_check(j, e, (uint32_t)x->imm, g->b, write, off, t1, t2, slow);
+    x_alu_rr(e, X_ADD, 8, t1, off);
+    fix_up(j, e, slow[0], FIX_COLD, cold_at);
+    struct Emit *c = &j->cold;
+    x_mov_mr(c, 4, cpu_mem(FIELD(jit_offset)), off);
+    x_mov_mi(c, 4, cpu_mem(FIELD(jit_access)), (int32_t)((uint32_t)g->b | (uint32_t)write << 16));
+    if (!x_room(c)) return t1;
+    x_byte(c, 0xe8);
+    fix_up(j, c, c->at, FIX_CODE, (int64_t)(intptr_t)j->fill);
+    x_imm(c, 4, 0);
+    fix_up(j, c, x_jcc(c, X_Z), FIX_HOT, again);
+    miss_stub(j, x->snap, x->insn);
+    release(j, off);
+    release(j, t2);
+    if (!(j->locked >> rb & 1) || IS_TEMP(rb)) release(j, rb);
+    return t1;
+}
+
+static void grouped_access(struct Jit *j, int32_t n)
+{
+    struct Emit *e = &j->hot;
+    const struct Node x = j->node[n];
+    const int size = x.width / 8, write = x.op == N_STORE;
+    int32_t at;
+    common_value(j, x.a, &at);
+    int host, value = -1;
+    if (x.fold == LEADER) {
+        host = lead_group(j, &x);
+        give(j, host, x.c);
+        j->locked |= 1u << host;
+    } else {
+        host = in_reg(j, x.c);
+    }
+    const struct Mem m = mem_at(host, at - (int32_t)j->node[x.c].imm);
+    if (write) {
+        const uint64_t v = is_const(j, x.b) ? j->node[x.b].imm : 0;
+        if (is_const(j, x.b) && (size < 8 || (int64_t)v == (int32_t)v)) jit_store_const(e, size, m, v);
+        else {
+            value = in_reg(j, x.b);
+            jit_store(j, e, size, m, value, j->features & HOST_MOVBE ? -1 : take(j));
+        }
+        return;
+    }
+    int dst = commit_pin(j, n);
+    if (dst < 0) dst = j->node[x.c].last <= j->at ? host : take(j);
+    jit_load(j, e, size, dst, m);
+    if (j->node[n].last < 0) j->node[n].last = j->at;
+    put_result(j, n, dst);
+}
+
 static void memory_access(struct Jit *j, int32_t n)
 {
+    if (j->node[n].fold != ALONE) {
+        grouped_access(j, n);
+        return;
+    }
     struct Emit *e = &j->hot;
     const struct Node x = j->node[n];
     const int write = x.op == N_STORE, size = x.width / 8;
@@ -1132,7 +1209,8 @@ static void emit_node(Cpu *cpu, struct Jit *j, int32_t n)
     case N_RETRY_IF: {
         const int cc = test_condition(j, x->a);
         branch_cold(j, cc);
-        retry_stub(j, x->snap, x->insn);
+        if (x->b >= 0) miss_stub(j, x->snap, x->insn);
+        else retry_stub(j, x->snap, x->insn);
         return;
     }
     case N_GUARD: {
@@ -1220,7 +1298,7 @@ static int emit_trace(Cpu *cpu, struct Jit *j)
     j->pin_dirty = 0;
     j->locked = 0;
     j->at = -1;
-    const int loops = j->node[j->nodes - 1].op == N_LOOP;
+    const int loops = j->node[j->steps - 1].op == N_LOOP;
     x_alu_ri(e, X_SUB, 8, RBX, (int32_t)j->total);
     branch_cold(j, X_L);
     refund(&j->cold, j->total);
@@ -1230,10 +1308,10 @@ static int emit_trace(Cpu *cpu, struct Jit *j)
         for (int r = R8; r <= R15; r++)
             if (j->pin_slot[r] >= 0) load_home(e, r, (uint32_t)j->pin_slot[r]);
     if (loops)
-        for (int32_t k = 0; k < j->nodes; k++)
+        for (int32_t k = 0; k < j->steps; k++)
             if (j->node[k].op == N_COMMIT && j->slot_pin[j->node[k].imm] >= 0) j->pin_dirty |= 1u << j->slot_pin[j->node[k].imm];
     j->loop_top = offset_of(j, e);
-    for (int32_t k = 0; k < j->nodes && !j->failed; k++) {
+    for (int32_t k = 0; k < j->steps && !j->failed; k++) {
         j->at = k;
         emit_node(cpu, j, k);
         sweep_registers(j);

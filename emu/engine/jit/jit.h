@@ -22,6 +22,7 @@ enum {
     N_LEAVE,    /* the interpreter goes on at `imm` */
     N_CALL,     /* function c with the b arguments from `imm` on */
     N_RESULT,   /* result `imm` of call a */
+    N_BASE,     /* host address of a + imm, where b bytes from there lie in one page */
 };
 
 #define JIT_NODES 6000
@@ -71,6 +72,7 @@ struct Trace {
     uint32_t size;
     uint32_t total; /* instructions; they are paid for at the entry */
     uint8_t dead, loops;
+    uint32_t misses;
     struct JitLink *incoming;
 };
 
@@ -98,7 +100,7 @@ struct JitFix {
 struct Jit {
     struct JitJump jump[JUMP_SIZE];
     struct CodeBuffer code;
-    const uint8_t *enter, *leave, *leave_plain, *slow_read, *slow_write, *indirect, *call;
+    const uint8_t *enter, *leave, *leave_plain, *slow_read, *slow_write, *indirect, *call, *fill;
     struct Trace *traces;
     struct PageTrace *page_traces;
     uint32_t trace_count, page_trace_count;
@@ -113,7 +115,8 @@ struct Jit {
     int32_t hash[JIT_HASH];
     struct Snap snap[JIT_NODES];
     struct SnapEntry entry[JIT_SNAPS];
-    int32_t nodes, snaps, entries;
+    int32_t nodes, steps, snaps, entries; /* steps: nodes of the trace proper */
+    int plain; /* nothing is taken for granted */
     int32_t map[SLOT_COUNT]; /* node of each slot, -1: not known */
     uint8_t dirty[SLOT_COUNT];
     int32_t dirty_list[SLOT_COUNT], dirty_count;
@@ -159,6 +162,7 @@ struct Jit {
     Handler block_first[JIT_INSNS];
 };
 
+static int32_t new_node(struct Jit *j, uint8_t op, uint8_t width, uint8_t source, int32_t a, int32_t b, int32_t c, uint64_t imm);
 static int32_t constant(struct Jit *j, uint64_t v);
 static int32_t make(struct Jit *j, uint8_t op, uint32_t w, uint32_t s, int32_t a, int32_t b, int32_t c);
 static inline int32_t make2(struct Jit *j, uint8_t op, uint32_t w, int32_t a, int32_t b);

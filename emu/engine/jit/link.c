@@ -91,6 +91,24 @@ static void thunk_slow(struct Emit *e, int (*fn)(Cpu *))
     x_ret(e);
 }
 
+/* A stretch of memory in one page gets its entry in the soft TLB. Nonzero: it has none that serves. */
+static int fill_page(Cpu *cpu)
+{
+    const uint32_t lin = cpu->jit_offset, size = cpu->jit_access & 0xffff, write = cpu->jit_access >> 16;
+    if ((lin ^ (lin + size - 1)) & PAGE_MASK) return 1;
+    const int bad = jit_fill(cpu, lin, write);
+    cpu->retry = 0;
+    if (bad) return 1;
+    const struct TlbEntry *e = tlb_at(cpu, lin);
+    return (write ? e->wtag : e->rtag) != (lin & PAGE_MASK);
+}
+
+static void thunk_fill(struct Jit *j, struct Emit *e)
+{
+    (void)j;
+    thunk_slow(e, fill_page);
+}
+
 static void thunk_slow_read(struct Jit *j, struct Emit *e)
 {
     (void)j;
@@ -230,12 +248,19 @@ static void settle(struct Jit *j, uint8_t *rw, const uint8_t *rx, uint64_t hot)
     }
 }
 
+static void prepare_trace(struct Jit *j)
+{
+    j->steps = j->nodes;
+    if (!j->plain) find_groups(j);
+    choose_pins(j);
+    find_lives(j);
+}
+
 /* Translate from a block. Nonzero: not this one. */
 static int translate_block(Cpu *cpu, struct Jit *j, struct Block *b)
 {
     if (form_trace(cpu, j, b)) return 1;
-    choose_pins(j);
-    find_lives(j);
+    prepare_trace(j);
     for (int turn = 0; turn < 2; turn++) {
         if (j->link_used + JIT_EXITS > JIT_LINKS || j->copy_used + 2 * JIT_INSNS > JIT_COPIES || j->trace_count == JIT_TRACES ||
             j->page_trace_count + JIT_BLOCKS > 4 * JIT_TRACES)
@@ -261,7 +286,7 @@ static int translate_block(Cpu *cpu, struct Jit *j, struct Block *b)
         j->code.used = at + hot + cold;
         struct Trace *t = &j->traces[j->trace_count++];
         *t = (struct Trace){.head = b, .entry = rx, .size = (uint32_t)(hot + cold), .total = j->total};
-        t->loops = j->node[j->nodes - 1].op == N_LOOP;
+        t->loops = j->node[j->steps - 1].op == N_LOOP;
         j->link_used += j->links;
         j->copy_used += 2 * j->copies;
         for (uint32_t k = 0; k < j->blocks; k++) {
@@ -286,6 +311,17 @@ static int translate_block(Cpu *cpu, struct Jit *j, struct Block *b)
         return 0;
     }
     return 1;
+}
+
+/* A trace left because something was not as it took for granted; after some times it is made again without that. */
+static void jit_missed(Cpu *cpu)
+{
+    struct Trace *t = &cpu->jit->traces[cpu->jit_offset];
+    cpu->stats.jit_deopts++;
+    if (t->dead || ++t->misses < 100) return;
+    kill_trace(t);
+    t->head->plain = 1;
+    t->head->heat = 2;
 }
 
 /* A block ran often enough. */
@@ -345,6 +381,7 @@ static int jit_new(Cpu *cpu)
     j->slow_write = make_thunk(j, thunk_slow_write);
     j->indirect = make_thunk(j, thunk_indirect);
     j->call = make_thunk(j, thunk_call);
+    j->fill = make_thunk(j, thunk_fill);
     code_close(&j->code);
     j->code_start = j->code.used;
     return 0;

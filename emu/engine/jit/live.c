@@ -55,6 +55,14 @@ static void want_address(struct Jit *j, int32_t n, int32_t at)
     }
 }
 
+/* Where an access goes: a sum, or a group's host address. */
+static void want_place(struct Jit *j, const struct Node *x, int32_t at)
+{
+    if (x->fold == ALONE) want_address(j, x->a, at);
+    else if (x->fold == LEADER) want(j, j->node[x->c].a, at);
+    if (x->fold != ALONE) want(j, x->c, at);
+}
+
 static int may_leave(uint8_t op)
 {
     return op == N_LOAD || op == N_STORE || (op >= N_EXIT_IF && op < N_CALL);
@@ -110,14 +118,14 @@ static int stub_can(const struct Jit *j, const struct Node *n)
 
 static void find_lives(struct Jit *j)
 {
-    int32_t exit_at = j->nodes;
+    int32_t exit_at = j->steps;
     for (int32_t k = 0; k < j->nodes; k++) {
         struct Node *n = &j->node[k];
         n->last = -1;
-        n->strong = n->fold = 0;
+        n->strong = 0;
     }
     /* Strong wants, from the end: users stand behind what they use. */
-    for (int32_t k = j->nodes - 1; k >= 0; k--) {
+    for (int32_t k = j->steps - 1; k >= 0; k--) {
         struct Node *n = &j->node[k];
         j->next_exit[k] = exit_at;
         if (may_leave(n->op)) exit_at = k;
@@ -126,10 +134,10 @@ static void find_lives(struct Jit *j)
         case N_GET: break;
         case N_LOAD:
             n->strong = 1;
-            want_address(j, n->a, k);
+            want_place(j, n, k);
             break;
         case N_STORE:
-            want_address(j, n->a, k);
+            want_place(j, n, k);
             want(j, n->b, k);
             break;
         case N_COMMIT:

@@ -1,7 +1,7 @@
 /* Traces as text, for tests, for tools and for whoever wants to see what became of the code. */
 
 static const char *const node_names[] = {"const", "get", "bit", "load", "store", "commit", "exit_if", "retry_if", "guard", "expect",
-                                         "handler", "loop", "goto", "jump", "leave", "call", "result"};
+                                         "handler", "loop", "goto", "jump", "leave", "call", "result", "base"};
 static const char *const operation_names[] = {
     "add", "sub", "mul", "mulhu", "udiv", "urem", "sdiv", "srem", "and", "or", "xor", "not", "neg", "shl", "lshr", "ashr",
     "rotl", "eq", "ne", "ult", "ule", "slt", "sle", "zext", "sext", "low", "select", "clz", "ctz", "popcount", "bswap"};
@@ -83,11 +83,10 @@ uint64_t emu_jit_nodes(Cpu *cpu, char *out, uint64_t size)
     struct Block *b = j ? find_block(cpu, &status) : NULL;
     cpu->retry = 0;
     if (!b || !size || form_trace(cpu, j, b)) return 0;
-    choose_pins(j);
-    find_lives(j);
+    prepare_trace(j);
     struct Text t = {out, out + size};
     uint32_t insn = ~0u;
-    for (int32_t k = 0; k < j->nodes; k++) {
+    for (int32_t k = 0; k < j->steps; k++) {
         if (j->node[k].insn != insn && j->node[k].op != N_CONST) {
             insn = j->node[k].insn;
             if (insn < j->insns) say(&t, "%08x %s\n", j->insn[insn]->start, emu_form_name(j->insn[insn]->form));

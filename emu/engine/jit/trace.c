@@ -115,6 +115,7 @@ static int form_trace(Cpu *cpu, struct Jit *j, struct Block *head)
     j->head_ip = head->ip;
     j->key = head->key;
     j->model = jit_model(cpu);
+    j->plain = (int)head->plain;
     j->top = jit_top(cpu);
     j->page[0] = code_linear(cpu, head->ip) & PAGE_MASK;
     j->pages = 1;
