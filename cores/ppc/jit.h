@@ -59,9 +59,8 @@ static int take(struct Jit *j);
 /* The TLB entry of an access: t1 becomes what is added to the effective address. */
 static int jit_check(struct Jit *j, struct Emit *e, uint32_t what, int size, int write, int ea, int t1, int t2, uint8_t **slow)
 {
-    (void)j, (void)what;
-    x_mov_rr(e, 4, t1, ea);
-    x_shift_ri(e, X_SHR, 4, t1, 8);
+    (void)what;
+    jit_page_index(j, e, t1, ea);
     x_alu_ri(e, X_AND, 4, t1, (TLB_SIZE - 1) << 4);
     x_alu_rm(e, X_ADD, 8, t1, mem_at(RBP, (int32_t)offsetof(Cpu, dtlb)));
     if (size > 1) x_lea(e, 4, t2, mem_at(ea, size - 1));

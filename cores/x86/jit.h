@@ -87,8 +87,7 @@ static int jit_check(struct Jit *j, struct Emit *e, uint32_t what, int size, int
         x_mov_rr(e, 4, lin, off);
         x_alu_rm(e, X_ADD, 4, lin, mem_at(RBP, (int32_t)offsetof(Cpu, seg_base) + 4 * seg));
     }
-    x_mov_rr(e, 4, t1, lin);
-    x_shift_ri(e, X_SHR, 4, t1, 8);
+    jit_page_index(j, e, t1, lin);
     x_alu_ri(e, X_AND, 4, t1, (TLB_SIZE - 1) << 4);
     if (size > 1) x_lea(e, 4, t2, mem_at(lin, size - 1));
     else x_mov_rr(e, 4, t2, lin);

@@ -358,9 +358,13 @@ static int32_t make(struct Jit *j, uint8_t op, uint32_t w, uint32_t s, int32_t a
         if (kb) {
             if (!v) return make(j, T_LOW, w, w, a, -1, -1);
             if (v >= w || !possible(j, op, w, s, a, b, -1)) return constant(j, 0);
-            if (op == T_LSHR && x.op == T_SHL && is_const(j, x.b) && j->node[x.b].imm == v &&
-                !(j->node[x.a].poss & ~bits_of(x.width - (uint32_t)v)))
-                return x.a;
+            if (op == T_LSHR && x.op == T_SHL && is_const(j, x.b) &&
+                !(j->node[x.a].poss & ~bits_of(x.width - (uint32_t)j->node[x.b].imm))) {
+                /* Nothing was shifted out. */
+                const uint64_t up = j->node[x.b].imm;
+                if (up == v) return x.a;
+                return v > up ? make2(j, T_LSHR, x.width, x.a, constant(j, v - up)) : make2(j, T_SHL, x.width, x.a, constant(j, up - v));
+            }
             if (op == T_LSHR && x.op == T_LSHR && is_const(j, x.b))
                 return make2(j, T_LSHR, x.width, x.a, constant(j, j->node[x.b].imm + v));
             if (op == T_LSHR && (possible(j, op, w, s, a, b, -1) == 1)) return bit(j, a, (uint32_t)v);
@@ -380,6 +384,12 @@ static int32_t make(struct Jit *j, uint8_t op, uint32_t w, uint32_t s, int32_t a
         if (kb && !v) return a;
         if (kb && v >= w) return make2(j, T_ASHR, w, a, constant(j, w - 1));
         if (!(x.poss >> (w - 1) & 1)) return make2(j, T_LSHR, w, a, b);
+        if (kb && x.op == T_SHL && x.width == w && is_const(j, x.b)) {
+            const struct Node *y = &j->node[x.a];
+            const uint64_t up = j->node[x.b].imm;
+            if (y->op == T_SEXT && y->width == w && y->source + up <= w && v >= up)
+                return make2(j, T_ASHR, w, x.a, constant(j, v - up));
+        }
         if (!kb && y.poss >= w) {
             const int32_t fits = make(j, T_ULT, 1, 64, b, constant(j, w), -1);
             return make2(j, T_ASHR, w, a, make(j, T_SELECT, 64, 64, fits, b, constant(j, w - 1)));

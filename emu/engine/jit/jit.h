@@ -166,3 +166,14 @@ static int32_t new_node(struct Jit *j, uint8_t op, uint8_t width, uint8_t source
 static int32_t constant(struct Jit *j, uint64_t v);
 static int32_t make(struct Jit *j, uint8_t op, uint32_t w, uint32_t s, int32_t a, int32_t b, int32_t c);
 static inline int32_t make2(struct Jit *j, uint8_t op, uint32_t w, int32_t a, int32_t b);
+
+/* An address eight bits down: its page number above, what the mask of the TLB cuts off below. */
+static void jit_page_index(const struct Jit *j, struct Emit *e, int dst, int address)
+{
+    if (j->features & HOST_BMI2) {
+        x_rorx(e, 4, dst, address, 8);
+    } else {
+        x_mov_rr(e, 4, dst, address);
+        x_shift_ri(e, X_SHR, 4, dst, 8);
+    }
+}
