@@ -19,11 +19,12 @@ def record(result: Val, field: int = 0) -> None:
     """CR0 from a result: its sign, zero, and a copy of SO (Book I, 2.3.1)."""
     lt = result.sign()
     eq = result == 0
-    CrField(field).set(_cr4(lt, ~(lt | eq), eq))
+    CrField(field).set(_cr4(lt, eq))
 
 
-def _cr4(lt: Val, gt: Val, eq: Val) -> Val:
-    return (lt.zext(4) << 3) | (gt.zext(4) << 2) | (eq.zext(4) << 1) | SO.read().zext(4)
+def _cr4(lt: Val, eq: Val) -> Val:
+    """LT, GT, EQ, SO, of which one of the first three is set."""
+    return select(lt, const(8, 4), select(eq, const(2, 4), const(4, 4))) | SO.read().zext(4)
 
 
 def overflow(cond: Operand) -> None:
@@ -186,7 +187,7 @@ def divw(rt: Op, ra: Op, rb: Op, *, name: str, oe: int, rc: int) -> None:
 def _compare(bf: Op, a: Val, b: Val, unsigned: bool) -> None:
     lt = a < b if unsigned else a.slt(b)
     eq = a == b
-    bf.set(_cr4(lt, ~(lt | eq), eq))
+    bf.set(_cr4(lt, eq))
 
 
 @insn("cmpwi bf, ra, si", D(11).fixed(9, 2, 0), see="3.3.10")

@@ -1285,6 +1285,14 @@ static void emit_node(Cpu *cpu, struct Jit *j, int32_t n)
     }
 }
 
+/* Whether a trace wants what a slot was at its beginning. Behind a handler all pinned slots are loaded again. */
+static int reads_slot(const struct Jit *j, int32_t slot)
+{
+    for (int32_t k = 0; k < j->steps; k++)
+        if (j->node[k].op == N_GET && j->node[k].imm == (uint64_t)slot) return 1;
+    return 0;
+}
+
 /* The code of the trace in hand, in j->hot and j->cold. Nonzero: it does not fit. */
 static int emit_trace(Cpu *cpu, struct Jit *j)
 {
@@ -1306,7 +1314,7 @@ static int emit_trace(Cpu *cpu, struct Jit *j)
     leave_with(j, &j->cold, EXIT_COLD);
     if (!JIT_PINS_FIXED)
         for (int r = R8; r <= R15; r++)
-            if (j->pin_slot[r] >= 0) load_home(e, r, (uint32_t)j->pin_slot[r]);
+            if (j->pin_slot[r] >= 0 && (loops || reads_slot(j, j->pin_slot[r]))) load_home(e, r, (uint32_t)j->pin_slot[r]);
     if (loops)
         for (int32_t k = 0; k < j->steps; k++)
             if (j->node[k].op == N_COMMIT && j->slot_pin[j->node[k].imm] >= 0) j->pin_dirty |= 1u << j->slot_pin[j->node[k].imm];

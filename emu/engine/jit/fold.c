@@ -232,6 +232,16 @@ static int32_t bit(struct Jit *j, int32_t x, uint32_t k)
             if (one == other) return constant(j, one);
             return one ? n.a : make(j, T_NOT, 1, 1, n.a, -1, -1);
         }
+        if (is_const(j, n.b)) {
+            const int32_t rest = bit(j, n.c, k);
+            if (j->node[n.b].imm >> k & 1) return make2(j, T_OR, 1, n.a, rest);
+            return make2(j, T_AND, 1, make(j, T_NOT, 1, 1, n.a, -1, -1), rest);
+        }
+        if (is_const(j, n.c)) {
+            const int32_t rest = bit(j, n.b, k);
+            if (j->node[n.c].imm >> k & 1) return make2(j, T_OR, 1, make(j, T_NOT, 1, 1, n.a, -1, -1), rest);
+            return make2(j, T_AND, 1, n.a, rest);
+        }
         break;
     default: break;
     }
@@ -254,6 +264,27 @@ static int32_t or_bits(struct Jit *j, int32_t a, int32_t b)
             if (x.op == N_BIT && y.a == x.a && const_is(j, y.b, 0) && x.imm + 1 == y.source)
                 return make(j, T_SLE, 1, y.source, x.a, y.b, -1);
             /* A comparison with a constant may have lost its place: a + c against 0. */
+        }
+        const int32_t t = a;
+        a = b;
+        b = t;
+    }
+    return -1;
+}
+
+/* a & b of single bits: not greater, and equal or not. */
+static int32_t and_bits(struct Jit *j, int32_t a, int32_t b)
+{
+    for (int turn = 0; turn < 2; turn++) {
+        const struct Node x = j->node[a], y = j->node[b];
+        if (y.op == T_EQ || y.op == T_NE) {
+            if ((x.op == T_SLE || x.op == T_ULE) && x.source == y.source && same_pair(&x, &y))
+                return y.op == T_EQ ? b : make(j, x.op == T_SLE ? T_SLT : T_ULT, 1, x.source, x.a, x.b, -1);
+            if (x.op == T_NOT && const_is(j, y.b, 0)) {
+                const struct Node z = j->node[x.a];
+                if (z.op == N_BIT && z.a == y.a && z.imm + 1 == y.source)
+                    return y.op == T_EQ ? b : make(j, T_SLT, 1, y.source, y.b, y.a, -1);
+            }
         }
         const int32_t t = a;
         a = b;
@@ -302,6 +333,10 @@ static int32_t make(struct Jit *j, uint8_t op, uint32_t w, uint32_t s, int32_t a
         break;
     case T_AND:
         if (a == b) return a;
+        if (!kb && x.poss == 1 && y.poss == 1) {
+            const int32_t n = and_bits(j, a, b);
+            if (n >= 0) return n;
+        }
         if (kb) {
             if (!(x.poss & v)) return constant(j, 0);
             if (!(x.poss & ~v)) return a;

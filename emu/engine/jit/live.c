@@ -84,8 +84,16 @@ static void choose_pins(struct Jit *j)
     memset(count, 0, sizeof count);
     for (int32_t k = 0; k < j->nodes; k++) {
         const struct Node *n = &j->node[k];
-        if (n->op == N_GET) count[n->imm] += 2;
-        else if (n->op == N_COMMIT && j->node[n->a].op != N_CONST) count[n->imm] += 1;
+        const int32_t operands[3] = {n->a, n->b, n->op == N_LOAD || n->op == N_STORE ? -1 : n->c};
+        if (n->op == N_GET) count[n->imm] += 1;
+        else if (n->op == N_COMMIT) count[n->imm] += j->node[n->a].op != N_CONST;
+        else if (n->op != N_CALL && n->op != N_CONST)
+            for (int o = 0; o < 3; o++) {
+                if (operands[o] < 0) continue;
+                const struct Node *v = &j->node[operands[o]];
+                if (v->op == N_GET) count[v->imm] += 1;
+                else if (v->commit_slot >= 0) count[v->commit_slot] += 1;
+            }
     }
     for (int k = 0; k < 8; k++) {
         uint32_t best = 1;
