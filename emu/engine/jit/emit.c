@@ -23,7 +23,7 @@ static int32_t offset_of(const struct Jit *j, const struct Emit *e)
 static void fix_up(struct Jit *j, struct Emit *e, uint8_t *field, int kind, int64_t target)
 {
     if (!field || j->fixes == sizeof j->fix / sizeof j->fix[0]) {
-        j->failed = 1;
+        j->failed = __LINE__;
         return;
     }
     j->fix[j->fixes++] = (struct JitFix){target, (int32_t)(field - (in_cold(j, e) ? j->cold_base : j->hot_base)),
@@ -84,7 +84,7 @@ static int32_t spill_slot(struct Jit *j, int32_t n)
             j->spill_node[s] = n;
             return s;
         }
-    j->failed = 1;
+    j->failed = __LINE__;
     return 0;
 }
 
@@ -131,7 +131,7 @@ static int take(struct Jit *j)
         }
     }
     if (best < 0) {
-        j->failed = 1;
+        j->failed = __LINE__;
         return RAX;
     }
     evict(j, best);
@@ -160,7 +160,7 @@ static int in_reg(struct Jit *j, int32_t n)
     if (x->op == N_CONST) x_mov_ri(&j->hot, 8, r, x->imm);
     else if (x->spill >= 0) x_mov_rm(&j->hot, 8, r, spill_mem(x->spill));
     else if (x->op == N_GET && j->slot_pin[x->imm] < 0) load_home(&j->hot, r, (uint32_t)x->imm);
-    else j->failed = 1;
+    else j->failed = __LINE__;
     give(j, r, n);
     return r;
 }
@@ -173,7 +173,7 @@ static void move_to(struct Jit *j, int reg, int32_t n)
     else if (x->op == N_CONST) x_mov_ri(&j->hot, 8, reg, x->imm);
     else if (x->spill >= 0) x_mov_rm(&j->hot, 8, reg, spill_mem(x->spill));
     else if (x->op == N_GET && j->slot_pin[x->imm] < 0) load_home(&j->hot, reg, (uint32_t)x->imm);
-    else j->failed = 1;
+    else j->failed = __LINE__;
 }
 
 static void sweep_registers(struct Jit *j)
@@ -273,7 +273,7 @@ static int compare(struct Jit *j, struct Emit *e, const struct Node *x, int ra, 
     int size = (a->poss | pb) >> 32 ? 8 : 4;
     if (is_signed) {
         if (x->source == 8 || x->source == 16 || x->source == 32 || x->source == 64) size = x->source / 8;
-        else j->failed = 1;
+        else j->failed = __LINE__;
     }
     if (rb >= 0) x_alu_rr(e, X_CMP, size, ra, rb);
     else {
@@ -326,7 +326,7 @@ static void operate(struct Jit *j, struct Emit *e, const struct Node *x, int dst
         break;
     case T_MULHU:
         if (x->width > 32) {
-            j->failed = 1;
+            j->failed = __LINE__;
             break;
         }
         if (dst != ra) x_mov_rr(e, 8, dst, ra);
@@ -361,7 +361,7 @@ static void operate(struct Jit *j, struct Emit *e, const struct Node *x, int dst
         break;
     }
     case T_ROTL:
-        if (x->width < 8) j->failed = 1;
+        if (x->width < 8) j->failed = __LINE__;
         if (dst != ra) x_mov_rr(e, size, dst, ra);
         x_shift_ri(e, X_ROL, x->width / 8, dst, (int)(v % x->width));
         break;
@@ -396,12 +396,12 @@ static void operate(struct Jit *j, struct Emit *e, const struct Node *x, int dst
         x_cmov(e, X_Z, 8, dst, rb);
         break;
     case T_CLZ:
-        if (!(j->features & HOST_LZCNT)) j->failed = 1;
+        if (!(j->features & HOST_LZCNT)) j->failed = __LINE__;
         x_lzcnt(e, size, dst, ra);
         if (x->width != 8 * size) x_alu_ri(e, X_SUB, 4, dst, 8 * size - x->width);
         break;
     case T_CTZ:
-        if (!(j->features & HOST_BMI1)) j->failed = 1;
+        if (!(j->features & HOST_BMI1)) j->failed = __LINE__;
         if (x->width != 8 * size) {
             if (dst != ra) x_mov_rr(e, 8, dst, ra);
             x_alu_ri(e, X_OR, 8, dst, (int32_t)(1u << x->width));
@@ -411,7 +411,7 @@ static void operate(struct Jit *j, struct Emit *e, const struct Node *x, int dst
         }
         break;
     case T_POPCOUNT:
-        if (!(j->features & HOST_POPCNT)) j->failed = 1;
+        if (!(j->features & HOST_POPCNT)) j->failed = __LINE__;
         x_popcnt(e, size, dst, ra);
         break;
     case T_BSWAP:
@@ -423,7 +423,7 @@ static void operate(struct Jit *j, struct Emit *e, const struct Node *x, int dst
             x_bswap(e, size, dst);
         }
         break;
-    default: j->failed = 1; break;
+    default: j->failed = __LINE__; break;
     }
 }
 
@@ -475,8 +475,37 @@ static int stub_take(struct Stub *s)
             s->busy |= 1u << r;
             return r;
         }
-    s->j->failed = 1;
+    s->j->failed = __LINE__;
     return RAX;
+}
+
+static void stub_value(struct Stub *s, int32_t n, int dst);
+
+/* Whether a value need not be computed. */
+static int located(const struct Jit *j, int32_t n)
+{
+    const struct Node *x = &j->node[n];
+    return x->reg >= 0 || x->spill >= 0 || !is_pure(x->op);
+}
+
+/* Test a condition by way of register t; the code under which it holds. */
+static int stub_condition(struct Stub *s, int32_t n, int t)
+{
+    struct Jit *j = s->j;
+    const struct Node *x = &j->node[n];
+    if (!is_compare(x->op) || located(j, n)) {
+        stub_value(s, n, t);
+        x_test_rr(&j->cold, 4, t, t);
+        return X_NZ;
+    }
+    stub_value(s, x->a, t);
+    if (x->op == N_BIT || keeps_constant(j, x)) return compare(j, &j->cold, x, t, -1);
+    const struct Node *y = &j->node[x->b];
+    if (y->reg >= 0 && !IS_TEMP(y->reg)) return compare(j, &j->cold, x, t, y->reg);
+    const int other = stub_take(s);
+    stub_value(s, x->b, other);
+    s->busy &= ~(1u << other);
+    return compare(j, &j->cold, x, t, other);
 }
 
 /* dst := node, in the cold code; clobbers no register but those it takes. */
@@ -504,20 +533,31 @@ static void stub_value(struct Stub *s, int32_t n, int dst)
         return;
     }
     if (!is_pure(x->op)) {
-        j->failed = 1;
+        j->failed = __LINE__;
         return;
     }
     if (x->op == T_SELECT) {
-        stub_value(s, x->b, dst);
-        const int other = stub_take(s);
-        stub_value(s, x->c, other);
-        const int cond = stub_take(s);
-        stub_value(s, x->a, cond);
-        operate(j, e, x, dst, dst, other, cond);
-        s->busy &= ~(1u << other | 1u << cond);
+        const int constant_b = is_const(j, x->b);
+        stub_value(s, x->c, dst);
+        const int t = stub_take(s);
+        const int other = constant_b ? t : stub_take(s);
+        if (!constant_b) stub_value(s, x->b, other);
+        const int cc = stub_condition(s, x->a, t);
+        if (constant_b) x_mov_ri(e, 8, t, j->node[x->b].imm);
+        x_cmov(e, cc, 8, dst, other);
+        s->busy &= ~(1u << t | 1u << other);
         return;
     }
-    stub_value(s, x->a, dst);
+    int32_t first = x->a, second = x->b;
+    if (second >= 0 && swaps(x->op) && !is_const(j, second) && located(j, first) && !located(j, second)) {
+        first = x->b;
+        second = x->a;
+    }
+    stub_value(s, first, dst);
+    struct Node turned = *x;
+    turned.a = first;
+    turned.b = second;
+    x = &turned;
     if (x->b < 0 || keeps_constant(j, x)) {
         operate(j, e, x, dst, dst, -1, -1);
         return;
@@ -530,7 +570,7 @@ static void stub_value(struct Stub *s, int32_t n, int dst)
     const int other = stub_take(s);
     stub_value(s, x->b, other);
     if (x->op == T_SHL || x->op == T_LSHR || x->op == T_ASHR || x->op == T_ROTL) {
-        if (!(j->features & HOST_BMI2) || x->op == T_ROTL || x->width < 32) j->failed = 1;
+        if (!(j->features & HOST_BMI2) || x->op == T_ROTL || x->width < 32) j->failed = __LINE__;
         const int size = x->op == T_SHL ? host_size(x) : x->width > 32 ? 8 : 4;
         if (x->op == T_SHL) x_shlx(e, size, dst, dst, other);
         else if (x->op == T_LSHR) x_shrx(e, size, dst, dst, other);
@@ -588,7 +628,7 @@ static void exit_homes(struct Jit *j, int32_t snap)
         if (needed >> r & 1) {
             while (next >= 0 && !spill_free(j, next)) next--;
             if (next < 0) {
-                j->failed = 1;
+                j->failed = __LINE__;
                 return;
             }
             s.saved[r] = (int8_t)next;
@@ -605,7 +645,7 @@ static void exit_homes(struct Jit *j, int32_t snap)
         } else {
             while (next >= 0 && !spill_free(j, next)) next--;
             if (next < 0) {
-                j->failed = 1;
+                j->failed = __LINE__;
                 return;
             }
             place[k - t->first] = (int16_t)next;
@@ -663,7 +703,7 @@ static void link_to(Cpu *cpu, struct Jit *j, struct Emit *e, uint32_t ip)
         return;
     }
     if (j->links == JIT_EXITS) {
-        j->failed = 1;
+        j->failed = __LINE__;
         return;
     }
     struct JitLink *l = &j->link[j->links++];
@@ -724,7 +764,7 @@ static void divide(struct Jit *j, int32_t n)
     const int is_signed = x.op == T_SDIV || x.op == T_SREM, rest = x.op == T_UREM || x.op == T_SREM;
     const int size = host_size(&x);
     if (x.width != 32 && x.width != 64 && is_signed) {
-        j->failed = 1;
+        j->failed = __LINE__;
         return;
     }
     take_reg(j, RAX);
@@ -768,7 +808,7 @@ static void shift_by(struct Jit *j, int32_t n)
     const struct Node x = j->node[n];
     const int size = x.op == T_ROTL ? x.width / 8 : x.op == T_SHL ? host_size(&x) : x.width > 32 ? 8 : 4;
     if (x.op == T_ROTL && x.width < 8) {
-        j->failed = 1;
+        j->failed = __LINE__;
         return;
     }
     if ((j->features & HOST_BMI2) && x.op != T_ROTL && (x.op != T_ASHR || x.width == 8 * size)) {
@@ -887,7 +927,7 @@ static int address(struct Jit *j, int32_t n, int *own)
     int scale = 1;
     if (is_const(j, index)) {
         /* Two constants in a row do not stay. */
-        j->failed = 1;
+        j->failed = __LINE__;
         return RAX;
     }
     for (int turn = 0; turn < 2 && scale == 1; turn++) {
@@ -1124,7 +1164,7 @@ static void call_handler(Cpu *cpu, struct Jit *j, const struct Node *x)
     struct Insn *copy = &j->copy[2 * j->copies];
     (void)cpu;
     if (j->copies == JIT_INSNS) {
-        j->failed = 1;
+        j->failed = __LINE__;
         return;
     }
     j->copies++;
@@ -1323,7 +1363,7 @@ static int emit_trace(Cpu *cpu, struct Jit *j)
         j->at = k;
         emit_node(cpu, j, k);
         sweep_registers(j);
-        if (e->overflow || j->cold.overflow) j->failed = 1;
+        if (e->overflow || j->cold.overflow) j->failed = __LINE__;
     }
     return j->failed;
 }

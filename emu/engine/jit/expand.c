@@ -29,7 +29,7 @@ static void slot_set(struct Jit *j, uint32_t slot, int32_t node)
 static int32_t take_snap(struct Jit *j)
 {
     if (j->entries + j->dirty_count > JIT_SNAPS || j->snaps == JIT_NODES) {
-        j->failed = 1;
+        j->failed = __LINE__;
         return 0;
     }
     struct Snap *s = &j->snap[j->snaps];
@@ -60,7 +60,7 @@ static void retry_if(struct Jit *j, int32_t cond)
 {
     if (const_is(j, cond, 0)) return;
     if (is_const(j, cond)) {
-        j->failed = 2; /* always */
+        j->failed = __LINE__; /* always */
         return;
     }
     effect(j, N_RETRY_IF, 1, cond, -1, -1, 0, start_snap(j));
@@ -81,7 +81,7 @@ static void define(struct Expansion *x, int32_t node, uint32_t width)
 {
     struct Jit *j = x->j;
     if (j->values == sizeof j->value_width) {
-        j->failed = 1;
+        j->failed = __LINE__;
         return;
     }
     j->value[j->values] = node;
@@ -99,7 +99,7 @@ static int32_t get_register(struct Expansion *x, uint32_t reg, int32_t index, ui
     struct Jit *j = x->j;
     uint64_t known;
     if (!is_const(j, index) || j->node[index].imm >= jit_registers[reg].count) {
-        j->failed = 1;
+        j->failed = __LINE__;
         return 0;
     }
     const uint32_t at = (uint32_t)j->node[index].imm;
@@ -131,7 +131,7 @@ static void set_register(struct Expansion *x, int32_t pred, uint32_t reg, int32_
 {
     struct Jit *j = x->j;
     if (!is_const(j, index) || j->node[index].imm >= jit_registers[reg].count) {
-        j->failed = 1;
+        j->failed = __LINE__;
         return;
     }
     const uint32_t at = (uint32_t)j->node[index].imm, first = jit_registers[reg].first;
@@ -179,7 +179,7 @@ static int expand_words(struct Expansion *x, const uint16_t *w, const uint16_t *
         case T_GETBYTE: {
             const int32_t index = operand(x, w[1]);
             if (!is_const(j, index)) {
-                j->failed = 1;
+                j->failed = __LINE__;
                 return FLOW_END;
             }
             const uint32_t k = (uint32_t)j->node[index].imm;
@@ -194,7 +194,7 @@ static int expand_words(struct Expansion *x, const uint16_t *w, const uint16_t *
         case T_SETBYTE: {
             const int32_t index = operand(x, w[1]);
             if (!is_const(j, index) || !jit_registers[w[0]].split || (j->node[index].imm & 7) > 3) {
-                j->failed = 1;
+                j->failed = __LINE__;
                 return FLOW_END;
             }
             const uint32_t k = (uint32_t)j->node[index].imm;
@@ -228,7 +228,7 @@ static int expand_words(struct Expansion *x, const uint16_t *w, const uint16_t *
                 const int first = expand_words(x, then, orelse, &yes);
                 j->values = middle;
                 const int second = expand_words(x, orelse, behind, &no);
-                if (first == FLOW_BREAK || second == FLOW_BREAK) j->failed = 1;
+                if (first == FLOW_BREAK || second == FLOW_BREAK) j->failed = __LINE__;
                 if (j->failed || (first == FLOW_END && second == FLOW_END)) return FLOW_END;
                 if (first == FLOW_END) *pred = no;
                 else if (second == FLOW_END) *pred = yes;
@@ -244,7 +244,7 @@ static int expand_words(struct Expansion *x, const uint16_t *w, const uint16_t *
             int flow = FLOW_ON;
             for (int turns = 0; flow == FLOW_ON; turns++) {
                 if (turns == 64 || j->failed) {
-                    j->failed = 1;
+                    j->failed = __LINE__;
                     return FLOW_END;
                 }
                 j->values = values;
@@ -259,7 +259,7 @@ static int expand_words(struct Expansion *x, const uint16_t *w, const uint16_t *
         case T_RETURN: return FLOW_END;
         case T_BRANCH:
             if (j->branch_cond >= 0) {
-                j->failed = 1;
+                j->failed = __LINE__;
                 return FLOW_END;
             }
             j->branch_cond = *pred;
@@ -270,7 +270,7 @@ static int expand_words(struct Expansion *x, const uint16_t *w, const uint16_t *
         case T_MEM_RW:
         case T_MEM_W: {
             if (!const_is(j, *pred, 1)) {
-                j->failed = 1;
+                j->failed = __LINE__;
                 return FLOW_END;
             }
             int32_t seg = -1, off, v = -1;
@@ -278,7 +278,7 @@ static int expand_words(struct Expansion *x, const uint16_t *w, const uint16_t *
             off = operand(x, *w++);
             if (op == T_MEM_W) v = operand(x, *w++);
             if (seg >= 0 && !is_const(j, seg)) {
-                j->failed = 1;
+                j->failed = __LINE__;
                 return FLOW_END;
             }
             const uint32_t what = (seg >= 0 ? (uint32_t)j->node[seg].imm : 0) | width << 8 | (op == T_MEM_RW ? 1u << 16 : 0);
@@ -289,7 +289,7 @@ static int expand_words(struct Expansion *x, const uint16_t *w, const uint16_t *
         case T_CALL: {
             const uint32_t fn = w[0], count = jit_calls[fn].args;
             if (j->args + (int32_t)count > JIT_ARGS) {
-                j->failed = 1;
+                j->failed = __LINE__;
                 return FLOW_END;
             }
             const int32_t first = j->args;
@@ -305,7 +305,7 @@ static int expand_words(struct Expansion *x, const uint16_t *w, const uint16_t *
         case T_RAISE: retry_if(j, *pred); return FLOW_END;
         case T_RAISE_IF: retry_if(j, make2(j, T_AND, 1, *pred, operand(x, w[0]))); w += 1; break;
         case T_END: return FLOW_ON;
-        default: j->failed = 1; return FLOW_END;
+        default: j->failed = __LINE__; return FLOW_END;
         }
     }
     return FLOW_ON;

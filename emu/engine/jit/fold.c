@@ -9,7 +9,7 @@ static inline int const_is(const struct Jit *j, int32_t n, uint64_t v) { return 
 static int32_t new_node(struct Jit *j, uint8_t op, uint8_t width, uint8_t source, int32_t a, int32_t b, int32_t c, uint64_t imm)
 {
     if (j->nodes == JIT_NODES) {
-        j->failed = 1;
+        j->failed = __LINE__;
         return 0;
     }
     struct Node *n = &j->node[j->nodes];
@@ -315,6 +315,13 @@ static int32_t make(struct Jit *j, uint8_t op, uint32_t w, uint32_t s, int32_t a
             if (!v) return make(j, T_LOW, w, w, a, -1, -1);
             if (x.op == T_ADD && x.width == w && is_const(j, x.b))
                 return make2(j, T_ADD, w, x.a, constant(j, (j->node[x.b].imm + v) & m));
+            if (v == 1 && x.op == T_ADD && x.width == w) {
+                /* b + ~a + 1 */
+                const struct Node p = j->node[x.a], q = j->node[x.b];
+                if (p.op == T_NOT && p.width == w) return make2(j, T_SUB, w, x.b, p.a);
+                if (q.op == T_NOT && q.width == w) return make2(j, T_SUB, w, x.a, q.a);
+            }
+            if (v == 1 && x.op == T_NOT && x.width == w) return make(j, T_NEG, w, w, x.a, -1, -1);
         } else if (a > b) {
             const int32_t t = a;
             a = b;
