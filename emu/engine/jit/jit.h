@@ -73,6 +73,7 @@ struct Trace {
     uint32_t total; /* instructions; they are paid for at the entry */
     uint8_t dead, loops;
     uint32_t misses;
+    uint64_t missed; /* instruction count of the last miss */
     struct JitLink *incoming;
 };
 

@@ -1,6 +1,6 @@
 /* How traces and the rest meet: entry and exits, the table of traces, what is forgotten when code changes. */
 
-enum { SAVED = 6 };
+enum { SAVED = 6, MISS_DISTANCE = 3000, MISS_COUNT = 60 };
 
 /* Put what was emitted in a plain buffer into the code buffer; NULL: no room. */
 static const uint8_t *place_code(struct Jit *j, const uint8_t *code, uint64_t size)
@@ -313,12 +313,18 @@ static int translate_block(Cpu *cpu, struct Jit *j, struct Block *b)
     return 1;
 }
 
-/* A trace left because something was not as it took for granted; after some times it is made again without that. */
+/* A trace left because something was not as it took for granted; if that happens often it is made again without. */
 static void jit_missed(Cpu *cpu)
 {
     struct Trace *t = &cpu->jit->traces[cpu->jit_offset];
     cpu->stats.jit_deopts++;
-    if (t->dead || ++t->misses < 100) return;
+    if (t->dead) return;
+    /* Now and then a stretch ends in the next page; that is no reason. */
+    const uint64_t now = emu_icount(cpu), since = now - t->missed;
+    t->missed = now;
+    if (since > MISS_DISTANCE) t->misses -= t->misses > 0;
+    else t->misses++;
+    if (t->misses < MISS_COUNT) return;
     kill_trace(t);
     t->head->plain = 1;
     t->head->heat = 2;
