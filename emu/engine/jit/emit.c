@@ -7,12 +7,15 @@
 enum { TEMPS = 1 << RAX | 1 << RCX | 1 << RDX | 1 << RSI | 1 << RDI };
 enum { FIX_HOT, FIX_COLD, FIX_CODE };
 #define SPILLS 64
-#define FRAME (SPILLS * 8 + 8)
+#define SITES 32
+#define FRAME (SPILLS * 8 + SITES * 16 + 8)
 #define IS_TEMP(r) (TEMPS >> (r) & 1)
 #define FIELD(member) ((int32_t)offsetof(Cpu, member))
 
 static struct Mem cpu_mem(int32_t at) { return mem_at(RBP, at); }
 static struct Mem spill_mem(int s) { return mem_at(RSP, 8 * s); }
+/* What an access of a loop found the last time: the page, and behind it the addend. */
+static struct Mem site_mem(int s) { return mem_at(RSP, 8 * SPILLS + 16 * s); }
 static int in_cold(const struct Jit *j, const struct Emit *e) { return e == &j->cold; }
 static int32_t offset_of(const struct Jit *j, const struct Emit *e)
 {
@@ -973,6 +976,42 @@ static void access_slow(struct Jit *j, int32_t n, int off, int value, int back, 
     fix_up(j, e, x_jmp(e), FIX_HOT, back_at);
 }
 
+/* Whether an access looks in the soft TLB; in a loop most of them find the page of the turn before. */
+static int has_site(const struct Jit *j, const struct Node *x)
+{
+    return (x->op == N_LOAD || x->op == N_STORE) && x->fold != MEMBER && jit_plain_access(j, (uint32_t)x->imm);
+}
+
+/* Look up `size` bytes at `off`: the register to add to the result, with what is added in t1. *slow: jumps to the miss,
+ * which begin in the hot code or, where the place has a memory of its own, in the cold code. */
+static int look_up(struct Jit *j, const struct Node *x, int size, int write, int off, int t1, int t2)
+{
+    struct Emit *e = &j->hot, *c = &j->cold;
+    uint8_t *slow[2] = {NULL, NULL};
+    if (!has_site(j, x) || j->site >= j->sites) {
+        const int lin = jit_check(j, e, (uint32_t)x->imm, size, write, off, t1, t2, slow);
+        for (int k = 0; k < 2; k++)
+            if (slow[k]) fix_up(j, e, slow[k], FIX_COLD, offset_of(j, c));
+        return lin;
+    }
+    const struct Mem tag = site_mem(j->site), addend = mem_at(RSP, tag.disp + 8);
+    j->site++;
+    if (size > 1) x_lea(e, 4, t2, mem_at(off, size - 1));
+    else x_mov_rr(e, 4, t2, off);
+    x_alu_ri(e, X_AND, 4, t2, (int32_t)PAGE_MASK);
+    x_alu_rm(e, X_CMP, 4, t2, tag);
+    branch_cold(j, X_NE);
+    x_mov_rm(e, 8, t1, addend);
+    const int32_t back = offset_of(j, e);
+    jit_check(j, c, (uint32_t)x->imm, size, write, off, t1, t2, slow);
+    x_mov_mr(c, 4, tag, t2);
+    x_mov_mr(c, 8, addend, t1);
+    fix_up(j, c, x_jmp(c), FIX_HOT, back);
+    for (int k = 0; k < 2; k++)
+        if (slow[k]) fix_up(j, c, slow[k], FIX_COLD, offset_of(j, c));
+    return off;
+}
+
 /* What was taken for granted does not hold: the interpreter goes on, and it is noted. */
 static void miss_stub(struct Jit *j, int32_t snap, uint32_t insn)
 {
@@ -994,11 +1033,9 @@ static int lead_group(struct Jit *j, const struct Node *x)
     const int rb = in_reg(j, g->a), off = take(j);
     x_lea(e, 4, off, mem_at(rb, (int32_t)g->imm));
     const int t1 = take(j), t2 = take(j);
-    uint8_t *slow[2] = {NULL, NULL};
-    const int32_t again = offset_of(j, e), cold_at = offset_of(j, &j->cold);
-    jit_check(j, e, (uint32_t)x->imm, g->b, write, off, t1, t2, slow);
+    const int32_t again = offset_of(j, e);
+    look_up(j, x, g->b, write, off, t1, t2);
     x_alu_rr(e, X_ADD, 8, t1, off);
-    fix_up(j, e, slow[0], FIX_COLD, cold_at);
     struct Emit *c = &j->cold;
     x_mov_mr(c, 4, cpu_mem(FIELD(jit_offset)), off);
     x_mov_mi(c, 4, cpu_mem(FIELD(jit_access)), (int32_t)((uint32_t)g->b | (uint32_t)write << 16));
@@ -1061,10 +1098,8 @@ static void memory_access(struct Jit *j, int32_t n)
     const int as_constant = write && is_const(j, x.b) && (size < 8 || (int64_t)constant_value == (int32_t)constant_value);
     if (write && !as_constant) value = in_reg(j, x.b);
     const int t1 = take(j), t2 = take(j);
-    uint8_t *slow[2] = {NULL, NULL};
-    const int lin = jit_check(j, e, (uint32_t)x.imm, size, write || (x.imm >> 16 & 1), off, t1, t2, slow);
+    const int lin = look_up(j, &x, size, write || (x.imm >> 16 & 1), off, t1, t2);
     const struct Mem m = mem_index(t1, lin, 1, 0);
-    const int32_t cold_at = offset_of(j, &j->cold);
     int dst = -1;
     if (write) {
         if (as_constant) jit_store_const(e, size, m, constant_value);
@@ -1075,8 +1110,6 @@ static void memory_access(struct Jit *j, int32_t n)
         if (dst < 0) dst = t2;
         jit_load(j, e, size, dst, m);
     }
-    for (int k = 0; k < 2; k++)
-        if (slow[k]) fix_up(j, e, slow[k], FIX_COLD, cold_at);
     if (!write && j->node[n].last < 0) j->node[n].last = j->at;
     access_slow(j, n, off, value, dst, offset_of(j, e));
     if (!write) put_result(j, n, dst);
@@ -1358,6 +1391,10 @@ static int emit_trace(Cpu *cpu, struct Jit *j)
     if (loops)
         for (int32_t k = 0; k < j->steps; k++)
             if (j->node[k].op == N_COMMIT && j->slot_pin[j->node[k].imm] >= 0) j->pin_dirty |= 1u << j->slot_pin[j->node[k].imm];
+    j->site = j->sites = 0;
+    if (loops)
+        for (int32_t k = 0; k < j->steps && j->sites < SITES; k++)
+            if (has_site(j, &j->node[k])) x_mov_mi(e, 4, site_mem(j->sites++), (int32_t)NO_TAG);
     j->loop_top = offset_of(j, e);
     for (int32_t k = 0; k < j->steps && !j->failed; k++) {
         j->at = k;

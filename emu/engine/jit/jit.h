@@ -158,7 +158,7 @@ struct Jit {
     int32_t at; /* position */
     struct JitFix fix[JIT_FIXES];
     uint32_t fixes, links, copies;
-    int32_t loop_top;
+    int32_t loop_top, site, sites;
     int homing;
     Handler block_first[JIT_INSNS];
 };
