@@ -11,6 +11,7 @@ Intel 8237A data sheet (order 231466); page registers: 82371SB (PIIX3) data shee
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from devices import state
@@ -59,6 +60,21 @@ class Dma8237(Device):
     def __init__(self, *, memory: GuestMemory) -> None:
         super().__init__()
         self.memory = memory
+        self.stored80: Callable[[int | None], None] | None = None
+        """Told what port 0x80, which guests write to for its delay, holds; None when it may be something else."""
+
+    def reset(self) -> None:
+        """The reset pin."""
+        self.clear()
+        self._stored80(None)
+
+    def restored(self) -> None:
+        """Port 0x80 may hold something else."""
+        self._stored80(None)
+
+    def _stored80(self, value: int | None) -> None:
+        if self.stored80 is not None:
+            self.stored80(value)
 
     # For devices.
 
@@ -153,6 +169,8 @@ class Dma8237(Device):
     def write_page(self, offset: int, width: int, value: int) -> None:
         """Ports 0x80..0x8F."""
         self.state.pages[offset & 15] = value & 0xFF
+        if not offset:
+            self._stored80(value & 0xFF)
 
     def _read(self, which: int, register: int) -> int:
         s = self.state

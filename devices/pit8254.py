@@ -11,6 +11,7 @@ Intel 8254 data sheet (order 231164); port 0x61: 82371SB (PIIX3) data sheet, 2.5
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from devices import state
@@ -34,6 +35,10 @@ def to_ticks(ns: int) -> int:
 def to_ns(ticks: int) -> int:
     """The first virtual time at which `to_ticks` gives `ticks`."""
     return -(-ticks * SECOND // FREQUENCY)
+
+
+def _nobody(value: int | None, until: int) -> None:
+    """Nobody asks what is steady."""
 
 
 @dataclass
@@ -135,6 +140,21 @@ class Counter:
             self.start = self.next_at - (self._high_ticks() if half_done else 0)
             self.start = max(-1, self.start)
 
+    def steady_until(self, tick: int) -> int | None:
+        """The tick before which OUT stays as it is at `tick` and no count takes over; None if nothing will change."""
+        self.settle(tick)
+        if not self.running or self.held >= 0:
+            return None
+        if tick < self.start:
+            return self.start
+        if self.mode in (2, 3):
+            end = self._cycle_end(tick)
+            if self.mode == 2 and (tick - self.start) % self.period < self.period - 1:
+                end -= 1
+            return min(end, self.next_at) if self.next_period else end
+        ends = (self.start + self.period, self.start + self.period + 1)
+        return next((end for end in ends if end > tick), None)
+
     def _high_ticks(self) -> int:
         """How long OUT is high in each cycle of a periodic mode."""
         return (self.period + 1) // 2 if self.mode == 3 else self.period - 1
@@ -233,16 +253,20 @@ class Pit8254(Device):
         self.clock = clock
         self.irq = irq
         self._timer = clock.timer("pit8254", self._edge)
+        self.steady61: Callable[[int | None, int], None] = _nobody
+        """Told that until a virtual time (ns) port 0x61 reads as a value, or with None that it no longer does."""
         self.state.counters[2].gate = False
 
     def reset(self) -> None:
         """All counters stop; OUT 0 is high, so the interrupt line is left high and no edge is pending."""
         self.clear()
+        self.steady61(None, 0)
         self.state.counters[2].gate = False
         self._schedule()
 
     def restored(self) -> None:
         """Arm the timer for the saved edge."""
+        self.steady61(None, 0)
         self._arm(self.state.armed)
 
     def read(self, offset: int, width: int) -> int:
@@ -265,6 +289,7 @@ class Pit8254(Device):
     def write(self, offset: int, width: int, value: int) -> None:
         """Port 0x40 + offset."""
         tick = self._tick()
+        self.steady61(None, 0)
         if offset > 2:
             self._control(value, tick)
             return
@@ -304,11 +329,16 @@ class Pit8254(Device):
     def read_port61(self, offset: int, width: int) -> int:
         """Port 0x61: OUT 2 in bit 5, the refresh toggle in bit 4, the writable bits below."""
         now = self.clock.now()
-        out = self.state.counters[2].out(to_ticks(now))
-        return self.state.port61 | (now // REFRESH_NS & 1) << 4 | out << 5
+        tick = to_ticks(now)
+        refreshes = now // REFRESH_NS
+        value = self.state.port61 | (refreshes & 1) << 4 | self.state.counters[2].out(tick) << 5
+        change, until = self.state.counters[2].steady_until(tick), (refreshes + 1) * REFRESH_NS
+        self.steady61(value, until if change is None else min(until, to_ns(change)))
+        return value
 
     def write_port61(self, offset: int, width: int, value: int) -> None:
         """Port 0x61: bit 0 is the gate of counter 2."""
+        self.steady61(None, 0)
         self.state.port61 = value & 0x0F
         self.state.counters[2].set_gate(bool(value & 1), self._tick())
 

@@ -135,6 +135,8 @@ class Bus:
         self._busy: str | None = None
         self.acknowledge: Callable[[], int] | None = None
         """Who gives the vector when the processor takes INTR."""
+        self.watched = False
+        """Somebody wants to see every access, so no device may promise the processor what it would read."""
         self.apic_base: Callable[[int], None] | None = None
         """Told each value the processor's APIC base register (MSR 1Bh) takes."""
         self.on_missing: Callable[[int, int], None] | None = None

@@ -23,6 +23,7 @@ __all__ = [
     "EVENT_RESET",
     "EVENT_TIMERS",
     "EVENT_UNIMPLEMENTED",
+    "FOREVER",
     "NS_PER_INSN",
     "Cpu",
     "CpuPins",
@@ -31,6 +32,9 @@ __all__ = [
     "Exit",
     "GuestFault",
 ]
+
+FOREVER = 1 << 62
+"""A virtual time (ns), or an instruction count, that is never reached."""
 
 EVENT_UNIMPLEMENTED, EVENT_INTERRUPT, EVENT_FERR, EVENT_APIC_BASE, EVENT_TIMERS, EVENT_RESET, EVENT_FLUSH = range(1, 8)
 """What `Cpu.on_event` reports: something not modelled (kind, number), a delivery that begins (vector | kind << 8,
@@ -57,6 +61,12 @@ class CpuPins(Protocol):
         """A promise about the 32-bit device register at `paddr`: reading it gives `value` and does nothing else.
 
         A tier may then answer aligned 32-bit reads without asking the bus; None takes the promise back."""
+        ...
+
+    def set_steady_port(self, port: int, value: int | None, until: int = FOREVER, writes: bool = False) -> None:
+        """The same about byte-wide reads of a port, before the virtual time `until` (ns).
+
+        `writes`: writing `value` changes nothing either. A reset of the processor ends every such promise."""
         ...
 
 

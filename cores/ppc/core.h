@@ -3,10 +3,8 @@
 #define IP pc
 #define SPACES 16u
 #define TLB_SIZE 256u
-#define FETCH_SIZE 64u
+#define FETCH_SIZE 256u
 #define LITTLE_FRAME 0x80000000u
-/* The low bits of `generation` are the space, so that the jump cache needs no word more to tell spaces apart. */
-#define GENERATION_STEP SPACES
 
 /* Bits of lookup_key beside KEY_ALONE. */
 enum { KEY_LITTLE = 8 };
@@ -33,16 +31,6 @@ static inline uint32_t code_limit(const Cpu *cpu)
 }
 static inline int same_code(const Cpu *cpu, const struct Block *b) { return b->key == cpu->lookup_key; }
 static inline uint32_t page_key(const struct FetchEntry *f) { return f->frame & LITTLE_FRAME ? KEY_LITTLE : 0; }
-static inline struct FetchEntry *fetch_at(Cpu *cpu, uint32_t pc)
-{
-    return &cpu->fetch[cpu->space * FETCH_SIZE + ((pc >> 12) & (FETCH_SIZE - 1))];
-}
-static inline uint32_t fetch_tag(const Cpu *cpu, uint32_t pc)
-{
-    (void)cpu;
-    return pc & PAGE_MASK;
-}
-static inline void note_jump(Cpu *cpu, uint32_t pc) { cpu->jump_pages[(pc >> 18) & 15] |= 1ull << ((pc >> 12) & 63); }
 
 static int mem_slow_read(Cpu *cpu, uint32_t ea, uint32_t size, uint64_t *v) __attribute__((noinline));
 static int mem_slow_write(Cpu *cpu, uint32_t ea, uint32_t size, uint64_t v) __attribute__((noinline));

@@ -147,4 +147,5 @@ static void born(Cpu *cpu)
     cpu->tb_num = 2;
     cpu->tb_den = 5;
     cpu->dtlb = cpu->missing;
+    cpu->dfetch = cpu->fetch;
 }

@@ -113,16 +113,12 @@ static void jit_store_const(struct Emit *e, int size, struct Mem m, uint64_t v)
 static uint8_t *jit_guard(Cpu *cpu, struct Jit *j, struct Emit *e, uint32_t pc)
 {
     const struct FetchEntry *f = fetch_at(cpu, pc);
-    const int32_t at = (int32_t)offsetof(Cpu, fetch) + (int32_t)(((pc >> 12) & (FETCH_SIZE - 1)) * sizeof *f);
     const int s = take(j), t = take(j);
-    x_mov_rm(e, 4, s, mem_at(RBP, (int32_t)offsetof(Cpu, space)));
-    x_shift_ri(e, X_SHL, 4, s, 10);
-    x_mov_ri(e, 8, t, (uint64_t)f->frame << 32 | f->tag);
-    x_alu_rm(e, X_CMP, 8, t, mem_index(RBP, s, 1, at));
+    x_mov_rm(e, 8, s, mem_at(RBP, (int32_t)offsetof(Cpu, dfetch)));
+    x_mov_ri(e, 8, t, fetch_page(f));
+    x_alu_rm(e, X_CMP, 8, t, mem_at(s, (int32_t)((const char *)f - (const char *)cpu->dfetch)));
     return x_jcc(e, X_NE);
 }
-
-_Static_assert(FETCH_SIZE * sizeof(struct FetchEntry) == 1 << 10, "jit_guard shifts by 10");
 
 static void jit_linear(struct Emit *e, int lin, int ip) { x_mov_rr(e, 4, lin, ip); }
 

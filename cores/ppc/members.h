@@ -26,8 +26,7 @@ struct ExceptionRecord {
     struct TlbEntry missing[256]; /* never hits: while data accesses are watched */
     uint32_t ctag[4096];  /* beside each entry: the page if it is writable RAM, though it may hold code */
     uint32_t frame[4096]; /* and its physical page number */
-    struct FetchEntry fetch[1024]; /* 64 for each space; bit 31 of frame: the page is little-endian */
-    uint64_t jump_pages[16]; /* hashed: pages that the jump cache knows */
+    struct FetchEntry fetch[4096]; /* 256 for each space; bit 31 of frame: the page is little-endian */
     uint32_t debugging; /* what proc_debug_mode said */
     uint32_t line_size; /* bytes that dcbz clears */
     uint64_t tb_num, tb_den; /* ticks of the time base per nanosecond */

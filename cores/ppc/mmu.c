@@ -14,23 +14,16 @@ static int raise_at(Cpu *cpu, uint32_t ivor, uint32_t esr, uint32_t ea)
     return raise_interrupt(cpu, ivor, esr);
 }
 
-static void forget_jumps(Cpu *cpu)
-{
-    memset(cpu->jump_pages, 0, sizeof cpu->jump_pages);
-    cpu->generation += GENERATION_STEP;
-}
-
 static void space_clear(Cpu *cpu, uint32_t space)
 {
     for (uint32_t k = space * TLB_SIZE; k < (space + 1) * TLB_SIZE; k++)
         cpu->tlb[k].rtag = cpu->tlb[k].wtag = cpu->ctag[k] = NO_TAG;
-    for (uint32_t k = space * FETCH_SIZE; k < (space + 1) * FETCH_SIZE; k++) cpu->fetch[k].tag = NO_TAG;
+    for (uint32_t k = space * FETCH_SIZE; k < (space + 1) * FETCH_SIZE; k++) fetch_drop(&cpu->fetch[k]);
 }
 
 static void tlb_clear(Cpu *cpu)
 {
     for (uint32_t s = 0; s < SPACES; s++) space_clear(cpu, s);
-    forget_jumps(cpu);
     cpu->stats.tlb_flushes++;
 }
 
@@ -42,7 +35,6 @@ static void tlb_forget(Cpu *cpu, uint32_t ea, uint32_t mask)
         tlb_clear(cpu);
         return;
     }
-    int jumps = 0;
     for (uint32_t n = 0; n < pages; n++) {
         const uint32_t page = (ea & ~mask & PAGE_MASK) + n * PAGE_SIZE;
         for (uint32_t s = 0; s < SPACES; s++) {
@@ -50,11 +42,9 @@ static void tlb_forget(Cpu *cpu, uint32_t ea, uint32_t mask)
             if (cpu->tlb[k].rtag == page || cpu->tlb[k].wtag == page || cpu->ctag[k] == page)
                 cpu->tlb[k].rtag = cpu->tlb[k].wtag = cpu->ctag[k] = NO_TAG;
             struct FetchEntry *f = &cpu->fetch[s * FETCH_SIZE + ((page >> 12) & (FETCH_SIZE - 1))];
-            if (f->tag == page) f->tag = NO_TAG;
+            if (f->tag == page) fetch_drop(f);
         }
-        jumps |= (int)(cpu->jump_pages[(page >> 18) & 15] >> ((page >> 12) & 63) & 1);
     }
-    if (jumps) forget_jumps(cpu);
 }
 
 /* Writes to a page that holds code must be seen: drop the write tags that lead to it. */
@@ -85,13 +75,11 @@ static void select_space(Cpu *cpu)
             cpu->space_key[s] = key;
             space_clear(cpu, s);
             cpu->space_evictions++;
-            /* What the jump cache knows of the space's last owner is not true of this one. */
-            forget_jumps(cpu);
         }
         cpu->space_switches++;
         cpu->space = s;
-        cpu->generation = (cpu->generation & ~(SPACES - 1)) | s;
     }
+    cpu->dfetch = cpu->fetch + s * FETCH_SIZE;
     cpu->dtlb = cpu->debugging & 2 || cpu->watch_count ? cpu->missing : cpu->tlb + s * TLB_SIZE;
 }
 

@@ -285,6 +285,9 @@ class PpcCpu(Debugged):
     def set_steady(self, paddr: int, value: int | None) -> None:
         """A promise about a device register; this tier asks the bus all the same."""
 
+    def set_steady_port(self, port: int, value: int | None, until: int = 0, writes: bool = False) -> None:
+        """A promise about a port, which is asked all the same."""
+
     def attach_clock(self, clock: Any) -> None:
         """Let the clock fire the decrementer and the other timers."""
         self._timer = clock.timer("timers of the processor", self._expired)

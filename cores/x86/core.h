@@ -2,9 +2,8 @@
 
 #define IP eip
 #define TLB_SIZE 512u
-#define FETCH_SIZE 256u
-/* How far apart two states of the jump cache are. */
-#define GENERATION_STEP 1u
+#define FETCH_SIZE 512u
+#define LOCALS 2048u
 
 /* Bits of lookup_key beside KEY_ALONE. */
 enum { KEY_BIG = 1, KEY_USER = 2, KEY_FLAT = 8 };
@@ -28,13 +27,6 @@ static inline uint32_t page_key(const struct FetchEntry *f)
     (void)f;
     return 0;
 }
-static inline void note_jump(Cpu *cpu, uint32_t lin)
-{
-    (void)cpu;
-    (void)lin;
-}
-static inline struct FetchEntry *fetch_at(Cpu *cpu, uint32_t lin) { return &cpu->fetch[(lin >> 12) & (FETCH_SIZE - 1)]; }
-static inline uint32_t fetch_tag(const Cpu *cpu, uint32_t lin) { return (lin & PAGE_MASK) | (cpu->cpl == 3); }
 
 static int mem_slow_read(Cpu *cpu, uint32_t seg, uint32_t off, uint32_t size, uint32_t rmw, uint64_t *v)
     __attribute__((noinline));

@@ -189,7 +189,7 @@ static int decode_alone(Cpu *cpu, struct Insn *i)
     struct Fetcher f = {cpu, NULL, 0, 0, 0};
     const uint32_t lin = code_linear(cpu, cpu->eip);
     const struct FetchEntry *fe = fetch_at(cpu, lin);
-    if (PAGE_SIZE - (lin & ~PAGE_MASK) >= 16 && fe->tag == fetch_tag(cpu, lin) && (uint64_t)cpu->eip + 15 <= cpu->seg_limit[1]) {
+    if (PAGE_SIZE - (lin & ~PAGE_MASK) >= 16 && fe->tag == fetch_tag(lin) && (uint64_t)cpu->eip + 15 <= cpu->seg_limit[1]) {
         f.bytes = cpu->ram + fe->offset + (lin & ~PAGE_MASK);
         f.room = 16;
     }

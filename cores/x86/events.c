@@ -233,6 +233,7 @@ void emu_reset(Cpu *cpu, uint32_t signature)
     cpu->stop_flags = 0;
     cpu->story_count = 0;
     cpu->retry = cpu->single = 0;
+    cpu->steady_port_count = 0;
     cpu->link = NULL;
     cpu->ac_check = cpu->data_breaks = cpu->code_breaks = 0;
     emu_refresh(cpu);

@@ -119,7 +119,7 @@ static uint8_t *jit_guard(Cpu *cpu, struct Jit *j, struct Emit *e, uint32_t ip)
     const uint32_t lin = code_linear(cpu, ip);
     const struct FetchEntry *f = fetch_at(cpu, lin);
     const int t = take(j);
-    x_mov_ri(e, 8, t, (uint64_t)f->frame << 32 | f->tag);
+    x_mov_ri(e, 8, t, fetch_page(f));
     x_alu_rm(e, X_CMP, 8, t, mem_at(RBP, (int32_t)offsetof(Cpu, fetch) + (int32_t)(f - cpu->fetch) * (int32_t)sizeof *f));
     return x_jcc(e, X_NE);
 }

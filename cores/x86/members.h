@@ -32,7 +32,11 @@ struct ExceptionRecord {
     struct TlbEntry tlb[1024]; /* 512 for the supervisor, 512 for the user */
     uint32_t ctag[1024];       /* beside each: the page if it is writable RAM, though it may hold code */
     uint32_t frame[1024];      /* and its physical page number */
-    struct FetchEntry fetch[256]; /* tag: linear page | 1 for user */
+    uint8_t global[1024];      /* and whether it outlives a new CR3 */
+    struct FetchEntry fetch[1024]; /* 512 for the supervisor, 512 for the user */
+    uint8_t fetch_global[1024];
+    uint16_t local[2048]; /* entries to go with the next CR3, as far as they fit: of tlb, then of fetch */
+    uint32_t local_count;
     uint32_t intr;
     uint32_t nmi_pending;
     uint32_t a20_mask;

@@ -14,29 +14,51 @@ static int page_fault(Cpu *cpu, uint32_t lin, uint32_t error)
     return raise_fault(cpu, 14, error);
 }
 
+static inline void data_drop(Cpu *cpu, uint32_t k) { cpu->tlb[k].rtag = cpu->tlb[k].wtag = cpu->ctag[k] = NO_TAG; }
+
 static void tlb_clear(Cpu *cpu)
 {
-    for (uint32_t k = 0; k < 2 * TLB_SIZE; k++) cpu->tlb[k].rtag = cpu->tlb[k].wtag = cpu->ctag[k] = NO_TAG;
-    for (uint32_t k = 0; k < FETCH_SIZE; k++) cpu->fetch[k].tag = 2;
-    cpu->generation += GENERATION_STEP;
+    for (uint32_t k = 0; k < 2 * TLB_SIZE; k++) data_drop(cpu, k);
+    for (uint32_t k = 0; k < 2 * FETCH_SIZE; k++) fetch_drop(&cpu->fetch[k]);
+    cpu->local_count = 0;
     cpu->stats.tlb_flushes++;
+}
+
+/* A new CR3: global entries stay. */
+static void tlb_clear_local(Cpu *cpu)
+{
+    const int all = cpu->local_count == LOCALS;
+    const uint32_t count = all ? 2 * TLB_SIZE + 2 * FETCH_SIZE : cpu->local_count;
+    for (uint32_t n = 0; n < count; n++) {
+        const uint32_t k = all ? n : cpu->local[n];
+        if (k < 2 * TLB_SIZE) {
+            if (!cpu->global[k]) data_drop(cpu, k);
+        } else if (!cpu->fetch_global[k - 2 * TLB_SIZE]) {
+            fetch_drop(&cpu->fetch[k - 2 * TLB_SIZE]);
+        }
+    }
+    cpu->local_count = 0;
+    cpu->stats.tlb_flushes++;
+}
+
+static inline void note_local(Cpu *cpu, uint32_t k)
+{
+    if (cpu->local_count < LOCALS) cpu->local[cpu->local_count++] = (uint16_t)k;
 }
 
 static void tlb_flush(Cpu *cpu, uint32_t global)
 {
-    /* Global entries may be dropped at any time, so one kind of flush serves. */
-    tlb_clear(cpu);
+    if (global) tlb_clear(cpu);
+    else tlb_clear_local(cpu);
     if (unlikely(cpu->log_flags)) cpu->event(cpu->handle, 7, cpu->cr3, global);
 }
 
 static void tlb_flush_page(Cpu *cpu, uint32_t lin)
 {
     for (uint32_t k = 0; k < 2; k++) {
-        struct TlbEntry *e = &cpu->tlb[k * TLB_SIZE + ((lin >> 12) & (TLB_SIZE - 1))];
-        e->rtag = e->wtag = cpu->ctag[e - cpu->tlb] = NO_TAG;
+        data_drop(cpu, k * TLB_SIZE + ((lin >> 12) & (TLB_SIZE - 1)));
+        fetch_drop(&cpu->fetch[k * FETCH_SIZE + ((lin >> 12) & (FETCH_SIZE - 1))]);
     }
-    cpu->fetch[(lin >> 12) & (FETCH_SIZE - 1)].tag = 2;
-    cpu->generation += GENERATION_STEP;
 }
 
 /* Writes to a page that holds code must be seen: drop the write tags that lead to it. */
@@ -89,6 +111,7 @@ static void mode_changed(Cpu *cpu)
     const uint32_t user = cpu->cpl == 3;
     make_key(cpu);
     cpu->dtlb = cpu->tlb + (user ? TLB_SIZE : 0);
+    cpu->dfetch = cpu->fetch + (user ? FETCH_SIZE : 0);
     const uint32_t ac = user && (cpu->cr0 & 1u << 18) && (cpu->eflags & 1u << 18);
     if (ac != cpu->ac_check) {
         cpu->ac_check = ac;
@@ -143,10 +166,10 @@ static int translate(Cpu *cpu, uint32_t lin, uint32_t access, uint64_t *physical
     uint32_t ok, rights, error;
     uint64_t at;
     const uint32_t tag = lin & PAGE_MASK;
-    struct FetchEntry *f = &cpu->fetch[(lin >> 12) & (FETCH_SIZE - 1)];
+    struct FetchEntry *f = &cpu->fetch[(access & 2 ? FETCH_SIZE : 0) + ((lin >> 12) & (FETCH_SIZE - 1))];
     struct TlbEntry *e = &cpu->tlb[(access & 2 ? TLB_SIZE : 0) + ((lin >> 12) & (TLB_SIZE - 1))];
     /* A translation that is known holds until it is flushed, whichever path asks for it: the reference does the same. */
-    if (access & 4 ? f->tag == (tag | (access >> 1 & 1)) : (access & 1 ? cpu->ctag[e - cpu->tlb] : e->rtag) == tag) {
+    if (access & 4 ? f->tag == tag : (access & 1 ? cpu->ctag[e - cpu->tlb] : e->rtag) == tag) {
         *physical = (uint64_t)(access & 4 ? f->frame : cpu->frame[e - cpu->tlb]) << 12 | (lin & ~PAGE_MASK);
         return 0;
     }
@@ -162,12 +185,17 @@ static int translate(Cpu *cpu, uint32_t lin, uint32_t access, uint64_t *physical
     if (!r || page - r->base + PAGE_SIZE > r->size) return 0;
     const uint64_t offset = r->offset + (page - r->base);
     cpu->stats.tlb_fills++;
+    const uint8_t global = rights >> 2 & 1;
     if (access & 4) {
-        f->tag = tag | (access >> 1 & 1);
+        f->tag = tag;
         f->frame = (uint32_t)(at >> 12);
         f->offset = offset;
+        cpu->fetch_global[f - cpu->fetch] = global;
+        if (!global) note_local(cpu, 2 * TLB_SIZE + (uint32_t)(f - cpu->fetch));
         return 0;
     }
+    cpu->global[e - cpu->tlb] = global;
+    if (!global) note_local(cpu, (uint32_t)(e - cpu->tlb));
     e->rtag = tag;
     cpu->frame[e - cpu->tlb] = (uint32_t)(at >> 12);
     const int writable = (rights & 1) && r->kind == KIND_RAM;

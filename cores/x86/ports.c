@@ -11,6 +11,18 @@ static inline int steady_read(const Cpu *cpu, uint64_t address, uint64_t *v)
     return 0;
 }
 
+/* The same about a port. */
+static inline int steady_port(Cpu *cpu, uint32_t port, uint32_t size, uint32_t kind, uint32_t *v)
+{
+    for (uint32_t k = 0; k < cpu->steady_port_count; k++) {
+        const struct SteadyPort *p = &cpu->steady_ports[k];
+        if (p->port != port) continue;
+        *v = p->value;
+        return size == 1 && (p->kind & kind) && virtual_ns(cpu) < p->until;
+    }
+    return 0;
+}
+
 static uint32_t phys_r32(Cpu *cpu, uint64_t address) { return (uint32_t)phys_read(cpu, address, 4); }
 static uint64_t phys_r64(Cpu *cpu, uint64_t address) { return phys_read(cpu, address, 8); }
 static void phys_w32(Cpu *cpu, uint64_t address, uint32_t v) { phys_write(cpu, address, 4, v); }
@@ -19,13 +31,16 @@ static void phys_w64(Cpu *cpu, uint64_t address, uint64_t v) { phys_write(cpu, a
 static int port_r(Cpu *cpu, uint32_t port, uint32_t size, uint32_t *v)
 {
     cpu->stats.port_reads++;
+    if (steady_port(cpu, port, size, 1, v)) return 0;
     *v = cpu->port_read(cpu->handle, port, size);
     return 0;
 }
 
 static int port_w(Cpu *cpu, uint32_t port, uint32_t size, uint32_t v)
 {
+    uint32_t same;
     cpu->stats.port_writes++;
+    if (steady_port(cpu, port, size, 2, &same) && same == (v & 0xff)) return 0;
     cpu->port_write(cpu->handle, port, size, v);
     return 0;
 }

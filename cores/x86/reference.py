@@ -23,7 +23,7 @@ from ..lang.ir import Block, Call, Procedure, walk
 from ..lang.outside import READS, WRITES, Debugged
 from ..lang.tier import NS_PER_INSN, Exit, GuestFault
 from ..lang.to_python import body_text, compile_text, state_class
-from . import models, story, validate
+from . import models, paging, story, validate
 from . import registers_by_name as names
 from . import state as S
 from .decoder import Insn, TooLong, decode
@@ -34,8 +34,9 @@ M32 = 0xFFFFFFFF
 PAGE = 4096
 LOW = PAGE - 1
 STOP, HOOK, ERROR, SHUTDOWN = 1, 2, 4, 8
-TLB_SIZE, FETCH_SIZE = 512, 256
+TLB_SIZE, FETCH_SIZE = 512, 512
 WRITE, USER, FETCH = 1, 2, 4  # bits of an access
+RIGHT_GLOBAL = 1 << paging.GLOBAL
 RF, IF, AC = 1 << S.FLAG_RF, 1 << S.FLAG_IF, 1 << S.FLAG_AC
 VIF_AND_VIP = 1 << S.FLAG_VIF | 1 << S.FLAG_VIP
 ATTENTION = 1 << S.FLAG_TF | 1 << S.FLAG_RF | 1 << S.FLAG_VIP
@@ -272,10 +273,10 @@ class X86Cpu(Debugged):
         limit = s.seg_limit[S.CS]
         if eip > limit:
             raise Fault(S.GP, 0)
-        k = lin >> 12 & (FETCH_SIZE - 1)
-        if self._fetch_tag[k] != lin >> 12 << 1 | (s.cpl == 3):
+        k = lin >> 12 & (FETCH_SIZE - 1) | (FETCH_SIZE if s.cpl == 3 else 0)
+        if self._fetch_tag[k] != lin >> 12:
             first = self.translate_access(lin, FETCH | (USER if s.cpl == 3 else 0))
-            if self._fetch_tag[k] != lin >> 12 << 1 | (s.cpl == 3):
+            if self._fetch_tag[k] != lin >> 12:
                 return self._decode(eip, big, None, first)
         at = self._fetch_at[k] + (lin & LOW)
         known = self._decoded.get((at, eip, big))
@@ -391,6 +392,9 @@ class X86Cpu(Debugged):
 
     def set_steady(self, paddr: int, value: int | None) -> None:
         """A promise about a device register; this tier asks the bus all the same."""
+
+    def set_steady_port(self, port: int, value: int | None, until: int = 0, writes: bool = False) -> None:
+        """A promise about a port, which is asked all the same."""
 
     def reset(self) -> None:
         """Power-on state; `icount` becomes 0."""
@@ -618,18 +622,29 @@ class X86Cpu(Debugged):
         self._wtag = [-1] * (2 * TLB_SIZE)
         self._at = [0] * (2 * TLB_SIZE)
         self._physical = [0] * (2 * TLB_SIZE)
-        # Fetches: page number * 2 + 1 for the user.
-        self._fetch_tag = [-1] * FETCH_SIZE
-        self._fetch_at = [0] * FETCH_SIZE
-        self._fetch_physical = [0] * FETCH_SIZE
+        self._global = [False] * (2 * TLB_SIZE)
+        self._fetch_tag = [-1] * (2 * FETCH_SIZE)
+        self._fetch_at = [0] * (2 * FETCH_SIZE)
+        self._fetch_physical = [0] * (2 * FETCH_SIZE)
+        self._fetch_global = [False] * (2 * FETCH_SIZE)
+        self._counts["tlb_flushes"] += 1
+
+    def _clear_local(self) -> None:
+        """What does not outlive a new CR3."""
+        for k, kept in enumerate(self._global):
+            if not kept:
+                self._rtag[k] = self._wtag[k] = -1
+        for k, kept in enumerate(self._fetch_global):
+            if not kept:
+                self._fetch_tag[k] = -1
         self._counts["tlb_flushes"] += 1
 
     def translate_access(self, lin: int, access: int) -> int:
         """Linear to physical with the rights of the access; fills the translation cache. Raises Fault (#PF)."""
         page = lin >> 12
         if access & FETCH:
-            k = page & (FETCH_SIZE - 1)
-            if self._fetch_tag[k] == page << 1 | access >> 1 & 1:
+            k = page & (FETCH_SIZE - 1) | (FETCH_SIZE if access & USER else 0)
+            if self._fetch_tag[k] == page:
                 return self._fetch_physical[k] | lin & LOW
         else:
             k = page & (TLB_SIZE - 1) | (TLB_SIZE if access & USER else 0)
@@ -645,11 +660,13 @@ class X86Cpu(Debugged):
             return at
         self._counts["tlb_fills"] += 1
         if access & FETCH:
-            self._fetch_tag[k] = page << 1 | access >> 1 & 1
+            self._fetch_tag[k] = page
+            self._fetch_global[k] = bool(rights & RIGHT_GLOBAL)
             self._fetch_at[k] = place[0]
             self._fetch_physical[k] = at & ~LOW
         else:
             self._rtag[k] = page
+            self._global[k] = bool(rights & RIGHT_GLOBAL)
             self._wtag[k] = page if rights & place[1] else -1
             self._at[k] = place[0]
             self._physical[k] = at & ~LOW
@@ -773,8 +790,11 @@ class X86Cpu(Debugged):
         """Extern: nothing is derived from the debug registers here."""
 
     def tlb_flush(self, everything: int) -> None:
-        """Extern. Global entries may be dropped at any time, so one kind of flush serves."""
-        self._clear_tlb()
+        """Extern."""
+        if everything:
+            self._clear_tlb()
+        else:
+            self._clear_local()
         if self._log_interrupts:
             self._event(7, self.s.cr3, everything)
 
@@ -783,7 +803,8 @@ class X86Cpu(Debugged):
         page = lin >> 12
         for k in (page & (TLB_SIZE - 1), page & (TLB_SIZE - 1) | TLB_SIZE):
             self._rtag[k] = self._wtag[k] = -1
-        self._fetch_tag[page & (FETCH_SIZE - 1)] = -1
+        for k in (page & (FETCH_SIZE - 1), page & (FETCH_SIZE - 1) | FETCH_SIZE):
+            self._fetch_tag[k] = -1
 
     def virtual_ns(self) -> int:
         """Extern: the time at which this instruction began."""

@@ -122,6 +122,7 @@ def pc(setup: Setup) -> Machine:
     pit = Pit8254(clock=clock, irq=irqs.source(0))
     bus.map_ports(0x40, 4, pit.read, pit.write, name="pit")
     bus.map_ports(0x61, 1, pit.read_port61, pit.write_port61, name="port 61")
+    pit.steady61 = lambda value, until: cpu.set_steady_port(0x61, None if bus.watched else value, until)
     rtc = RtcMc146818(clock=clock, irq=irqs.source(8), base=_unix_seconds(setup.date))
     bus.map_ports(0x70, 2, rtc.read, rtc.write, name="rtc")
     rtc.set_memory(ram.size)
@@ -137,6 +138,7 @@ def pc(setup: Setup) -> Machine:
     dma = Dma8237(memory=dma_view)
     bus.map_ports(0x00, 16, dma.read_low, dma.write_low, name="dma low")
     bus.map_ports(0x80, 16, dma.read_page, dma.write_page, name="dma pages")
+    dma.stored80 = lambda value: cpu.set_steady_port(0x80, None if bus.watched else value, writes=True)
     bus.map_ports(0xC0, 32, dma.read_high, dma.write_high, name="dma high")
 
     # Serial ports and debug ports.

@@ -60,7 +60,8 @@ static void code_flush(Cpu *cpu)
     cpu->code_page_count = 0;
     cpu->code_page_free = 0;
     cpu->arena_used = 0;
-    cpu->generation += GENERATION_STEP;
+    memset(cpu->jumps, 0xff, sizeof cpu->jumps);
+    cpu->link = NULL;
     cpu->stats.code_flushes++;
 }
 
@@ -78,12 +79,14 @@ static void page_forget(Cpu *cpu, uint32_t index)
         struct Block **at = &cpu->hash[block_hash(b->offset, b->ip)];
         while (*at && *at != b) at = &(*at)->hash_next;
         if (*at) *at = b->hash_next;
+        b->key = KEY_FORGOTTEN;
     }
     p->blocks = NULL;
     p->granules = cpu->code_page_free;
     cpu->code_page_free = index;
     cpu->page_code[p->page] = 0;
-    cpu->generation += GENERATION_STEP;
+    cpu->link = NULL;
+    cpu->jit_link = NULL;
     cpu->stats.page_invalidations++;
 }
 
@@ -184,6 +187,7 @@ static struct Block *build_block(Cpu *cpu, uint32_t ip, uint64_t offset, uint32_
     b->bytes = (uint16_t)at;
     b->entry = NULL;
     b->trace = NULL;
+    b->jump = NULL;
     b->plain = 0;
     b->first = b->insn[0].fn;
     b->heat = b->heat_start = cpu->jit_on ? cpu->jit_threshold : 0;
@@ -205,21 +209,21 @@ static struct Block *find_block(Cpu *cpu, int *status)
 {
     const uint32_t ip = cpu->IP, lin = code_linear(cpu, ip);
     struct JumpEntry *j = &cpu->jumps[(lin ^ (lin >> 12)) & (JUMP_SIZE - 1)];
-    *status = 0;
-    if (j->lin == lin && j->generation == cpu->generation && j->block->ip == ip && same_code(cpu, j->block)) return j->block;
-    cpu->stats.lookups++;
     const struct FetchEntry *f = fetch_at(cpu, lin);
-    if (f->tag != fetch_tag(cpu, lin)) {
+    *status = 0;
+    if (f->tag != fetch_tag(lin)) {
         if (fetch_fill(cpu, ip, lin)) {
             *status = cpu->retry ? 2 : 1;
             cpu->retry = 0;
             return NULL;
         }
-        if (f->tag != fetch_tag(cpu, lin)) {
+        if (f->tag != fetch_tag(lin)) {
             *status = 2;
             return NULL;
         }
     }
+    if (j->lin == lin && j->page == fetch_page(f) && j->block->ip == ip && same_code(cpu, j->block)) return j->block;
+    cpu->stats.lookups++;
     const uint64_t offset = f->offset + (lin & ~PAGE_MASK);
     const uint32_t key = cpu->lookup_key | page_key(f);
     struct Block *b = cpu->hash[block_hash(offset, ip)];
@@ -229,9 +233,6 @@ static struct Block *find_block(Cpu *cpu, int *status)
         *status = 2;
         return NULL;
     }
-    j->lin = lin;
-    j->generation = cpu->generation;
-    j->block = b;
-    note_jump(cpu, lin);
+    *j = (struct JumpEntry){fetch_page(f), b, lin, 0};
     return b;
 }

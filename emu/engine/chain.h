@@ -1,5 +1,16 @@
 /* How control goes from block to block without the run loop; C only, behind the core's own core.h. */
 
+/* Where the fetch TLB has the page of an address, if it has it. */
+static inline struct FetchEntry *fetch_at(const Cpu *cpu, uint32_t lin) { return &cpu->dfetch[(lin >> 12) & (FETCH_SIZE - 1)]; }
+static inline uint32_t fetch_tag(uint32_t lin) { return lin & PAGE_MASK; }
+static inline uint64_t fetch_page(const struct FetchEntry *f) { return (uint64_t)f->frame << 32 | f->tag; }
+
+static inline void fetch_drop(struct FetchEntry *f)
+{
+    f->tag = NO_TAG;
+    f->frame = ~0u;
+}
+
 /* Enter a block whose instructions fit the budget, unless it has just become hot. */
 static inline const struct Insn *enter_block(Cpu *cpu, struct Block *b)
 {
@@ -29,7 +40,7 @@ static inline const struct Insn *branch_jump(Cpu *cpu, uint32_t target)
     const uint32_t lin = code_linear(cpu, target);
     const struct JumpEntry *e = &cpu->jumps[(lin ^ (lin >> 12)) & (JUMP_SIZE - 1)];
     cpu->IP = target;
-    if (likely(e->lin == lin) && likely(e->generation == cpu->generation)) {
+    if (likely(e->lin == lin) && likely(e->page == fetch_page(fetch_at(cpu, lin)))) {
         struct Block *b = e->block;
         if (likely(b->ip == target) && likely(same_code(cpu, b))) {
             if (unlikely(cpu->left < b->n)) return EXIT_BUDGET;

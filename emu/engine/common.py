@@ -13,10 +13,9 @@ import os
 from typing import Any
 
 from cores.lang.draft import Draft, take
-from emu.cpu import Exit, GuestFault
+from emu.cpu import FOREVER, Exit, GuestFault
 
 ARENA = 24 << 20
-FOREVER = 1 << 62
 NO_PASS = (1 << 64) - 1
 STOP, HOOK, ERROR = 1, 2, 4
 CALLBACKS = (
@@ -292,6 +291,26 @@ class CompiledCpu:
         for place, (address, word) in zip(self._c.steady, known.items(), strict=False):
             place.address, place.value = address, word
         self._c.steady_count = len(known)
+
+    def set_steady_port(self, port: int, value: int | None, until: int = FOREVER, writes: bool = False) -> None:
+        """See `emu.cpu.CpuPins.set_steady_port`. Raises ValueError for more ports than there is room for."""
+        places, count = self._c.steady_ports, self._c.steady_port_count
+        for k in range(count):
+            if places[k].port == port:
+                place = places[k]
+                break
+        else:
+            if value is None:
+                return
+            if count == len(places):
+                raise ValueError("too many steady ports")
+            place = places[count]
+            self._c.steady_port_count = count + 1
+        place.port = port
+        if value is None:
+            place.kind = 0
+        else:
+            place.value, place.until, place.kind = value, until, 3 if writes else 1
 
     # --- state as plain data -------------------------------------------------------------------------------------
 

@@ -15,8 +15,10 @@
 
 enum { KIND_BUS = 0, KIND_RAM = 1, KIND_ROM = 2 };
 enum { ATT_INTR = 1, ATT_NMI = 2, ATT_STOP = 4, ATT_STEP = 8, ATT_SHADOW = 16, ATT_HALT = 32, ATT_DEBUG = 64 };
-/* The bit of lookup_key that says one instruction runs alone; the others are the core's. */
+/* The bit of lookup_key that says one instruction runs alone; the others are the core's. No lookup has the key of a block
+ * that is forgotten. */
 enum { KEY_ALONE = 4 };
+#define KEY_FORGOTTEN 0xffffffffu
 enum { STOP_STOP = 1, STOP_HOOK = 2, STOP_ERROR = 4, STOP_SHUTDOWN = 8 };
 /* Exits of emu_run, as emu.cpu.Exit. */
 enum { RUN_BUDGET = 0, RUN_HALT, RUN_SHUTDOWN, RUN_HOOK, RUN_STOP, RUN_ERROR };
@@ -46,7 +48,8 @@ struct PageTrace;
 
 /* Where the trace of an address begins, for jumps to computed places. Everything that a block depends on lies beside it. */
 struct JitJump {
-    uint32_t lin, generation, key, limit, base, spare;
+    uint64_t page;
+    uint32_t lin, key, limit, base;
     const uint8_t *entry;
 };
 
@@ -55,13 +58,14 @@ struct Block {
     struct Block *page_next;
     const uint8_t *entry; /* of its trace */
     struct Trace *trace;
+    struct JitJump *jump; /* the place of its trace in the table of jumps, unless another has it now */
     Handler first; /* the handler of its first instruction, which a trace replaces */
     uint32_t plain; /* its trace shall take nothing for granted */
     uint32_t heat, heat_start; /* it is worth a trace when `heat` has counted down */
     uint32_t ip;
     uint32_t limit; /* of the code segment, where there are such */
     uint64_t offset; /* of its first byte in the RAM buffer */
-    uint32_t key;    /* lookup_key when it was made */
+    uint32_t key;    /* lookup_key when it was made, or KEY_FORGOTTEN */
     uint16_t n;
     uint16_t bytes;
     struct Insn insn[];

@@ -24,6 +24,13 @@ struct Steady {
     uint32_t value;
 };
 
+/* A byte-wide port of which, until a virtual time, reads give a value and change nothing (1), and writes of that value change
+ * nothing (2). */
+struct SteadyPort {
+    uint64_t until;
+    uint32_t port, value, kind;
+};
+
 /* A stretch of guest physical memory: kind 1 RAM, 2 ROM, 0 belongs to the bus. */
 struct Region {
     uint64_t base;
@@ -39,16 +46,18 @@ struct TlbEntry {
     uint64_t addend; /* host address minus linear address */
 };
 
+/* Tag and frame are also one number, `page`: what code relies on that was made for a place in memory. */
 struct FetchEntry {
-    uint32_t tag; /* linear page and what else the core tells pages apart by */
-    uint32_t frame; /* physical page number */
+    uint32_t tag; /* linear page */
+    uint32_t frame; /* physical page number, ~0 beside no tag; PowerPC: and the byte order of the page */
     uint64_t offset; /* of the page in the RAM buffer */
 };
 
+/* The jump cache. It needs no flush: an entry holds as long as the fetch TLB has its page where it was. */
 struct JumpEntry {
-    uint32_t lin;
-    uint32_t generation;
+    uint64_t page;
     struct Block *block;
+    uint32_t lin, spare;
 };
 
 /* Memory that a debugger outside watches. */
@@ -76,8 +85,8 @@ typedef struct Cpu {
     uint32_t running; /* within emu_run */
     uint32_t single; /* running one instruction outside any block */
     uint32_t lookup_key; /* what blocks depend on beside their address, and whether one instruction runs alone */
-    uint32_t generation; /* of what the jump cache knows */
-    struct TlbEntry *dtlb;
+    struct TlbEntry *dtlb; /* the part of the soft TLB that serves now */
+    struct FetchEntry *dfetch;
     struct JumpEntry jumps[4096];
     /*CORE_MEMBERS*/
     uint32_t retry;
@@ -99,6 +108,8 @@ typedef struct Cpu {
     uint32_t region_count;
     struct Steady steady[8];
     uint32_t steady_count;
+    struct SteadyPort steady_ports[4];
+    uint32_t steady_port_count;
     uint32_t *page_code; /* for each page of the RAM buffer: 0, or 1 + number in code_pages */
     uint64_t page_count;
     struct CodePage *code_pages;

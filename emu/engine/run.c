@@ -22,19 +22,16 @@ static int run_loop(Cpu *cpu, int64_t budget)
         }
         if (cpu->left <= 0) return RUN_BUDGET;
         int status;
-        const uint32_t before = cpu->generation;
         struct Block *b = find_block(cpu, &status);
         const struct Insn *r;
         if (likely(b != NULL)) {
             if (cpu->link) {
-                /* Only within one page, and only if nothing was forgotten meanwhile. */
-                if (cpu->generation == before &&
-                    (code_linear(cpu, cpu->link_start) & PAGE_MASK) == (code_linear(cpu, cpu->IP) & PAGE_MASK))
-                    *cpu->link = b;
+                /* Only within one page. What forgets code forgets the link, too. */
+                if ((code_linear(cpu, cpu->link_start) & PAGE_MASK) == (code_linear(cpu, cpu->IP) & PAGE_MASK)) *cpu->link = b;
                 cpu->link = NULL;
             }
             if (cpu->jit_link) {
-                if (cpu->generation == before) jit_connect(cpu->jit_link, b);
+                jit_connect(cpu->jit_link, b);
                 cpu->jit_link = NULL;
             }
             if (unlikely(!--b->heat)) jit_hot(cpu, b);
@@ -156,6 +153,7 @@ Cpu *emu_new(uint64_t arena_size)
     cpu->arena_size = arena_size;
     cpu->arena = malloc(arena_size);
     cpu->hash = calloc(HASH_SIZE, sizeof *cpu->hash);
+    memset(cpu->jumps, 0xff, sizeof cpu->jumps);
     cpu->code_page_limit = 16384;
     cpu->code_pages = calloc(cpu->code_page_limit, sizeof *cpu->code_pages);
     if (!cpu->arena || !cpu->hash || !cpu->code_pages) {

@@ -24,6 +24,7 @@ import numpy as np
 from emu.boards import Date, Setup, board, make_cpu, make_ppc_cpu
 from emu.bus import Bus
 from emu.clock import calendar, wall
+from emu.cpu import FOREVER
 from emu.errors import MachineError
 from emu.expect import Script
 from emu.machine import Cause, Machine
@@ -59,6 +60,7 @@ class Relay:
         self.intr = self.critical = False
         self.a20 = True
         self.steady: dict[int, int | None] = {}
+        self.steady_ports: dict[int, tuple[int | None, int, bool]] = {}
         self.events: tuple[Any, bool] = (None, False)
         self.clock: Any = None
 
@@ -77,6 +79,8 @@ class Relay:
             cpu.attach_clock(self.clock)
         for paddr, value in self.steady.items():
             cpu.set_steady(paddr, value)
+        for port, (same, until, writes) in self.steady_ports.items():
+            cpu.set_steady_port(port, same, until, writes)
         cpu.on_event(self.events[0], log_interrupts=self.events[1])
         self.inner = cpu
 
@@ -104,6 +108,11 @@ class Relay:
         """See `emu.cpu.CpuPins`."""
         self.steady[paddr] = value
         self.inner.set_steady(paddr, value)
+
+    def set_steady_port(self, port: int, value: int | None, until: int = FOREVER, writes: bool = False) -> None:
+        """See `emu.cpu.CpuPins`."""
+        self.steady_ports[port] = value, until, writes
+        self.inner.set_steady_port(port, value, until, writes)
 
     def on_event(self, callback: Any, *, log_interrupts: bool = False) -> None:
         """See `emu.cpu.Cpu`."""

@@ -258,6 +258,7 @@ class Paging:
 
 def watch_ports(bus: Bus) -> None:
     """Log every port access of a bus."""
+    bus.watched = True
     read: Callable[[int, int], int] = bus.port_read
     write: Callable[[int, int, int], None] = bus.port_write
 

@@ -93,3 +93,13 @@ def test_master_clear_masks_all_channels(dma):
     assert dma.read_low(0x0F, 1) == 0xF0
     dma.write_low(0x0D, 1, 0)
     assert dma.read_low(0x0F, 1) == 0xFF
+
+
+def test_port_80_says_what_it_holds(dma):
+    said = []
+    dma.stored80 = said.append
+    dma.write_page(0, 1, 0x55)
+    dma.write_page(1, 1, 0x66)
+    dma.load(dma.save())
+    dma.reset()
+    assert said == [0x55, None, None]

@@ -291,3 +291,38 @@ def test_reset_stops_the_interrupts(pit, clock, line):
     line.changes.clear()
     clock.advance(1_000_000_000)
     assert line.changes == []
+
+
+@pytest.mark.parametrize("mode", range(6))
+@pytest.mark.parametrize("period", [1, 2, 3, 40, 1193])
+def test_port_61_stays_as_long_as_it_says(pit, clock, mode, period):
+    said = []
+    pit.steady61 = lambda value, until: said.append((value, until))
+    program(pit, 2, mode, period)
+    pit.write_port61(0, 1, 1)
+    for step in range(60):
+        if step == 20:
+            program(pit, 2, mode, period + 5)
+        if step == 40:
+            pit.write(2, 1, period + 9)
+            pit.write(2, 1, 0)
+        value = pit.read_port61(0, 1)
+        steady, until = said[-1]
+        assert steady == value
+        assert until > clock.time
+        clock.advance(until - 1 - clock.time)
+        assert pit.read_port61(0, 1) == value
+        clock.advance(until - clock.time)
+
+
+def test_whatever_changes_port_61_takes_the_promise_back(pit):
+    said = []
+    pit.steady61 = lambda value, until: said.append(value)
+    for change in (
+        lambda: pit.write_port61(0, 1, 1), lambda: pit.write(3, 1, 0xB0), lambda: pit.write(2, 1, 1), pit.reset,
+        lambda: pit.load(pit.save()),
+    ):  # fmt: skip
+        pit.read_port61(0, 1)
+        assert said[-1] is not None
+        change()
+        assert said[-1] is None

@@ -92,6 +92,9 @@ class FakeCpu:
     def set_steady(self, paddr: int, value: int | None) -> None:
         """Not made use of."""
 
+    def set_steady_port(self, port: int, value: int | None, until: int = 0, writes: bool = False) -> None:
+        """Not made use of."""
+
     def reg(self, name: str) -> int:
         return self.regs[name]
 

@@ -52,3 +52,64 @@ def test_steady_registers_are_few() -> None:
     with pytest.raises(ValueError, match="too many steady registers"):
         for k in range(100):
             m.cpu.set_steady(0xFEE00000 + 4 * k, k)
+
+
+IN = b"\x31\xc0\xe4\x61"  # xor eax, eax; in al, 61h
+IN_WORD = b"\x31\xc0\x66\xe5\x61"  # xor eax, eax; in ax, 61h
+OUT = b"\xb0\x07\xe6\x61"  # mov al, 7; out 61h, al
+OUT_OTHER = b"\xb0\x08\xe6\x61"
+
+
+class Ports:
+    """Keeps the accesses that reach it."""
+
+    def __init__(self, m: InsnMachine) -> None:
+        self.reads: list[int] = []
+        self.writes: list[tuple[int, int]] = []
+        m.cpu._boundary.ports = self
+
+    def port_read(self, port: int, width: int) -> int:
+        self.reads.append(port)
+        return (1 << 8 * width) - 1
+
+    def port_write(self, port: int, width: int, value: int) -> None:
+        self.writes.append((port, value))
+
+
+def test_a_steady_port_is_read_without_the_bus_until_its_time() -> None:
+    m = InsnMachine()
+    ports = Ports(m)
+    now = m.cpu.icount * 10 + m.cpu.time_offset
+    m.cpu.set_steady_port(0x61, 7, now + 1000)
+    assert loaded(m, IN) == 7 and not ports.reads
+    m.cpu.time_offset += 1000
+    assert loaded(m, IN) == 0xFF and ports.reads == [0x61]
+    m.cpu.set_steady_port(0x61, 7)
+    assert loaded(m, IN) == 7 and loaded(m, IN_WORD) == 0xFFFF
+    m.cpu.set_steady_port(0x61, None)
+    assert loaded(m, IN) == 0xFF
+
+
+def test_only_a_write_of_the_value_that_is_there_is_dropped() -> None:
+    m = InsnMachine()
+    ports = Ports(m)
+    m.cpu.set_steady_port(0x61, 7)
+    assert m.run(OUT) is None and ports.writes == [(0x61, 7)]
+    m.cpu.set_steady_port(0x61, 7, writes=True)
+    assert m.run(OUT) is None and m.run(OUT_OTHER) is None and ports.writes == [(0x61, 7), (0x61, 8)]
+
+
+def test_a_reset_ends_the_promises_about_ports() -> None:
+    m = InsnMachine()
+    ports = Ports(m)
+    m.cpu.set_steady_port(0x61, 7)
+    m.cpu.reset()
+    m.cpu.load_state(m.base)
+    assert loaded(m, IN) == 0xFF and ports.reads == [0x61]
+
+
+def test_steady_ports_are_few() -> None:
+    m = InsnMachine()
+    with pytest.raises(ValueError, match="too many steady ports"):
+        for port in range(100):
+            m.cpu.set_steady_port(port, 0)

@@ -150,8 +150,11 @@ static void thunk_indirect(struct Jit *j, struct Emit *e)
     x_alu_rm(e, X_ADD, 8, RDX, cpu_mem(FIELD(jit)));
     x_alu_rm(e, X_CMP, 4, RCX, JUMP_FIELD(lin));
     miss[n++] = x_jcc(e, X_NE);
-    x_mov_rm(e, 4, RCX, cpu_mem(FIELD(generation)));
-    x_alu_rm(e, X_CMP, 4, RCX, JUMP_FIELD(generation));
+    x_shift_ri(e, X_SHR, 4, RCX, 8);
+    x_alu_ri(e, X_AND, 4, RCX, (FETCH_SIZE - 1) << 4);
+    x_alu_rm(e, X_ADD, 8, RCX, cpu_mem(FIELD(dfetch)));
+    x_mov_rm(e, 8, RCX, mem_at(RCX, 0));
+    x_alu_rm(e, X_CMP, 8, RCX, JUMP_FIELD(page));
     miss[n++] = x_jcc(e, X_NE);
     x_mov_rm(e, 4, RCX, cpu_mem(FIELD(lookup_key)));
     x_alu_rm(e, X_CMP, 4, RCX, JUMP_FIELD(key));
@@ -173,7 +176,11 @@ static void jit_note(Cpu *cpu, struct Block *b)
     if (!b->entry) return;
     const uint32_t lin = code_linear(cpu, b->ip);
     struct JitJump *e = &cpu->jit->jump[(lin ^ (lin >> 12)) & (JUMP_SIZE - 1)];
-    *e = (struct JitJump){lin, cpu->generation, b->key, b->limit, lin - b->ip, 0, b->entry};
+    /* A trace has one entry at most, which goes with it. */
+    struct JitJump *old = b->jump;
+    if (old && old != e && old->entry == b->entry) old->page = ~0ull;
+    b->jump = e;
+    *e = (struct JitJump){fetch_page(fetch_at(cpu, lin)), lin, b->key, b->limit, lin - b->ip, b->entry};
 }
 
 /* --- the table of traces ---------------------------------------------------------------------------------------- */
@@ -184,6 +191,7 @@ static void kill_trace(struct Trace *t)
     t->dead = 1;
     for (struct JitLink *l = t->incoming; l; l = l->next) l->to = l->unlinked;
     t->incoming = NULL;
+    if (t->head->jump && t->head->jump->entry == t->entry) t->head->jump->page = ~0ull;
     if (t->head->trace == t) {
         t->head->trace = NULL;
         t->head->entry = NULL;
@@ -201,7 +209,7 @@ static void jit_flush(Cpu *cpu)
     for (uint32_t k = 0; k < cpu->code_page_count; k++) cpu->code_pages[k].traces = NULL;
     j->trace_count = j->page_trace_count = j->link_used = j->copy_used = 0;
     j->code.used = j->code_start;
-    memset(j->jump, 0, sizeof j->jump);
+    memset(j->jump, 0xff, sizeof j->jump);
     cpu->jit_link = NULL;
     cpu->stats.jit_flushes++;
 }

@@ -6,7 +6,7 @@ static struct Block *known_block(Cpu *cpu, uint32_t ip)
 {
     const uint32_t lin = code_linear(cpu, ip);
     const struct FetchEntry *f = fetch_at(cpu, lin);
-    if (f->tag != fetch_tag(cpu, lin)) return NULL;
+    if (f->tag != fetch_tag(lin)) return NULL;
     const uint64_t offset = f->offset + (lin & ~PAGE_MASK);
     const uint32_t key = cpu->lookup_key | page_key(f);
     struct Block *b = cpu->hash[block_hash(offset, ip)];
