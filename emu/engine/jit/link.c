@@ -31,7 +31,7 @@ static void thunk_enter(struct Jit *j, struct Emit *e)
     x_mov_rr(e, 8, RBP, RDI);
     x_mov_rm(e, 8, RBX, cpu_mem(FIELD(left)));
     if (JIT_PINS_FIXED)
-        for (int k = 0; k < 8; k++) x_mov_rm(e, 4, R8 + k, cpu_mem(FIELD(gpr) + 8 * k));
+        for (int k = 0; k < 8; k++) x_mov_rm(e, 4, R8 + k, cpu_mem(FIELD(gpr) + 8 * fixed_pins[k]));
     x_jmp_r(e, RSI);
 }
 
@@ -46,7 +46,7 @@ static void thunk_leave(struct Jit *j, struct Emit *e)
 {
     (void)j;
     if (JIT_PINS_FIXED)
-        for (int k = 0; k < 8; k++) x_mov_mr(e, 4, cpu_mem(FIELD(gpr) + 8 * k), R8 + k);
+        for (int k = 0; k < 8; k++) x_mov_mr(e, 4, cpu_mem(FIELD(gpr) + 8 * fixed_pins[k]), R8 + k);
     x_mov_mr(e, 8, cpu_mem(FIELD(left)), RBX);
     leave_frame(e);
 }

@@ -76,7 +76,7 @@ static void choose_pins(struct Jit *j)
     memset(j->pin_slot, 0xff, sizeof j->pin_slot);
     if (JIT_PINS_FIXED) {
         for (int k = 0; k < 8; k++) {
-            j->pin_slot[R8 + k] = (int16_t)(jit_registers[REG_GPR].first + 2 * k);
+            j->pin_slot[R8 + k] = (int16_t)(jit_registers[REG_GPR].first + 2 * fixed_pins[k]);
             j->slot_pin[j->pin_slot[R8 + k]] = (int8_t)(R8 + k);
         }
         return;
