@@ -18,6 +18,7 @@ EXECUTABLE, SHARED = 2, 3
 I386, X86_64, I486, PPC = 3, 62, 6, 20
 LOAD, NOTE = 1, 4
 MAX_HEADERS = 4096
+HEADER_SIZE = 32  # of a program header
 PVH_NOTE = 18  # XEN_ELFNOTE_PHYS32_ENTRY
 MAX_NOTES = 0x10000
 
@@ -107,7 +108,9 @@ def parse(name: str, data: bytes, memory_map: Sequence[MemoryRange], target: Tar
     if machine not in target.machines:
         raise ImageError(name, f"ELF machine {machine}{_machine(machine)}", "offset 18", f"expected {target.title}")
     entry, table, entry_size, count = number(24, 4), number(28, 4), number(42, 2), number(44, 2)
-    if entry_size < 32 or count > MAX_HEADERS or table + entry_size * count > len(data):
+    if entry_size != HEADER_SIZE:
+        raise ImageError(name, f"program headers of {entry_size} bytes", "offset 42", f"expected {HEADER_SIZE}")
+    if count > MAX_HEADERS or table + entry_size * count > len(data):
         what = f"{count} program headers of {entry_size} bytes"
         raise ImageError(name, what, f"offset {table:#x}", f"the file has {len(data)} bytes")
     ranges: list[tuple[int, int, int, int, int]] = []  # physical, size, virtual, file offset, file size

@@ -122,16 +122,20 @@ def load_kernel(
         if modules:
             raise ImageError(name, "an ELF file without a boot protocol", "offset 0", "it cannot be given an initrd")
         return _flat_elf(name, image, memory_map)
-    other = next((what for magic, what in OTHERS if data.startswith(magic)), "")
-    if other or TEXT.fullmatch(data[:HEAD]):
-        expected = "expected a bzImage, a multiboot or ELF kernel or a flat binary"
-        raise ImageError(name, other or "text", "offset 0", expected)
+    expected = "expected a bzImage, a multiboot or ELF kernel or a flat binary"
+    if other := not_code(data):
+        raise ImageError(name, other, "offset 0", expected)
     if form is Format.FLAT:
         return load_flat(name, data, memory_map)
     if form is Format.ELF64:
         elf.parse(name, data, memory_map)
-    expected = "expected a bzImage, a multiboot or ELF kernel or a flat binary"
     raise ImageError(name, f"{form.value}", "offset 0", expected)
+
+
+def not_code(data: bytes) -> str:
+    """What a file is that is surely not raw code, in words; "" if it may be."""
+    other = next((what for magic, what in OTHERS if data.startswith(magic)), "")
+    return other or ("text" if TEXT.fullmatch(data[:HEAD]) else "")
 
 
 def _at_most_one(name: str, modules: Sequence[Module]) -> None:

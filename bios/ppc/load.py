@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from bios import elf, fdt
 from bios.fdt import Node, Tree
+from bios.image import not_code
 from bios.linux import is_linux
 from bios.plan import RAM, ImageError, LoadPlan, MemoryRange, unpacked
 from bios.ppc import uimage
@@ -28,6 +29,7 @@ TREE_AT = 24 * MIB
 TREE_ROOM = 0x10000
 """Kept free behind the tree: U-Boot and boot wrappers grow it in place."""
 MAX_COMMAND_LINE = 0x8000
+INSTRUCTION = 4
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ def load_kernel(name: str, data: bytes, ram_size: int) -> Kernel:
         raise ImageError(name, "a Linux kernel for the x86", "offset 0x202", "this machine is a PowerPC")
     if _resembles(data, fdt.MAGIC):
         raise ImageError(name, "a device tree", "offset 0", "expected a kernel (use -dtb)")
+    if other := not_code(data) or (f"{len(data)} bytes" if len(data) < INSTRUCTION else ""):
+        raise ImageError(name, other, "offset 0", "expected an ELF kernel, a uImage or raw code")
     return _placed(name, "raw", data, 0, 0, ram_size)
 
 

@@ -8,6 +8,11 @@ from bios.plan import ImageError
 from tests.bios.kernels import MAP, elf, pvh_note
 
 
+def with_header_size(data: bytes, size: int) -> bytes:
+    """A little-endian file that claims program headers of another size."""
+    return data[:42] + size.to_bytes(2, "little") + data[44:]
+
+
 def test_segments_and_their_zeros_are_planned() -> None:
     made = load_kernel("a.elf", elf((0x100000, 0x100000, b"text", 8), (0x200000, 0x200000, b"", 16)), MAP)
     assert made.kind == "elf"
@@ -46,6 +51,7 @@ def test_a_physical_entry_is_left_alone() -> None:
         (elf(), "none of them loads"),
         (elf((0, 0x100000, b"abcd", 4))[:60], "program headers"),
         (elf((0, 0x100000, b"abcd", 4))[:-1], "the file has"),
+        (with_header_size(elf((0, 0x100000, b"abcd", 4), (0, 0x200000, b"x", 1)), 40), "headers of 40 bytes"),
         (b"\x7fELF\x01\x01", "an ELF header has 52"),
     ],
 )

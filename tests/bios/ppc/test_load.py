@@ -52,6 +52,9 @@ def test_a_compressed_kernel_is_unpacked_first(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("data", "complaint"),
     [
+        (VMLINUX[:3], "3 bytes"),
+        (b"070701" + bytes(200), "a cpio archive"),
+        (b"#!/bin/sh\necho kernel\n", "text"),
         (b"", "an empty file"),
         (bzimage(), "a Linux kernel for the x86"),
         (x86_elf((0, 0x100000, b"x", 1)), "expected 32-bit, big-endian"),
