@@ -41,6 +41,8 @@ changes itself), because signals and keys wait for it where a guest turns slow a
 FIRST_SLICE = 50_000
 SLICE_SECONDS = 0.01
 """Wall time that a slice should take: slow guests (and tiers) get shorter slices, which no guest can notice."""
+LOOK = SLICE
+"""Instructions from one look for a stuck processor to the next: where a run ends must not depend on the wall."""
 HALT_WAKEUPS = 100_000
 """Timers that may fire in a halt, in `Machine.step`, before it counts as one that nothing ends."""
 
@@ -152,7 +154,7 @@ class Machine:
         self.masked: Callable[[], bool] = lambda: not self.cpu.reg("eflags") & INTERRUPT_FLAG
         """Whether a halted processor would not take an interrupt."""
         self.stuck: Callable[[], bool] | None = None
-        """Whether a running processor does nothing and can never be interrupted; asked after each slice."""
+        """Whether a running processor does nothing and can never be interrupted; asked every `LOOK` instructions."""
         self.paused = False
         """A debugger keeps the processor where it is."""
         self.last_look: Callable[[Cause, str], bool] | None = None
@@ -330,13 +332,15 @@ class Machine:
                 self.end(Cause.LIMIT, 124, f"stopped after {self.retired} instructions (--max-insns)")
                 return 0
             limit = min(limit, left)
+        if self.stuck is not None:
+            limit = min(limit, LOOK - self.retired % LOOK)
         return self.clock.budget(limit)
 
     def _leave(self, reason: Exit, world: Outside) -> None:
         if reason == Exit.HALT:
             self._halted(world)
         elif reason == Exit.BUDGET:
-            if self.stuck is not None and self.stuck():
+            if self.stuck is not None and self.retired % LOOK == 0 and self.stuck():
                 world.at_rest(self)
                 if self.ending is None:
                     where = self.cpu.reg(self.pc_name)

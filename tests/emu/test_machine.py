@@ -284,3 +284,12 @@ def test_a_halt_that_no_timer_ends_ends_a_step() -> None:
     before = m.clock.now()
     assert m.step(10) == Exit.HALT
     assert m.clock.now() == before
+
+
+@pytest.mark.parametrize("slow", [1000, 4321, SLICE])
+def test_where_a_stuck_processor_is_noticed_does_not_depend_on_the_length_of_slices(slow: int) -> None:
+    m, cpu = machine()
+    m.stuck = lambda: cpu.icount > SLICE + 10
+    m.fixed_slice = slow
+    assert m.run().cause is Cause.DEAD
+    assert cpu.icount == 2 * SLICE
