@@ -274,7 +274,8 @@ class Lapic(Device):
         return vector
 
     def _update(self) -> None:
-        self.intr.set(self._pending() >= 0 or self._extint_passes())
+        state = self.state
+        self.intr.set((bool(state.irr) and self._pending() >= 0) or (state.extint and self._extint_passes()))
 
     # Registers.
 

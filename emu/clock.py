@@ -24,7 +24,9 @@ class TimeSource(Protocol):
     icount: int
     time_offset: int
 
-    def stop(self) -> None: ...
+    def now(self) -> int: ...
+
+    def stop_at(self, deadline: int) -> None: ...
 
 
 class Timer:
@@ -64,7 +66,7 @@ class Clock:
 
     def now(self) -> int:
         """Virtual ns since power-on; exact inside callbacks."""
-        return self._source.icount * NS_PER_INSN + self._source.time_offset
+        return self._source.now()
 
     def timer(self, name: str, callback: Callable[[], None], *, background: bool = False) -> Timer:
         """A new idle timer."""
@@ -74,7 +76,8 @@ class Clock:
     def _armed(self, timer: Timer, deadline: int) -> None:
         heappush(self._heap, (deadline, timer.order, timer))
         if deadline < self._slice_end:
-            self._source.stop()
+            self._source.stop_at(deadline)
+            self._slice_end = deadline
 
     def _clean(self) -> None:
         """Drop entries at the top that were cancelled or armed anew."""

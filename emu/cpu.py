@@ -108,6 +108,14 @@ class Cpu(CpuPins, Protocol):
         """From a callback or signal handler: make `run` return STOP at the next instruction boundary."""
         ...
 
+    def now(self) -> int:
+        """Virtual time in ns: `icount * NS_PER_INSN + time_offset`."""
+        ...
+
+    def stop_at(self, deadline: int) -> None:
+        """From a callback: make `run` return when virtual time reaches `deadline` (ns), or before that."""
+        ...
+
     def hook(self, value: int) -> None:
         """From a port callback: make `run` return HOOK after this instruction, with `hook_value` set."""
         ...

@@ -365,6 +365,14 @@ class X86Cpu(Debugged):
         """Make `run` return STOP at the next instruction boundary."""
         self._flags |= STOP
 
+    def now(self) -> int:
+        """Virtual time in ns: of the beginning of an instruction, within it."""
+        return self.icount * NS_PER_INSN + self.time_offset
+
+    def stop_at(self, deadline: int) -> None:
+        """Make `run` return at a virtual time at the latest: it returns at the next instruction boundary."""
+        self.stop()
+
     def hook(self, value: int) -> None:
         """From a port callback: make `run` return HOOK after this instruction, with `hook_value` set."""
         self.hook_value = value & M32

@@ -16,6 +16,7 @@ from cores.lang.draft import Draft, take
 from emu.cpu import FOREVER, Exit, GuestFault
 
 ARENA = 24 << 20
+EXITS = tuple(Exit)
 NO_PASS = (1 << 64) - 1
 STOP, HOOK, ERROR = 1, 2, 4
 CALLBACKS = (
@@ -199,6 +200,10 @@ class CompiledCpu:
         """Go on counting from here; between runs only."""
         self._c.left, self._c.icount_end = 0, value
 
+    def now(self) -> int:
+        """See `emu.cpu.Cpu.now`."""
+        return self.lib.emu_now(self._c)
+
     _running = False
 
     @property
@@ -233,7 +238,7 @@ class CompiledCpu:
         if self._boundary.error is not None:
             error, self._boundary.error = self._boundary.error, None
             raise error
-        return Exit(reason)
+        return EXITS[reason]
 
     # --- a debugger outside
 
@@ -274,6 +279,10 @@ class CompiledCpu:
     def stop(self) -> None:
         """See `emu.cpu.Cpu.stop`."""
         self.lib.emu_stop(self._c, STOP)
+
+    def stop_at(self, deadline: int) -> None:
+        """See `emu.cpu.Cpu.stop_at`."""
+        self.lib.emu_stop_at(self._c, max(0, deadline))
 
     def hook(self, value: int) -> None:
         """See `emu.cpu.Cpu.hook`."""

@@ -122,6 +122,24 @@ void emu_stop(Cpu *cpu, uint32_t flags)
     cpu->attention |= ATT_STOP;
 }
 
+/* Virtual time in ns; within a callback that of the instruction's beginning. */
+uint64_t emu_now(Cpu *cpu) { return virtual_ns(cpu); }
+
+/* Leave emu_run when virtual time reaches `deadline`, if not before. An instruction alone has all of the budget that is left
+ * at hand, so nothing has to be left for it now. */
+void emu_stop_at(Cpu *cpu, uint64_t deadline)
+{
+    if (!cpu->running || !cpu->single) {
+        emu_stop(cpu, STOP_STOP);
+        return;
+    }
+    const uint64_t now = emu_icount(cpu) * NS_PER_INSN + cpu->time_offset;
+    const int64_t left = deadline > now ? (int64_t)((deadline - now + NS_PER_INSN - 1) / NS_PER_INSN) : 0;
+    if (left >= cpu->left) return;
+    cpu->icount_end -= (uint64_t)(cpu->left - left);
+    cpu->left = left;
+}
+
 void emu_remap(Cpu *cpu)
 {
     tlb_clear(cpu);

@@ -139,8 +139,8 @@ def _forward(name: str, *, method: bool) -> None:
 
 
 for _name in (
-    "nmi", "run", "stop", "hook", "reset", "reg", "set_reg", "read_linear", "write_linear", "translate", "invalidate",
-    "remap", "digest", "stats", "fault_story", "state", "load_state", "exceptions",
+    "nmi", "now", "run", "stop", "stop_at", "hook", "reset", "reg", "set_reg", "read_linear", "write_linear",
+    "translate", "invalidate", "remap", "digest", "stats", "fault_story", "state", "load_state", "exceptions",
     "machine_check", "load_values",
 ):  # fmt: skip
     _forward(_name, method=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from emu.cpu import Exit
+from emu.cpu import NS_PER_INSN, Exit
 
 Insn = Callable[["FakeCpu"], None]
 
@@ -70,7 +70,13 @@ class FakeCpu:
                 return Exit.STOP
         return Exit.BUDGET
 
+    def now(self) -> int:
+        return self.icount * NS_PER_INSN + self.time_offset
+
     def stop(self) -> None:
+        self._stop = True
+
+    def stop_at(self, deadline: int) -> None:
         self._stop = True
 
     def hook(self, value: int) -> None:
