@@ -131,20 +131,26 @@ class _Template:
         self.vars: dict[int, int] = {}
         self.count = 0
         self.stored = False
-        self.check(block)
+        self.check(block, False)
         self.run(block)
         self.words.append(CODE["end"])
 
-    def check(self, block: Block) -> None:
+    def check(self, block: Block, stored: bool) -> bool:
         """Nothing may be read, or make the instruction start again, after a store: it would see what it wrote."""
-        stored = False
-        for stmt in walk(block):
+        for stmt in block:
             if isinstance(stmt, Call):
                 kind = self.pool.memory(stmt.callee.name)
                 if kind is not None and kind[0] == "mem_w":
                     stored = True
                 elif stored and not stmt.callee.pure:
                     raise Unfit
+            elif isinstance(stmt, Loop):
+                stored = self.check(stmt.body, self.check(stmt.body, stored))
+            elif isinstance(stmt, If):
+                left = stmt.likely is False and not stored
+                then = stored if left else self.check(stmt.then, stored)
+                stored = self.check(stmt.orelse, stored) or then
+        return stored
 
     def operand(self, v: Value) -> int:
         if v.constant is not None:

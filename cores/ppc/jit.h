@@ -3,6 +3,7 @@
 #define JIT_SEGMENTS 0
 #define JIT_HIGH_ZERO 0
 #define JIT_PINS_FIXED 1
+#define JIT_HOST_FLOAT 0
 /* What compilers use most, in registers of the host throughout. */
 static const uint8_t fixed_pins[8] = {9, 10, 3, 4, 5, 8, 7, 6};
 static const uint32_t pin_extra[] = {SLOT_CTR, SLOT_LR, SLOT_XER_CA};
@@ -16,6 +17,8 @@ static uint32_t jit_top(const Cpu *cpu)
 }
 
 static void jit_assume(struct Jit *j, uint32_t reg) { (void)j, (void)reg; }
+
+static void jit_keep(struct Jit *j) { (void)j; }
 
 /* What the model is does not change. */
 static int jit_known(const struct Block *b, uint32_t reg, uint32_t index, uint64_t *v)

@@ -49,6 +49,7 @@ static int port_w(Cpu *cpu, uint32_t port, uint32_t size, uint32_t v);
 static void cpuid_leaf(Cpu *cpu, uint32_t leaf, uint32_t sub, uint32_t *a, uint32_t *b, uint32_t *c, uint32_t *d);
 static uint32_t feature_word(Cpu *cpu, uint32_t word);
 static void ferr(Cpu *cpu);
+static inline uint32_t x87_unseen(void) { return 0; }
 static void apic_base_changed(Cpu *cpu, uint32_t base);
 static void interrupt_coming(Cpu *cpu, uint32_t vector, uint32_t kind, uint32_t error, uint32_t eip);
 static void interrupt_taken(Cpu *cpu, uint32_t vector, uint32_t kind, uint32_t error, uint32_t eip);

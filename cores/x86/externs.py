@@ -53,6 +53,9 @@ ferr = E("ferr")  # CR0.NE is 0 and an unmasked x87 exception is pending: FERR# 
 interrupt_coming = E("interrupt_coming", (8, 8, 32, 32))  # (vector, kind, error, return EIP); nothing has changed yet
 interrupt_taken = E("interrupt_taken", (8, 8, 32, 32))  # the same, once nothing can fail any more
 
+# Exceptions that a unit of the host holds and FSTAT does not show yet; only traces of the JIT leave any there.
+x87_unseen = E("x87_unseen", (), (16,), pure=True)
+
 # IEEE arithmetic, one extern for each operation of cores/lang/softfloat.
 FLOAT = {name: E(name, ins, outs, pure=True) for name, (ins, outs) in OPERATIONS.items()}
 

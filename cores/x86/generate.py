@@ -140,14 +140,20 @@ def jit_memory(name: str) -> tuple[str, int] | None:
     return None
 
 
+CONTROL = (
+    "fldcw", "fnclex", "fninit", "fldenv", "fnstenv", "fnsave", "frstor", "fxsave", "fxrstor", "ldmxcsr", "stmxcsr",
+)  # fmt: skip
+"""Instructions on the control of floating point, which is the host's within traces: their handlers do them."""
+
+
 def jit_text(forms: list[Form]) -> str:
     """The templates of the JIT as C."""
     pool = to_jit.Pool(to_jit.slots(S.STATE), [], jit_memory)
     rows = []
     for f in forms:
-        at = 0 if f.entry.ends else pool.add(f.block)
+        at = 0 if f.entry.ends or f.mnemonic in CONTROL else pool.add(f.block)
         role = {"call": to_jit.CALLS, "ret": to_jit.RETURNS}.get(f.mnemonic, to_jit.PLAIN)
-        if f.entry.chapter in ("x87", "mmx") and not at:
+        if f.entry.chapter in ("x87", "mmx") and not at and f.mnemonic not in ("fldcw", "fnclex"):
             role = to_jit.STOPS  # the top of the stack is not known behind it
         rows.append((at, keeps_going(f) and not any(isinstance(s, Branch) for s in walk(f.block)), role))
     return to_jit.text(pool, rows, lambda name: f"i->{name}")

@@ -3,6 +3,7 @@
 #define JIT_SEGMENTS 1
 #define JIT_HIGH_ZERO 1
 #define JIT_PINS_FIXED 1
+#define JIT_HOST_FLOAT 1
 static const uint32_t pin_extra[] = {0};
 static const uint8_t fixed_pins[8] = {0, 1, 2, 3, 4, 5, 6, 7};
 
@@ -25,6 +26,15 @@ static void jit_assume(struct Jit *j, uint32_t reg)
     retry_if(j, make(j, T_NE, 1, 16, make2(j, T_AND, 16, n, constant(j, 0x3800)), top, -1));
     if (j->node[j->nodes - 1].op == N_RETRY_IF) j->node[j->nodes - 1].b = 0; /* a miss */
     j->map[SLOT_FSTAT] = make2(j, T_OR, 16, make2(j, T_AND, 16, n, constant(j, 0xc7ff)), top);
+}
+
+/* A handler comes; behind it the stack is taken to be where it is now. */
+static void jit_keep(struct Jit *j)
+{
+    const int32_t n = j->map[SLOT_FSTAT];
+    if (n < 0) return;
+    const int32_t top = make2(j, T_AND, 16, make2(j, T_LSHR, 16, n, constant(j, 11)), constant(j, 7));
+    if (j->node[top].op == N_CONST) j->top = (uint32_t)j->node[top].imm;
 }
 
 /* Registers that cannot change while blocks of one kind run. */

@@ -914,6 +914,7 @@ def _add_memory_externs(width: int) -> None:
 
 
 def _add_float_externs() -> None:
+    X86Cpu.x87_unseen = staticmethod(lambda: 0)  # type: ignore[attr-defined]
     for name, function in softfloat.FUNCTIONS.items():
         setattr(X86Cpu, name, staticmethod(function))
 

@@ -28,7 +28,7 @@ from ..lang.trace import (
     when,
 )
 from . import state as S
-from .externs import FLOAT, ferr, mem_probe_w, trap_if, unlikely
+from .externs import FLOAT, ferr, mem_probe_w, trap_if, unlikely, x87_unseen
 from .flags import VM, condition, write_arith
 from .forms import MemOperand, family, gpr, insn
 
@@ -172,7 +172,7 @@ class Unit:
 
 def turn(status: Val, pops: int) -> Val:
     """The status word with TOP moved up (or down, for negative `pops`)."""
-    return (status & 0xC7FF) | ((status + ((pops << 11) & 0x3800)) & 0x3800)
+    return (status & 0xC7FF) | ((status.bits(11, 3) + (pops & 7)).zext(16) << 11)
 
 
 @procedure(8, results=(8,))
@@ -250,9 +250,14 @@ def locate(memory: MemOperand) -> None:
 # --- operands from memory ------------------------------------------------------------------------------------------
 
 
-def _widen_rare(v: Val, fraction: int, bias: int) -> None:
-    """Zeros, denormals, infinities, NaNs: exact, not quieted; flags IE for a signalling NaN, DE for a denormal."""
+def _widen(v: Val, fraction: int, bias: int) -> None:
+    """Exact, a NaN not quieted; flags IE for a signalling NaN, DE for a denormal. The JIT knows these by name."""
     w = v.width
+    e = v.bits(fraction, w - 1 - fraction)
+    with when(e - 1 < (1 << (w - 1 - fraction)) - 2, likely=True):
+        sig = (v.zext(64) << (63 - fraction)) | 1 << 63
+        sign_bit = (v >> 16 if w == 32 else (v >> 48).low(32)) & 0x8000
+        return_(sig, (e.zext(32) + (16383 - bias)) | sign_bit, 0)
     sign = (v.sign().zext(32)) << 15
     frac = (v << (w - fraction)).zext(64) << (64 - w)  # the fraction at the top, its first bit in bit 63
     with when((v << 1) == 0):
@@ -265,31 +270,20 @@ def _widen_rare(v: Val, fraction: int, bias: int) -> None:
 
 @procedure(32, results=(64, 32, 32))
 def x87_widen32(v: Val) -> None:
-    """A binary32 that is not a normal number, in 80 bits."""
-    _widen_rare(v, 23, 127)
+    """A binary32 in 80 bits."""
+    _widen(v, 23, 127)
 
 
 @procedure(64, results=(64, 32, 32))
 def x87_widen64(v: Val) -> None:
-    """A binary64 that is not a normal number, in 80 bits."""
-    _widen_rare(v, 52, 1023)
+    """A binary64 in 80 bits."""
+    _widen(v, 52, 1023)
 
 
 def widen(v: Val) -> tuple[Variable, Variable, Variable]:
     """A binary32 or binary64 in 80 bits, with IE for a signalling NaN (still signalling) and DE for a denormal."""
-    single = v.width == 32
-    fraction, ebits, bias = (23, 8, 127) if single else (52, 11, 1023)
-    e = v.bits(fraction, ebits)
-    sign = (v >> 16 if single else (v >> 48).low(32)) & 0x8000
-    sig = var(64, (v.zext(64) << (63 - fraction)) | 1 << 63, "sig")
-    se = var(32, (e.zext(32) + (16383 - bias)) | sign, "se")
-    flags = var(32, 0, "extra")
-    with unlikely(e - 1 >= (1 << ebits) - 2):
-        s, x, f = (x87_widen32 if single else x87_widen64)(v)
-        sig.set(s)
-        se.set(x)
-        flags.set(f)
-    return sig, se, flags
+    sig, se, flags = (x87_widen32 if v.width == 32 else x87_widen64)(v)
+    return var(64, sig, "sig"), var(32, se, "se"), var(32, flags, "extra")
 
 
 def from_integer(v: Val) -> Real:
@@ -735,21 +729,26 @@ def store(u: Unit, dst: MemOperand, convert: str, indefinite: int, pops: int) ->
     used = u.used(u.top)
     out = var(w, indefinite, "out")
     flags = var(32, IE | SF, "flags")
-    with when(used, likely=True):
+    with unlikely(~used):
+        flags.set(IE | SF)
+    with otherwise():
         result, f = FLOAT[convert](*read_real(u.top), ctl)
         out.set(result.low(w))
         flags.set(f)
     bad = flags.read() & (ctl >> 16) & 0x3F
-    with unlikely((bad & ~PE) != 0):
+    status = u.clear_c1() | (flags.read().low(16) & (0x3F | SF | C1))
+    with unlikely(bad != 0):
+        with when((bad & ~PE) != 0):
+            pointers(dst)
+            x87_withheld(flags.read().low(16) & (SF | (0x3F & ~PE)))
+            finish_()
+        dst.set(out)
         pointers(dst)
-        x87_withheld(flags.read().low(16) & (SF | (0x3F & ~PE)))
+        u.finish(status | ERROR, pops)
+        x87_error()
         finish_()
     dst.set(out)
     pointers(dst)
-    status = var(16, u.clear_c1() | (flags.read().low(16) & (0x3F | SF | C1)), "status")
-    with unlikely(bad != 0):
-        status.set(status.read() | ERROR)
-        x87_error()
     u.finish(status, pops)
 
 
@@ -1285,14 +1284,14 @@ def set_control(word: Val, status: Val) -> None:
 def fnstsw(dst: Op) -> None:
     """Store the status word."""
     available()
-    dst.set(FSTAT)
+    dst.set(FSTAT.read() | x87_unseen())
 
 
 @insn("fnstsw ax", "DF /4 rm=0", see="vol. 2, FSTSW")
 def fnstsw_ax() -> None:
     """Copy the status word to AX."""
     available()
-    gpr(S.EAX, 16).set(FSTAT)
+    gpr(S.EAX, 16).set(FSTAT.read() | x87_unseen())
 
 
 @procedure(results=(16,))

@@ -143,6 +143,9 @@ typedef struct Cpu {
     uint64_t jit_value; /* of an access that takes the slow path, with its place and kind */
     uint32_t jit_offset;
     uint32_t jit_access;
+    /* Traces with the guest's floating-point control: units in force, the host's control, a word to work with, the x87
+     * status before a conversion, and whether that conversion was for nothing. */
+    uint32_t jit_float, jit_host_mxcsr, jit_host_fcw, jit_float_word, jit_fsw, jit_float_undo;
 
     void *handle;
     uint32_t (*port_read)(void *handle, uint32_t port, uint32_t size);

@@ -70,6 +70,9 @@ class Machine:
     def raise_fault(self, vector: int, error: int) -> None:
         raise Fault(vector, error)
 
+    def x87_unseen(self) -> int:
+        return 0
+
     def __getattr__(self, name: str) -> Any:
         try:
             return softfloat.FUNCTIONS[name]

@@ -6,7 +6,6 @@
 
 enum { TEMPS = 1 << RAX | 1 << RCX | 1 << RDX | 1 << RSI | 1 << RDI };
 enum { FIX_HOT, FIX_COLD, FIX_CODE };
-#define SPILLS 64
 #define SITES 32
 #define FRAME (SPILLS * 8 + SITES * 16 + 8)
 #define IS_TEMP(r) (TEMPS >> (r) & 1)
@@ -95,7 +94,14 @@ static int32_t spill_slot(struct Jit *j, int32_t n)
 static int rematerial(const struct Jit *j, int32_t n)
 {
     const struct Node *x = &j->node[n];
-    return x->op == N_CONST || (!j->homing && x->op == N_GET && j->slot_pin[x->imm] < 0) || x->spill >= 0;
+    return x->op == N_CONST || (!j->homing && x->op == N_GET && j->slot_pin[x->imm] < 0) || x->spill >= 0 || x->xmm >= 0;
+}
+
+/* A value may be followed by what is not its own where fewer bytes tell it. */
+static void load_spill(struct Emit *e, int reg, const struct Node *x)
+{
+    if (x->poss >> 16) x_mov_rm(e, x->poss >> 32 ? 8 : 4, reg, spill_mem(x->spill));
+    else x_movzx_rm(e, 2, reg, spill_mem(x->spill));
 }
 
 static void evict(struct Jit *j, int reg)
@@ -161,7 +167,8 @@ static int in_reg(struct Jit *j, int32_t n)
     }
     const int r = take(j);
     if (x->op == N_CONST) x_mov_ri(&j->hot, 8, r, x->imm);
-    else if (x->spill >= 0) x_mov_rm(&j->hot, 8, r, spill_mem(x->spill));
+    else if (x->xmm >= 0) x_movd_rx(&j->hot, 8, r, x->xmm);
+    else if (x->spill >= 0) load_spill(&j->hot, r, x);
     else if (x->op == N_GET && j->slot_pin[x->imm] < 0) load_home(&j->hot, r, (uint32_t)x->imm);
     else j->failed = __LINE__;
     give(j, r, n);
@@ -174,7 +181,8 @@ static void move_to(struct Jit *j, int reg, int32_t n)
     if (x->reg == reg) return;
     if (x->reg >= 0) x_mov_rr(&j->hot, x->poss >> 32 ? 8 : 4, reg, x->reg);
     else if (x->op == N_CONST) x_mov_ri(&j->hot, 8, reg, x->imm);
-    else if (x->spill >= 0) x_mov_rm(&j->hot, 8, reg, spill_mem(x->spill));
+    else if (x->xmm >= 0) x_movd_rx(&j->hot, 8, reg, x->xmm);
+    else if (x->spill >= 0) load_spill(&j->hot, reg, x);
     else if (x->op == N_GET && j->slot_pin[x->imm] < 0) load_home(&j->hot, reg, (uint32_t)x->imm);
     else j->failed = __LINE__;
 }
@@ -187,6 +195,7 @@ static void sweep_registers(struct Jit *j)
             if (j->node[j->owner[r]].reg == r) j->node[j->owner[r]].reg = NOWHERE;
             j->owner[r] = -1;
         }
+    xmm_sweep(j);
 }
 
 /* The pinned register that a value may be computed in, because it is committed there soon and nobody misses the old one. */
@@ -463,7 +472,7 @@ static uint32_t made_of(const struct Jit *j, int32_t n, int depth)
 {
     const struct Node *x = &j->node[n];
     if (x->reg >= 0) return IS_TEMP(x->reg) ? 1u << x->reg : 0;
-    if (!is_pure(x->op) || x->spill >= 0 || depth > 24) return 0;
+    if (!is_pure(x->op) || x->spill >= 0 || x->xmm >= 0 || depth > 24) return 0;
     uint32_t found = 0;
     if (x->a >= 0) found |= made_of(j, x->a, depth + 1);
     if (x->b >= 0) found |= made_of(j, x->b, depth + 1);
@@ -488,7 +497,7 @@ static void stub_value(struct Stub *s, int32_t n, int dst);
 static int located(const struct Jit *j, int32_t n)
 {
     const struct Node *x = &j->node[n];
-    return x->reg >= 0 || x->spill >= 0 || !is_pure(x->op);
+    return x->reg >= 0 || x->spill >= 0 || x->xmm >= 0 || !is_pure(x->op);
 }
 
 /* Test a condition by way of register t; the code under which it holds. */
@@ -523,8 +532,12 @@ static void stub_value(struct Stub *s, int32_t n, int dst)
         else x_mov_rr(e, 8, dst, x->reg);
         return;
     }
+    if (x->xmm >= 0) {
+        x_movd_rx(e, 8, dst, x->xmm);
+        return;
+    }
     if (x->spill >= 0) {
-        x_mov_rm(e, 8, dst, spill_mem(x->spill));
+        load_spill(e, dst, x);
         return;
     }
     if (x->op == N_CONST) {
@@ -621,7 +634,7 @@ static void exit_homes(struct Jit *j, int32_t snap)
         const struct Node *x = &j->node[j->entry[k].node];
         if (j->slot_pin[j->entry[k].slot] >= 0) continue;
         if (x->reg >= 0) held |= IS_TEMP(x->reg) ? 1u << x->reg : 0;
-        else if (x->op != N_CONST) {
+        else if (x->op != N_CONST && x->spill < 0 && x->xmm < 0) {
             late++;
             needed |= made_of(j, j->entry[k].node, 0);
         }
@@ -639,7 +652,7 @@ static void exit_homes(struct Jit *j, int32_t snap)
         }
     for (uint32_t k = t->first; k < t->first + t->count && !j->failed; k++) {
         const struct Node *x = &j->node[j->entry[k].node];
-        if (j->slot_pin[j->entry[k].slot] >= 0 || x->reg >= 0 || x->op == N_CONST) continue;
+        if (j->slot_pin[j->entry[k].slot] >= 0 || x->reg >= 0 || x->op == N_CONST || x->spill >= 0 || x->xmm >= 0) continue;
         const int r = stub_take(&s);
         stub_value(&s, j->entry[k].node, r);
         if (late == 1) {
@@ -659,14 +672,24 @@ static void exit_homes(struct Jit *j, int32_t snap)
     for (uint32_t k = t->first; k < t->first + t->count; k++) {
         const uint32_t slot = (uint32_t)j->entry[k].slot;
         const struct Node *x = &j->node[j->entry[k].node];
-        if (j->slot_pin[slot] >= 0) continue;
-        if (x->reg >= 0 && IS_TEMP(x->reg) && late) {
+        if (j->slot_pin[slot] >= 0 || x->reg < 0) continue;
+        if (IS_TEMP(x->reg) && late) {
             x_mov_rm(e, 8, RAX, spill_mem(s.saved[x->reg]));
             store_home(e, slot, RAX);
-        } else if (x->reg >= 0) {
+        } else {
             store_home(e, slot, x->reg);
-        } else if (x->op == N_CONST) {
+        }
+    }
+    for (uint32_t k = t->first; k < t->first + t->count; k++) {
+        const uint32_t slot = (uint32_t)j->entry[k].slot;
+        const struct Node *x = &j->node[j->entry[k].node];
+        if (j->slot_pin[slot] >= 0 || x->reg >= 0) continue;
+        if (x->op == N_CONST) {
             store_home_const(j, e, slot, x->imm);
+        } else if (x->xmm >= 0 || x->spill >= 0) {
+            if (x->xmm >= 0) x_movd_rx(e, 8, RAX, x->xmm);
+            else load_spill(e, RAX, x);
+            store_home(e, slot, RAX);
         } else if (late > 1) {
             x_mov_rm(e, 8, RAX, spill_mem(place[k - t->first]));
             store_home(e, slot, RAX);
@@ -726,6 +749,7 @@ static void retry_stub(struct Jit *j, int32_t snap, uint32_t insn)
     struct Emit *e = &j->cold;
     exit_homes(j, snap);
     pins_home(j, e);
+    if (j->float_store == insn + 1) x_mov_mi(e, 4, cpu_mem(FIELD(jit_float_undo)), 1);
     refund(e, j->total - insn);
     set_ip(e, j->insn[insn]->start);
     x_mov_mi(e, 4, cpu_mem(FIELD(retry)), 1);
@@ -1018,6 +1042,7 @@ static void miss_stub(struct Jit *j, int32_t snap, uint32_t insn)
     struct Emit *e = &j->cold;
     exit_homes(j, snap);
     pins_home(j, e);
+    if (j->float_store == insn + 1) x_mov_mi(e, 4, cpu_mem(FIELD(jit_float_undo)), 1);
     refund(e, j->total - insn);
     set_ip(e, j->insn[insn]->start);
     x_mov_mi(e, 4, cpu_mem(FIELD(jit_offset)), (int32_t)j->trace_count);
@@ -1211,6 +1236,7 @@ static void call_handler(Cpu *cpu, struct Jit *j, const struct Node *x)
     if (JIT_PINS_FIXED)
         for (int r = R8; r <= R15; r++) store_home(e, (uint32_t)j->pin_slot[r], r);
     x_mov_mr(e, 8, cpu_mem(FIELD(left)), RBX);
+    float_leave(e, j->float_off);
     x_mov_rr(e, 8, RDI, RBP);
     x_mov_ri(e, 8, RSI, (uint64_t)(uintptr_t)copy);
     x_mov_ri(e, 8, RAX, (uint64_t)(uintptr_t)jit_handler(copy));
@@ -1222,6 +1248,7 @@ static void call_handler(Cpu *cpu, struct Jit *j, const struct Node *x)
         if (j->pin_owner[r] >= 0) j->node[j->pin_owner[r]].reg = NOWHERE;
         j->owner[r] = j->pin_owner[r] = -1;
     }
+    xmm_forget(j);
     for (int r = R8; r <= R15; r++)
         if (j->pin_slot[r] >= 0) load_home(e, r, (uint32_t)j->pin_slot[r]);
     j->pin_dirty = 0;
@@ -1231,6 +1258,7 @@ static void call_handler(Cpu *cpu, struct Jit *j, const struct Node *x)
 static void call_function(struct Jit *j, const struct Node *x)
 {
     struct Emit *e = &j->hot;
+    xmm_flush(j);
     for (int32_t k = 0; k < x->b; k++) {
         const int32_t a = j->arg[x->imm + (uint64_t)k];
         const struct Mem m = cpu_mem(FIELD(jit_args) + 8 * k);
@@ -1309,9 +1337,25 @@ static void emit_node(Cpu *cpu, struct Jit *j, int32_t n)
         jump_code(j, &j->cold, j->indirect);
         return;
     }
-    case N_CALL: call_function(j, x); return;
+    case N_FLOAT: {
+        x_test_mi(e, 1, cpu_mem(FIELD(jit_float)), (int32_t)x->imm);
+        branch_cold(j, X_Z);
+        if (!x_room(&j->cold)) return;
+        x_byte(&j->cold, 0xe8);
+        fix_up(j, &j->cold, j->cold.at, FIX_CODE, (int64_t)(intptr_t)j->float_on[x->imm >> 1]);
+        x_imm(&j->cold, 4, 0);
+        uint8_t *good = x_jcc(&j->cold, X_Z);
+        retry_stub(j, x->snap, x->insn);
+        x_patch(good, j->cold.at);
+        fix_up(j, &j->cold, x_jmp(&j->cold), FIX_HOT, offset_of(j, e));
+        return;
+    }
+    case N_CALL:
+        if (x->source) float_call(j, n);
+        else call_function(j, x);
+        return;
     case N_RESULT:
-        if (x->last >= 0) {
+        if (x->last >= 0 && !j->node[x->a].source) {
             const int r = take(j);
             x_mov_rm(e, x->width > 32 ? 8 : 4, r, cpu_mem(FIELD(jit_results) + 8 * (int32_t)x->imm));
             give(j, r, n);
@@ -1376,6 +1420,8 @@ static int emit_trace(Cpu *cpu, struct Jit *j)
     memset(j->owner, 0xff, sizeof j->owner);
     memset(j->pin_owner, 0xff, sizeof j->pin_owner);
     memset(j->spill_node, 0xff, sizeof j->spill_node);
+    memset(j->xmm_owner, 0xff, sizeof j->xmm_owner);
+    j->xmm_locked = j->float_store = 0;
     j->pin_dirty = 0;
     j->locked = 0;
     j->at = -1;

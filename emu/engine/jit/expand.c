@@ -63,7 +63,11 @@ static void retry_if(struct Jit *j, int32_t cond)
         j->failed = __LINE__; /* always */
         return;
     }
-    effect(j, N_RETRY_IF, 1, cond, -1, -1, 0, start_snap(j));
+    /* What has let this trace pass is so for good. */
+    const int32_t before = j->node[cond].passed;
+    if (before && before < j->nodes && j->node[before].op == N_RETRY_IF && j->node[before].a == cond) return;
+    const int32_t n = effect(j, N_RETRY_IF, 1, cond, -1, -1, 0, start_snap(j));
+    j->node[cond].passed = n;
 }
 
 static int32_t operand(struct Expansion *x, uint32_t word)
@@ -292,8 +296,15 @@ static int expand_words(struct Expansion *x, const uint16_t *w, const uint16_t *
                 j->failed = __LINE__;
                 return FLOW_END;
             }
+            int32_t given[8], out[8];
+            for (uint32_t k = 0; k < count; k++) given[k] = operand(x, w[1 + k]);
+            if (float_expand(j, fn, given, const_is(j, *pred, 1), out)) {
+                for (uint32_t k = 0; k < jit_calls[fn].results; k++) define(x, out[k], jit_calls[fn].widths[k]);
+                w += 1 + count;
+                break;
+            }
             const int32_t first = j->args;
-            for (uint32_t k = 0; k < count; k++) j->arg[j->args++] = operand(x, w[1 + k]);
+            for (uint32_t k = 0; k < count; k++) j->arg[j->args++] = given[k];
             const int32_t call = effect(j, N_CALL, 64, -1, (int32_t)count, (int32_t)fn, (uint64_t)first, NOWHERE);
             for (uint32_t k = 0; k < jit_calls[fn].results; k++) {
                 const int32_t r = effect(j, N_RESULT, jit_calls[fn].widths[k], call, -1, -1, k, NOWHERE);

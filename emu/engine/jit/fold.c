@@ -23,7 +23,7 @@ static int32_t new_node(struct Jit *j, uint8_t op, uint8_t width, uint8_t source
     n->imm = imm;
     n->poss = bits_of(width);
     n->snap = n->commit = n->commit_slot = NOWHERE;
-    n->reg = n->spill = NOWHERE;
+    n->reg = n->spill = n->xmm = NOWHERE;
     n->insn = j->now;
     return j->nodes++;
 }
@@ -212,6 +212,7 @@ static int32_t bit(struct Jit *j, int32_t x, uint32_t k)
     case T_OR:
         if (!(j->node[n.a].poss >> k & 1)) return bit(j, n.b, k);
         if (!(j->node[n.b].poss >> k & 1)) return bit(j, n.a, k);
+        if (is_const(j, n.b) && (j->node[n.b].imm >> k & 1)) return constant(j, 1);
         break;
     case T_XOR: {
         const int32_t a = bit(j, n.a, k);
@@ -410,6 +411,8 @@ static int32_t make(struct Jit *j, uint8_t op, uint32_t w, uint32_t s, int32_t a
             if (op == T_LSHR && x.op == T_LSHR && is_const(j, x.b))
                 return make2(j, T_LSHR, x.width, x.a, constant(j, j->node[x.b].imm + v));
             if (op == T_LSHR && (possible(j, op, w, s, a, b, -1) == 1)) return bit(j, a, (uint32_t)v);
+            if (op == T_LSHR && x.op == T_OR && is_const(j, x.b))
+                return make2(j, T_OR, x.width, make2(j, T_LSHR, x.width, x.a, b), constant(j, j->node[x.b].imm >> v));
         } else if (y.poss >= w) {
             /* Counts of the width and more give zeros. */
             const uint32_t wide = y.poss < 64 && w <= 32 ? 64 : w;
@@ -484,6 +487,13 @@ static int32_t make(struct Jit *j, uint8_t op, uint32_t w, uint32_t s, int32_t a
     case T_LOW:
         if (!(x.poss & ~m)) return a;
         if (w == 1) return bit(j, a, 0);
+        if (x.op == T_LSHR && is_const(j, x.b) && j->node[x.a].op == T_OR) {
+            /* What the shift and the cut leave nothing of goes away. */
+            const struct Node o = j->node[x.a];
+            const uint64_t n = j->node[x.b].imm;
+            const int32_t rest = !(j->node[o.b].poss >> n & m) ? o.a : !(j->node[o.a].poss >> n & m) ? o.b : -1;
+            if (rest >= 0) return make(j, T_LOW, w, x.width, make2(j, T_LSHR, x.width, rest, x.b), -1, -1);
+        }
         if (x.op == T_SEXT && x.source >= w) return make(j, T_LOW, w, x.source, x.a, -1, -1);
         if (x.op == T_LOW) return make(j, T_LOW, w, x.width, x.a, -1, -1);
         if (x.op == T_AND && is_const(j, x.b)) return make2(j, T_AND, w, x.a, constant(j, j->node[x.b].imm & m));
@@ -505,5 +515,7 @@ static int32_t make(struct Jit *j, uint8_t op, uint32_t w, uint32_t s, int32_t a
         break;
     default: break;
     }
-    return pure_node(j, op, (uint8_t)w, (uint8_t)s, a, b, c, 0, possible(j, op, w, s, a, b, c));
+    const uint64_t poss = possible(j, op, w, s, a, b, c);
+    if (!poss) return constant(j, 0);
+    return pure_node(j, op, (uint8_t)w, (uint8_t)s, a, b, c, 0, poss);
 }

@@ -20,6 +20,7 @@ enum {
     N_GOTO,     /* on to `imm` */
     N_JUMP,     /* on to a */
     N_LEAVE,    /* the interpreter goes on at `imm` */
+    N_FLOAT,    /* the guest's floating-point control is in force in unit `imm` of the host */
     N_CALL,     /* function c with the b arguments from `imm` on */
     N_RESULT,   /* result `imm` of call a */
     N_BASE,     /* host address of a + imm, where b bytes from there lie in one page */
@@ -39,6 +40,7 @@ enum {
 #define JIT_TRACES 65536u
 #define JIT_LINKS 262144u
 #define JIT_COPIES 65536u
+#define SPILLS 96 /* words for values that have no register */
 #define NOWHERE (-1)
 
 struct Node {
@@ -53,6 +55,9 @@ struct Node {
     int32_t last;  /* position of the last use */
     int32_t commit, commit_slot; /* where it first becomes the value of a pinned slot */
     int16_t reg, spill, uses;
+    int8_t xmm;
+    int32_t passed; /* a condition: the retry that let it pass */
+    int32_t wide; /* part of a binary64 (2 * node + 2) or binary32 (2 * node + 3) in 80 bits that is zero or normal */
     uint8_t fold;
 };
 
@@ -101,7 +106,7 @@ struct JitFix {
 struct Jit {
     struct JitJump jump[JUMP_SIZE];
     struct CodeBuffer code;
-    const uint8_t *enter, *leave, *leave_plain, *slow_read, *slow_write, *indirect, *call, *fill;
+    const uint8_t *enter, *leave, *leave_plain, *float_on[2], *float_off, *slow_read, *slow_write, *indirect, *call, *fill;
     struct Trace *traces;
     struct PageTrace *page_traces;
     uint32_t trace_count, page_trace_count;
@@ -132,6 +137,7 @@ struct Jit {
     uint32_t pages;
     int32_t arg[JIT_ARGS], args;
     uint32_t top; /* of the x87 stack when the trace was made */
+    uint8_t float_ready, float_usable; /* units: in force here, of use to this trace */
     int32_t start_snap; /* of the instruction in hand, -1: not made yet */
     uint32_t now;       /* number of the instruction in hand */
     int failed;
@@ -154,7 +160,10 @@ struct Jit {
     int32_t pin_owner[16];
     uint32_t pin_dirty;
     uint32_t locked; /* registers that must not be taken now */
-    int32_t spill_node[64];
+    int32_t spill_node[SPILLS];
+    int32_t xmm_owner[16]; /* node in each xmm register, -1: free */
+    uint32_t xmm_locked;
+    uint32_t float_store; /* 1 + instruction that converts what it stores */
     int32_t at; /* position */
     struct JitFix fix[JIT_FIXES];
     uint32_t fixes, links, copies;

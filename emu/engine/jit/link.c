@@ -14,7 +14,7 @@ static const uint8_t *place_code(struct Jit *j, const uint8_t *code, uint64_t si
 
 static const uint8_t *make_thunk(struct Jit *j, void (*emit)(struct Jit *, struct Emit *))
 {
-    uint8_t text[512];
+    uint8_t text[1024];
     struct Emit e = {text, text + sizeof text, 0};
     emit(j, &e);
     return e.overflow ? NULL : place_code(j, text, (uint64_t)(e.at - text));
@@ -44,10 +44,10 @@ static void leave_frame(struct Emit *e)
 
 static void thunk_leave(struct Jit *j, struct Emit *e)
 {
-    (void)j;
     if (JIT_PINS_FIXED)
         for (int k = 0; k < 8; k++) x_mov_mr(e, 4, cpu_mem(FIELD(gpr) + 8 * fixed_pins[k]), R8 + k);
     x_mov_mr(e, 8, cpu_mem(FIELD(left)), RBX);
+    float_leave(e, j->float_off);
     leave_frame(e);
 }
 
@@ -83,9 +83,11 @@ static const uint8_t call_saved[9] = {RAX, RCX, RDX, RSI, RDI, R8, R9, R10, R11}
 static void thunk_slow(struct Emit *e, int (*fn)(Cpu *))
 {
     for (int k = 0; k < 9; k++) x_push(e, call_saved[k]);
+    float_around(e, 0);
     x_mov_rr(e, 8, RDI, RBP);
     x_mov_ri(e, 8, RAX, (uint64_t)(uintptr_t)fn);
     x_call_r(e, RAX);
+    float_around(e, 1);
     x_test_rr(e, 4, RAX, RAX);
     for (int k = 8; k >= 0; k--) x_pop(e, call_saved[k]);
     x_ret(e);
@@ -275,7 +277,7 @@ static int translate_block(Cpu *cpu, struct Jit *j, struct Block *b)
             jit_flush(cpu);
         j->link = j->link_pool + j->link_used;
         j->copy = j->copy_pool + j->copy_used;
-        for (int32_t k = 0; k < j->nodes; k++) j->node[k].reg = j->node[k].spill = NOWHERE;
+        for (int32_t k = 0; k < j->nodes; k++) j->node[k].reg = j->node[k].spill = j->node[k].xmm = NOWHERE;
         if (emit_trace(cpu, j)) return 1;
         const uint64_t hot = (uint64_t)(j->hot.at - j->hot_base), cold = (uint64_t)(j->cold.at - j->cold_base);
         const uint64_t at = (j->code.used + 15) & ~15ull;
@@ -388,6 +390,7 @@ static int jit_new(Cpu *cpu)
         jit_free(cpu);
         return 1;
     }
+    float_new(cpu, j);
     j->enter = make_thunk(j, thunk_enter);
     j->leave = make_thunk(j, thunk_leave);
     j->leave_plain = make_thunk(j, thunk_leave_plain);

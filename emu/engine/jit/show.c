@@ -1,7 +1,7 @@
 /* Traces as text, for tests, for tools and for whoever wants to see what became of the code. */
 
 static const char *const node_names[] = {"const", "get", "bit", "load", "store", "commit", "exit_if", "retry_if", "guard", "expect",
-                                         "handler", "loop", "goto", "jump", "leave", "call", "result", "base"};
+                                         "handler", "loop", "goto", "jump", "leave", "float", "call", "result", "base"};
 static const char *const operation_names[] = {
     "add", "sub", "mul", "mulhu", "udiv", "urem", "sdiv", "srem", "and", "or", "xor", "not", "neg", "shl", "lshr", "ashr",
     "rotl", "eq", "ne", "ult", "ule", "slt", "sle", "zext", "sext", "low", "select", "clz", "ctz", "popcount", "bswap"};
@@ -53,7 +53,8 @@ static void say_node(struct Text *t, const struct Jit *j, int32_t n)
     }
     if (x->op == N_CALL) {
         say(t, " %s", jit_calls[x->c].name);
-        for (int32_t k = 0; k < x->b; k++) say_value(t, j, j->arg[x->imm + (uint64_t)k]);
+        for (int32_t k = 0; k < x->b; k++)
+            if (j->arg[x->imm + (uint64_t)k] >= 0) say_value(t, j, j->arg[x->imm + (uint64_t)k]);
         say(t, "\n");
         return;
     }

@@ -27,6 +27,7 @@ static void forget_slots(struct Jit *j)
     for (uint32_t k = 0; k < SLOT_COUNT; k++) j->map[k] = -1;
     memset(j->dirty, 0, sizeof j->dirty);
     j->dirty_count = 0;
+    float_unknown(j);
 }
 
 static void finish_trace(struct Jit *j, uint8_t op, int32_t a, uint64_t imm)
@@ -117,6 +118,7 @@ static int form_trace(Cpu *cpu, struct Jit *j, struct Block *head)
     j->model = jit_model(cpu);
     j->plain = (int)head->plain;
     j->top = jit_top(cpu);
+    float_usable(cpu, j);
     j->page[0] = code_linear(cpu, head->ip) & PAGE_MASK;
     j->pages = 1;
     forget_slots(j);
@@ -131,6 +133,7 @@ static int form_trace(Cpu *cpu, struct Jit *j, struct Block *head)
                 commit(j);
             } else if (i->form && template_forms[i->form].handler) {
                 j->branch_cond = -1;
+                jit_keep(j);
                 effect(j, N_HANDLER, 32, -1, -1, -1, j->insns, take_snap(j));
                 forget_slots(j);
                 if (template_forms[i->form].role == ROLE_STOPS && k + 1 < b->n) {
