@@ -187,8 +187,13 @@ def _handlers(rng: Choices, skip: bool) -> tuple[bytes, list[int]]:
     return bytes(code), starts
 
 
-def world(rng: Choices, mode: str, chapters: dict[str, Any], length: int, *, skips: bool = False) -> World:
-    """Draw a world with a program of `length` instructions. `skips`: no handler but a few halts."""
+def world(
+    rng: Choices, mode: str, chapters: dict[str, Any], length: int, *, skips: bool = False, paged: bool = False
+) -> World:
+    """Draw a world with a program of `length` instructions.
+
+    `skips`: no handler but a few halts; `paged`: with paging, but for real mode.
+    """
     big = mode in ("flat32", "ring3", "pae3", "segments")
     real = mode in ("real", "v86")
     selectors = (*range(0, 0x80, 8), CODE3 | 3, DATA3 | 3, 4, 0x1234)
@@ -240,7 +245,7 @@ def world(rng: Choices, mode: str, chapters: dict[str, Any], length: int, *, ski
         _protected(rng, state, mode)
     if mode in ("ring3", "pae3", "v86"):
         _paging(rng, state, memory, pae=mode == "pae3", user=True)
-    elif mode != "real" and one_in(rng, 3):
+    elif mode != "real" and (paged or one_in(rng, 3)):
         _paging(rng, state, memory, pae=bool(rng.randrange(2)), user=False)
     w = World(mode, place, state, memory, seed=rng.randrange(1 << 32))
     w.program = program(rng, chapters, place, length)

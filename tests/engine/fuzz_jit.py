@@ -48,13 +48,13 @@ Piece = tuple[int, str]
 def pieces(rng: Random, case: Case) -> list[Piece]:
     """How a program is run: small pieces, some longer, one or two long ones."""
     out: list[Piece] = []
-    end = case.program.base + sum(item.size for item in case.program.items)
+    size = sum(item.size for item in case.program.items)
     left = rng.choice((500, 3000, 3000, 12000))
     while left > 0:
         count = rng.randrange(*rng.choice(((1, 25),) * 6 + ((25, 400),) * 3 + ((400, 8000),)))
         dice, event = rng.random(), ""
         if dice < 0.02:
-            event = f"p{rng.randrange(case.program.base, end):x}.{rng.randrange(256):x}"
+            event = f"p{case.real + rng.randrange(size):x}.{rng.randrange(256):x}"
         elif dice < 0.06:
             event = "i" if dice < 0.04 else "n"
         out.append((count, event))

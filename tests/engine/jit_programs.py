@@ -15,8 +15,9 @@ from typing import Any
 from cores.ppc import state as S
 from cores.ppc import strategies as ppc_strategies
 from cores.ppc.decoder import mnemonic
-from cores.ppc.forms import Form
+from cores.ppc.forms import Form, with_field
 from cores.ppc.models import model as ppc_model
+from cores.x86 import state as X86State
 from cores.x86 import strategies
 from tests.cores import ppc_tiers as P
 from tests.cores import tier_machine as X
@@ -63,6 +64,11 @@ class Program:
         self.items.append(item)
         return len(self.items) - 1
 
+    def across(self, rng: Random) -> None:
+        """Put it where the end of a page is somewhere in the middle."""
+        size = sum(item.size for item in self.items)
+        self.base += (0x1000 - rng.randrange(1, size)) & -4
+
     def addresses(self, keep: Collection[int]) -> list[int]:
         """Where each item starts, and where the last one ends; one that is left out has no length."""
         found, at = [], self.base
@@ -100,6 +106,8 @@ class Case:
     core: str
     kind: str
     program: Program
+    real: int
+    """Where the program lies in memory."""
     start: Callable[[Any, bytes], None]
 
 
@@ -107,6 +115,7 @@ class Case:
 
 
 x86_forms = cache(strategies.forms)
+BITS = (0xA3, 0xAB, 0xB3, 0xBB, 0xA5, 0xAD, 0xBC, 0xBD)  # bt, bts, btr, btc, shld, shrd, bsf, bsr
 
 
 class X86:
@@ -115,17 +124,20 @@ class X86:
     def __init__(self, rng: Random, mode: str) -> None:
         self.rng, self.mode = rng, mode
         profile = rng.choice(list(PROFILES))
+        self.dense = rng.random() < 0.35
+        self.busy = rng.random() < 0.3
+        paged = mode not in ("real", "ring3", "pae3", "v86") and rng.random() < 0.5
         known = x86_forms()
         self.chapters = {name: known[name] for name in PROFILES[profile] or known if name in known}
-        self.world = X.world(rng, mode, known, 0, skips=rng.random() < 0.9)
+        self.world = X.world(rng, mode, known, 0, skips=rng.random() < 0.9, paged=paged)
         self.place = self.world.place
-        shift = 0x1000 - rng.randrange(16, 400) if rng.random() < 0.4 else 0
         self.segment = X.CODE if mode in ("real", "v86") else 0
-        self.program = Program(X.CODE + shift, b"\x90")
-        self.world.state["eip"] = X.CODE + shift - self.segment
+        self.program = Program(X.CODE, b"\x90")
+        self.paged = bool(self.world.state["cr0"] >> X86State.CR0_PG & 1)
         self.wide = b"" if self.place.big else b"\x66"  # 32-bit operands
         self.far = b"" if self.place.big else b"\x67"  # 32-bit addresses
         self.faults = rng.random() < 0.5
+        self.tables(paged)
         self.slots = self.place.data + self.place.size - 64
         self.targets: list[tuple[int, int]] = []
         self.subs: list[int] = []
@@ -140,14 +152,43 @@ class X86:
             self.subs_at[sub] = len(p.items)
             for _ in range(rng.randrange(1, 5)):
                 self.one()
+            if rng.random() < 0.4:  # to another place now and then
+                over = len(p.items) + 2
+                p.add(self.jump(bytes([0x0F, 0x80 + rng.randrange(16)]), f"to {over}", self.upto(over)))
+                p.add(raw(self.wide + self.far + bytes.fromhex("830424") + bytes([rng.choice((1, 2))])))  # add [esp]
             p.add(raw(self.wide + b"\xc3"))
-        return Case("x86", self.mode, p, self.start)
+        if rng.random() < (0.8 if self.paged else 0.3):
+            p.across(rng)
+        self.world.state["eip"] = p.base - self.segment
+        return Case("x86", self.mode, p, p.base, self.start)
 
     def start(self, both: Any, image: bytes) -> None:
         """Memory and registers as drawn, and the program."""
         w = self.world
         w.memory.pop(X.CODE, None)
         both.start(X.World(w.mode, w.place, w.state, {**w.memory, self.program.base: image}, seed=w.seed))
+
+    def tables(self, paged: bool) -> None:
+        """With paging: a fault in the second page of code puts its entry right, and the instruction runs again."""
+        self.entry = 8 if self.world.state["cr4"] >> X86State.CR4_PAE & 1 else 4
+        if not paged:
+            return
+        page, memory = X.CODE + 0x1000, self.world.memory
+        own, old = 0x800, 16 * 14
+        code = bytearray(memory[X.HANDLERS].ljust(own, b"\x90"))
+        for part in (
+            bytes.fromhex("50 0f20d0 c1e80c 3d"),  # push eax; mov eax, cr2; shr eax, 12; cmp eax, ...
+            (page >> 12).to_bytes(4, "little"),
+            bytes.fromhex("58 7515 c705"),  # pop eax; jne the old handler; mov dword [...], ...
+            (X.TABLE + self.entry * (page >> 12)).to_bytes(4, "little") + (page | 7).to_bytes(4, "little"),
+            bytes.fromhex("0f013d") + page.to_bytes(4, "little"),  # invlpg [...]
+            bytes.fromhex("83c404 cf e9"),  # add esp, 4; iretd; jmp ...
+        ):
+            code += part
+        code += (old - len(code) - 4 & 0xFFFFFFFF).to_bytes(4, "little")
+        memory[X.HANDLERS] = bytes(code)
+        gate = X.gate(14, X.CODE0_32, X.HANDLERS + own, 0).to_bytes(8, "little")
+        memory[X.IDT] = memory[X.IDT][: 8 * 14] + gate + memory[X.IDT][8 * 15 :]
 
     def jump(self, opcode: bytes, text: str, target: int | Callable[[], int]) -> Item:
         """A jump with 32 bits of displacement."""
@@ -193,25 +234,94 @@ class X86:
         """An item."""
         rng, p = self.rng, self.program
         dice = rng.random()
-        if dice < 0.62:
+        if self.paged and rng.random() < 0.1:
+            return self.remap()
+        if self.busy and dice < 0.5:
+            dice = 0.72 + dice / 2.2  # more of what follows
+        if dice < 0.12 and self.dense:
+            self.narrow()
+        elif dice < 0.62 and self.dense:
+            p.add(raw(self.tight()))
+        elif dice < 0.62:
             drawn = strategies.program(rng, self.chapters, self.place, 1)[0]
             p.add(raw(drawn, 16 if self.faults and rng.random() < 0.5 else 1))
         elif dice < 0.72:
             over = len(p.items) + rng.randrange(2, 5)
             p.add(self.jump(bytes([0x0F, 0x80 + rng.randrange(16)]), f"to {over}", self.upto(over)))
-        elif dice < 0.80:
+        elif dice < 0.78:
             self.target()
-        elif dice < 0.86:
+        elif dice < 0.84:
             self.patch()
-        elif dice < 0.90:
+        elif dice < 0.89:
             if len(self.subs) < 3:
                 self.subs.append(len(self.subs))
             mine = rng.choice(self.subs)
             p.add(self.jump(b"\xe8", f"call {mine}", lambda: self.subs_at.get(mine, 0)))
+            if rng.random() < 0.3:
+                p.add(raw(self.wide + bytes([0x40 + rng.randrange(16)])))  # where another return may lead
         elif dice < 0.95:
             self.indirect()
         else:
             self.remap()
+        return None
+
+    def tight(self) -> bytes:
+        """Arithmetic of all widths on four registers, so that most of it depends on what came just before."""
+        rng = self.rng
+        wide, kind = rng.randrange(3), rng.randrange(16)
+        front = self.wide if wide == 2 else b"" if not wide else (b"" if self.wide else b"\x66")
+        w = int(wide > 0)
+        pair = 0xC0 | rng.randrange(4) << 3 | rng.randrange(4)
+        one = 0xC0 | rng.randrange(8) << 3 | rng.randrange(4)
+        reg = rng.randrange(4)
+        scaled = rng.randrange(4) << 6 | rng.randrange(4) << 3 | rng.randrange(4)
+        imm = bytes([rng.choice((0, 1, 2, 7, 8, 15, 31, 0x7F, 0x80, 0xFF, rng.randrange(256)))])
+        return front + (
+            bytes([rng.randrange(8) << 3 | w, pair]),
+            bytes([rng.randrange(8) << 3 | 2 | w, pair]),
+            bytes([0x83 if w else 0x80, one]) + imm,
+            bytes([0xC0 | w, one]) + imm,
+            bytes([0xD0 | w, one]),
+            bytes([0xD2 | w, one]),
+            bytes([0x0F, rng.choice((0xB6, 0xB7, 0xBE, 0xBF)), pair]),
+            bytes([0x0F, 0x90 + rng.randrange(16), one]),
+            bytes([0x0F, 0x40 + rng.randrange(16), pair]) if w else bytes([0x86, pair]),
+            bytes([0xF6 | w, 0xC0 | rng.choice((2, 3, 4, 5)) << 3 | rng.randrange(4)]),
+            bytes([0x0F, 0xAF, pair]) if w else bytes([0x84, pair]),
+            bytes([0x0F, rng.choice(BITS), pair]) if w else bytes([0xFE, one & 0xCF]),
+            bytes([0x88 | w, pair]),
+            bytes([rng.choice((0x98, 0x99, 0x9E, 0x9F, 0xF5, 0xF8, 0xF9))]),
+            bytes([0x8D, 0x04 | reg << 3, scaled]) if wide and not self.wide else bytes([0x0F, 0xC8 | reg]),
+            bytes([0x0F, 0xC0 | w, pair]),
+        )[kind]  # fmt: skip
+
+    def narrow(self) -> None:
+        """As compilers do it: two values of a few bits, something of both, and a look at the bit where it carries."""
+        rng = self.rng
+        a, b = rng.sample(range(4), 2)
+        bits = rng.choice((1, 7, 8, 15, 16, 31))
+        mask, carry = ((1 << bits) - 1).to_bytes(4, "little"), (1 << bits & 0xFFFFFFFF).to_bytes(4, "little")
+
+        def few(reg: int) -> bytes:
+            one = 0xC0 | reg
+            if bits in (8, 16) and rng.randrange(2):
+                return bytes(
+                    [0x0F, (0xB6 if bits == 8 else 0xB7) | rng.randrange(4) // 3 << 3, one | reg << 3]
+                )  # movzx, movsx
+            if rng.randrange(2):
+                return bytes([0x81, one | 4 << 3]) + mask  # and
+            return bytes([0xC1, one | 5 << 3, 32 - bits])  # shr
+
+        op = rng.choice((0x01, 0x01, 0x01, 0x29, 0x11, 0x19, 0x31, 0x09, 0x21, 0x39, 0x85))
+        one = 0xC0 | a
+        look = rng.choice((
+            bytes([0xC1, one | rng.choice((5, 7)) << 3, bits]), bytes([0x0F, 0xBA, one | 4 << 3, bits]),
+            bytes([0x81, one | 4 << 3]) + carry, bytes([0x81, one | 7 << 3]) + carry, bytes([0xF7, one]) + carry,
+            bytes([0x0F, 0xB6 + rng.randrange(2), one | a << 3]), bytes([0x0F, 0x90 + rng.randrange(16), one]),
+        ))  # fmt: skip
+        fresh = [bytes([0x69, 0xC0 | reg << 3 | rng.randrange(8)]) + rng.randbytes(4) for reg in (a, b)]  # imul
+        for code in (*fresh, few(a), few(b), bytes([op, 0xC0 | b << 3 | a]), look):
+            self.program.add(raw(self.wide + code))
 
     def upto(self, number: int) -> Callable[[], int]:
         """An item that need not be there yet."""
@@ -277,12 +387,15 @@ class X86:
         p.add(raw(self.memory("ff", 4, slot)))
 
     def remap(self) -> None:
-        """Change a page-table entry of the data, and have the TLB forget it, or all of it."""
-        rng = self.rng
-        page = rng.choice((X.DATA >> 12, (X.DATA >> 12) + 1, X.STACK >> 12, X.CODE + 0x1000 >> 12))
-        size = 8 if self.mode == "pae3" else 4
+        """Now and then change a page-table entry, and have the TLB forget it, or all of it."""
+        rng, counter, over = self.rng, self.slot(), len(self.program.items) + 4
+        if rng.random() < 0.8:
+            self.program.add(raw(self.memory("ff", 0, counter)))
+            self.program.add(raw(self.memory("f7", 0, counter, rng.choice((1, 3, 7, 15)).to_bytes(4, "little"))))
+            self.program.add(self.jump(b"\x0f\x85", f"to {over + 1}", self.upto(over + 1)))
+        page = rng.choice((X.DATA >> 12, (X.DATA >> 12) + 1, X.STACK >> 12, *[X.CODE + 0x1000 >> 12] * 3))
         self.program.add(
-            raw(self.memory("81", 6, X.TABLE + size * page, rng.choice((2, 1, 4, 0x1000)).to_bytes(4, "little")))
+            raw(self.memory("81", 6, X.TABLE + self.entry * page, rng.choice((2, 1, 4, 0x1000)).to_bytes(4, "little")))
         )
         if rng.randrange(2):
             self.program.add(raw(self.memory("0f01", 7, page << 12, wide=False)))
@@ -311,7 +424,16 @@ def load(at: int) -> tuple[int, ...]:
     return *immediate(A, at), 32 << 26 | B << 21 | A << 16
 
 
+def move_to(spr: int, register: int) -> int:
+    """mtspr."""
+    return 31 << 26 | register << 21 | (spr & 31) << 16 | spr >> 5 << 11 | 467 << 1
+
+
 STORE = 36 << 26 | B << 21 | A << 16
+RFI = 0x4C000064
+PAGES, REAL, MEND = P.WINDOW + 0x4000, 0x60000, 0x3000
+"""Pages of code, where they lie in memory, and from the vectors on what maps them again."""
+ENTRIES = (6, 7, 8)
 
 
 @cache
@@ -328,6 +450,7 @@ class Ppc:
         self.rng, self.model = rng, model
         self.seed = rng.getrandbits(64)
         self.values: dict[str, Any] = {} if rng.random() < 0.1 else {"dbcr0": 0}  # each instruction alone
+        self.dense = rng.random() < 0.35
         calm = rng.random() < 0.6
         if calm:
             unit = S.MSR_SPV if ppc_model(model).has("spe") else S.MSR_FP
@@ -338,9 +461,11 @@ class Ppc:
         if calm:
             self.families = [family for family in self.families if mnemonic(family[0])[:2] not in ("tw", "sc")]
         self.families = self.families or [family for family, _ in chapters]
-        self.program = Program(
-            P.CODE + (0x1000 - 4 * rng.randrange(1, 60) if rng.random() < 0.3 else 0), words(0x60000000)
-        )
+        self.fixed = [f for f, chapter in chapters if chapter == "fixed" and mnemonic(f[0])[:2] != "tw"]
+        # In the window, pages of 4 KiB that come and go; else where everything is in place.
+        self.paged = rng.random() < 0.4
+        self.program = Program(PAGES if self.paged else P.CODE, words(0x60000000))
+        self.real = REAL if self.paged else P.CODE
         self.targets: list[int] = []
         self.subs: list[int] = []
         self.subs_at: dict[int, int] = {}
@@ -352,19 +477,74 @@ class Ppc:
         p.add(self.branch(18 << 26, 0x03FFFFFC, "b to the start", lambda: 0))
         for sub in self.subs:
             self.subs_at[sub] = len(p.items)
+            saved = self.counter() if rng.random() < 0.6 else 0
+            if saved:
+                p.add(self.plain(*immediate(A, saved), 0x7C0802A6 | B << 21, STORE))  # mflr
             for _ in range(rng.randrange(1, 5)):
                 self.one()
+            over = len(p.items) + 2
+            p.add(self.branch(16 << 26 | 12 << 21 | rng.randrange(32) << 16, 0xFFFC, f"to {over}", self.upto(over)))
+            if saved:  # now and then to another place
+                p.add(self.plain(*load(saved), 14 << 26 | B << 21 | B << 16 | 4, STORE))
+                p.add(self.plain(*load(saved), 0x7C0803A6 | B << 21))  # mtlr
+            else:
+                self.aside(rng.randrange(len(p.items)), 0x7C0803A6, "lr")
             p.add(self.plain(BLR))
-        return Case("ppc", self.model, p, self.start)
+        if rng.random() < (0.8 if self.paged else 0.3):
+            at = p.base
+            p.across(rng)
+            self.real += p.base - at
+        return Case("ppc", self.model, p, self.real, self.start)
 
     def start(self, both: Any, image: bytes) -> None:
         """Memory and registers as drawn, and the program."""
         both.start(Random(self.seed), both.families, 1)
-        at = self.program.base
+        real = self.real
+        values = {"pc": self.program.base, **self.values, **(self.entries() if self.paged else {})}
         for cpu, ram in zip(both.cpus, both.rams, strict=True):
-            ram.view[at : at + len(image)] = image
-            cpu.invalidate(at, len(image))
-            cpu.load_values({"pc": at, **self.values})
+            ram.view[real : real + len(image)] = image
+            if self.paged:
+                mend = self.mend()
+                ram.view[P.VECTORS + MEND : P.VECTORS + MEND + len(mend)] = mend
+                for n in (S.INSTRUCTION_STORAGE, S.INSTRUCTION_TLB):
+                    vector = P.VECTORS + P.STRIDE * n
+                    ram.view[vector : vector + 4] = words(18 << 26 | MEND - P.STRIDE * n)
+            cpu.invalidate(0, P.SIZE)
+            cpu.load_values(values)
+            cpu.remap()
+
+    def entries(self) -> dict[str, dict[int, int]]:
+        """Entries of the TLB for the pages of code."""
+        n = range(len(ENTRIES))
+        if ppc_model(self.model).has("440"):
+            rows = {"utlb0": PAGES | 0x210, "utlb1": REAL, "utlb2": 0x3F}
+            step = {"utlb0": 0x1000, "utlb1": 0x1000, "utlb2": 0}
+            return {name: {ENTRIES[k]: value + k * step[name] for k in n} for name, value in rows.items()}
+        rows = {"etlb_mas1": 0xC0000100, "etlb_mas2": PAGES, "etlb_mas3": REAL | 0x3F}
+        step = {"etlb_mas1": 0, "etlb_mas2": 0x1000, "etlb_mas3": 0x1000}
+        return {name: {S.TLB1_FIRST + ENTRIES[k]: value + k * step[name] for k in n} for name, value in rows.items()}
+
+    def mend(self) -> bytes:
+        """A handler that makes these entries again."""
+        found, out = self.entries(), list[int]()
+        if ppc_model(self.model).has("440"):
+            out += [14 << 26 | B << 21, move_to(946, B)]  # MMUCR
+            for n in ENTRIES:
+                out.append(14 << 26 | A << 21 | n)
+                for word in range(3):
+                    out += [
+                        *immediate(B, found[f"utlb{word}"][n]),
+                        31 << 26 | B << 21 | A << 16 | word << 11 | 978 << 1,
+                    ]
+            return words(*out, RFI)
+        for spr in (944, *((341,) if self.model == "e500mc" else ())) if self.model != "e500v1" else ():  # MAS7, MAS8
+            out += [14 << 26 | B << 21, move_to(spr, B)]
+        for n in ENTRIES:
+            out += [*immediate(B, 1 << 28 | n << 16), move_to(624, B)]
+            for k in (1, 2, 3):
+                out += [*immediate(B, found[f"etlb_mas{k}"][S.TLB1_FIRST + n]), move_to(624 + k, B)]
+            out.append(0x7C0007A4)
+        return words(*out, RFI)
 
     def plain(self, *values: int) -> Item:
         return raw(words(*values))
@@ -400,9 +580,13 @@ class Ppc:
     def one(self) -> None:
         """An item."""
         rng, p = self.rng, self.program
+        if self.paged and rng.random() < 0.06:
+            return self.remap()
         dice = rng.random()
         if dice < 0.08:
             p.add(self.plain(*immediate(rng.randrange(3, 7), rng.choice((P.DATA, P.WINDOW)) + rng.randrange(0x3F00))))
+        elif dice < 0.66 and self.dense:
+            p.add(self.plain(self.tight()))
         elif dice < 0.66:
             p.add(self.plain(P.drawn_word(rng, rng.choice(rng.choice(self.families)))))
         elif dice < 0.76:
@@ -420,9 +604,10 @@ class Ppc:
             mine = rng.choice(self.subs)
             p.add(self.branch(18 << 26 | 1, 0x03FFFFFC, f"bl {mine}", lambda: self.subs_at.get(mine, 0)))
         elif dice < 0.96:
-            self.indirect(len(p.items) + 1 + rng.randrange(1, 3))
+            self.aside(len(p.items) + 1 + rng.randrange(1, 3), 0x7C0903A6, "ctr", BCTR)
         else:
             self.remap()
+        return None
 
     def patch(self) -> None:
         """Change the immediate or the destination of an instruction, mostly as the manual wants it done."""
@@ -437,22 +622,37 @@ class Ppc:
 
         self.program.add(Item(f"change {item}", len(build(lambda k: 0, 0)), build))
 
-    def indirect(self, to: int) -> None:
-        """A jump through CTR."""
+    def tight(self) -> int:
+        """Arithmetic on four registers, so that most of it depends on what came just before."""
+        form = self.rng.choice(self.rng.choice(self.fixed))
+        word = P.drawn_word(self.rng, form)
+        for name in ("rt", "rs", "ra", "rb"):
+            if name in form.params:
+                word = with_field(word, name, 8 + self.rng.randrange(4))
+        return word
+
+    def aside(self, to: int, move: int, name: str, *more: int) -> None:
+        """The address of an item goes to LR or CTR."""
 
         def build(where: Callable[[int], int], here: int) -> bytes:
-            return words(*immediate(A, where(min(to, len(self.program.items)))), 0x7C0903A6 | A << 21, BCTR)
+            return words(*immediate(A, where(min(to, len(self.program.items)))), move | A << 21, *more)
 
-        self.program.add(Item(f"bctr to {to}", 16, build))
+        self.program.add(Item(f"{name} = {to}", 12 + 4 * len(more), build))
 
     def remap(self) -> None:
-        """Change rights or validity of an entry of the TLB that the window is mapped by."""
-        rng = self.rng
+        """Now and then change rights or validity of an entry of the TLB."""
+        rng, over = self.rng, len(self.program.items) + 3
+        if rng.random() < 0.8:
+            count = 14 << 26 | B << 21 | B << 16 | 1
+            test = 28 << 26 | B << 21 | B << 16 | rng.choice((1, 3, 7, 15))  # andi.
+            self.program.add(self.plain(*load(self.counter()), count, STORE, test))
+            self.program.add(self.branch(16 << 26 | 4 << 21 | 2 << 16, 0xFFFC, f"to {over}", self.upto(over)))
+        entry = rng.choice((*range(2, 6), *ENTRIES[:2] * 3)) if self.paged else rng.randrange(2, 6)
         if ppc_model(self.model).has("440"):
             word, change = rng.choice(((2, 0x09), (2, 0x12), (2, 0x24), (0, 0x200), (1, 0x1000)))
             read = 31 << 26 | B << 21 | A << 16 | word << 11 | 946 << 1
             self.program.add(
-                self.plain(14 << 26 | A << 21 | rng.randrange(2, 6), read, 26 << 26 | B << 21 | B << 16 | change,
+                self.plain(14 << 26 | A << 21 | entry, read, 26 << 26 | B << 21 | B << 16 | change,
                            read + (32 << 1), ISYNC)
             )  # fmt: skip
             return
@@ -460,7 +660,7 @@ class Ppc:
         move = 31 << 26 | B << 21 | (624 + n & 31) << 16 | 624 + n >> 5 << 11
         upper = n == 1  # the valid bit
         self.program.add(
-            self.plain(*immediate(A, 1 << 28 | rng.randrange(2, 6) << 16),
+            self.plain(*immediate(A, 1 << 28 | entry << 16),
                        31 << 26 | A << 21 | (624 & 31) << 16 | 624 >> 5 << 11 | 467 << 1, 0x7C000764,
                        move | 339 << 1, (27 if upper else 26) << 26 | B << 21 | B << 16 | change, move | 467 << 1,
                        0x7C0007A4, ISYNC)
