@@ -47,6 +47,9 @@ HALT_WAKEUPS = 100_000
 """Timers that may fire in a halt, in `Machine.step`, before it counts as one that nothing ends."""
 
 INTERRUPT_FLAG = 0x200
+REGISTER_KINDS = {1: "MSR %#x", 2: "SPR %d"}
+"""Registers that are not modelled, as `EVENT_UNIMPLEMENTED` numbers their kinds and as the manuals write them."""
+MAX_NAMED = 4096
 UNIMP = logging.getLogger("emu.unimp")
 
 
@@ -160,6 +163,7 @@ class Machine:
         self.last_look: Callable[[Cause, str], bool] | None = None
         """Asked before a fault or a halt for ever ends the run: True pauses the machine first."""
         self._deferred: Callable[[], None] | None = None
+        self._named: set[tuple[int, int]] = set()
         self.execute: Callable[[int], Exit] = cpu.run
         """Runs the processor; replaced by what watches single instructions."""
         cpu.on_event(self._event)
@@ -215,7 +219,7 @@ class Machine:
 
     def _event(self, kind: int, a: int, b: int) -> None:
         if kind == EVENT_UNIMPLEMENTED:
-            UNIMP.info("processor: number %#x of kind %d is not modelled", b, a)
+            self._unimplemented(a, b)
         elif kind == EVENT_INTERRUPT:
             for callback in self.on_interrupt:
                 callback(a, b)
@@ -228,6 +232,13 @@ class Machine:
             self.on_ferr()
         elif kind == EVENT_RESET:
             self.request_reset()
+
+    def _unimplemented(self, kind: int, number: int) -> None:
+        """Name a register that the processor does not have, once."""
+        if (kind, number) not in self._named and len(self._named) < MAX_NAMED:
+            self._named.add((kind, number))
+            what = REGISTER_KINDS.get(kind, "register %#x") % number
+            UNIMP.info("processor: %s is not modelled", what)
 
     # -- running
 

@@ -406,3 +406,11 @@ def test_a_board_has_a_limit_of_memory(name: str, most: int, tmp_path: Path) -> 
     kernel = written(tmp_path / "kernel", SPIN)
     with pytest.raises(UsageError, match=f"at most {most} MiB"):
         board(name)(Setup(parse(["-M", name, "-m", str(most + 1), "-kernel", kernel])))
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_an_unknown_special_register_is_named_once_however_often_it_is_read(name: str, tmp_path: Path) -> None:
+    """The program interrupt that it raises leads to address 0, where it is read again."""
+    kernel = written(tmp_path / "code.bin", b"\x7c\x9c\xaa\xa6")  # mfspr r4, 700
+    result = command("-M", name, "-nographic", "-kernel", kernel, "-d", "unimp", "--max-insns", "100")
+    assert result.stderr.decode().count("SPR 700") == 1
