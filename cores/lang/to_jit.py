@@ -54,6 +54,8 @@ class Unfit(Exception):
     """A body has something that a template cannot hold."""
 
 
+ALONE, WITHIN, AT_END = range(3)
+"""Where a trace may call the handler of a form: nowhere, on its way, or at the end of a block, as it may branch."""
 PLAIN, CALLS, RETURNS, STOPS = range(4)
 """Roles of a form: a transfer that leaves a return address, one that uses it, and one whose handler ends a trace."""
 SPLIT = ("gpr",)
@@ -259,6 +261,16 @@ def _is_pure(callee: Callee) -> bool:
     )
 
 
+def place(block: Block, *, ends: bool, keeps_going: bool) -> int:
+    """Where the handler of a form may be called; `ends`: its entry says that it ends its block."""
+    if ends:
+        return ALONE
+    targets = [s.target for s in walk(block) if isinstance(s, Branch)]
+    if not targets:
+        return WITHIN if keeps_going else ALONE
+    return AT_END if all(fixed(t) for t in targets) else ALONE
+
+
 def _raises(block: Block) -> bool:
     """Whether a block does nothing that lasts but raise."""
     return bool(block) and isinstance(block[-1], Call) and block[-1].callee.raises
@@ -292,10 +304,11 @@ def _quoted(name: str) -> str:
     return f'"{name}"'
 
 
-def text(pool: Pool, forms: Iterable[tuple[int, bool, int]], field_texts: Callable[[str], str]) -> str:
-    """The tables as C. `forms`: (offset of the template or 0, whether the handler goes on, role) for each form from 1 on."""
-    rows = [(0, False, 0), *forms]
+def text(pool: Pool, forms: Iterable[tuple[int, int, int]], field_texts: Callable[[str], str]) -> str:
+    """The tables as C. `forms`: (offset of the template or 0, what the handler is for, role) for each form from 1 on."""
+    rows = [(0, ALONE, 0), *forms]
     out = ["enum { " + ", ".join(f"T_{name.upper()}" for name in CODE) + " };"]
+    out.append(f"enum {{ HANDLER_WITHIN = {WITHIN}, HANDLER_AT_END = {AT_END} }};")
     out.append(f"enum {{ ROLE_CALLS = {CALLS}, ROLE_RETURNS = {RETURNS}, ROLE_STOPS = {STOPS} }};")
     out.append(f"enum {{ T_CONSTANTS = {CONSTANTS:#x} }};")
     arity = [n for _, n in OPS]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 
 from ..lang import to_jit
-from ..lang.ir import Branch, walk
 from ..lang.to_c import PRELUDE, Style, procedure_signature, procedure_text, state_struct
 from ..lang.to_handlers import handler, names_text, procedures, reset_text
 from . import state as S
@@ -135,7 +134,8 @@ def jit_text(found: list[Form]) -> str:
     for f in found:
         at = 0 if f.entry.ends else pool.add(f.block)
         role = to_jit.CALLS if f.ident in CALLS else to_jit.RETURNS if f.ident == "bclr_always" else to_jit.PLAIN
-        rows.append((at, keeps_going(f) and not any(isinstance(s, Branch) for s in walk(f.block)), role))
+        place = to_jit.place(f.block, ends=bool(f.entry.ends), keeps_going=keeps_going(f))
+        rows.append((at, place, role))
     return to_jit.text(pool, rows, lambda name: FIELD_TEXTS.get(name, f"i->{name}"))
 
 

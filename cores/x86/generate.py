@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 from ..lang import to_jit
-from ..lang.ir import Branch, Call, walk
+from ..lang.ir import Call, walk
 from ..lang.to_c import PRELUDE, Style, procedure_signature, procedure_text, state_struct
 from ..lang.to_handlers import handler, names_text, procedures, reset_text
 from ..lang.trace import Proc, procedure, return_
@@ -155,7 +155,8 @@ def jit_text(forms: list[Form]) -> str:
         role = {"call": to_jit.CALLS, "ret": to_jit.RETURNS}.get(f.mnemonic, to_jit.PLAIN)
         if f.entry.chapter in ("x87", "mmx") and not at and f.mnemonic not in ("fldcw", "fnclex"):
             role = to_jit.STOPS  # the top of the stack is not known behind it
-        rows.append((at, keeps_going(f) and not any(isinstance(s, Branch) for s in walk(f.block)), role))
+        place = to_jit.place(f.block, ends=bool(f.entry.ends), keeps_going=keeps_going(f))
+        rows.append((at, place, role))
     return to_jit.text(pool, rows, lambda name: f"i->{name}")
 
 

@@ -1241,8 +1241,23 @@ static void call_handler(Cpu *cpu, struct Jit *j, const struct Node *x)
     x_mov_ri(e, 8, RSI, (uint64_t)(uintptr_t)copy);
     x_mov_ri(e, 8, RAX, (uint64_t)(uintptr_t)jit_handler(copy));
     x_call_r(e, RAX);
-    x_alu_ri(e, X_CMP, 4, RAX, (int32_t)(uintptr_t)EXIT_DONE);
-    fix_up(j, e, x_jcc(e, X_NE), FIX_CODE, (int64_t)(intptr_t)j->leave_plain);
+    if (x->b < 0) {
+        x_alu_ri(e, X_CMP, 4, RAX, (int32_t)(uintptr_t)EXIT_DONE);
+        fix_up(j, e, x_jcc(e, X_NE), FIX_CODE, (int64_t)(intptr_t)j->leave_plain);
+    } else {
+        /* It asks for a link to where it goes: on the way of the trace, or elsewhere. */
+        struct Emit *c = &j->cold;
+        x_alu_ri(e, X_CMP, 4, RAX, (int32_t)(uintptr_t)EXIT_LINK);
+        fix_up(j, e, x_jcc(e, X_NE), FIX_CODE, (int64_t)(intptr_t)j->leave_plain);
+        x_mov_mi(e, 8, cpu_mem(FIELD(link)), 0);
+        x_alu_mi(e, X_CMP, 4, cpu_mem(FIELD(IP)), (int32_t)copy[0].next);
+        branch_cold(j, X_NE);
+        x_alu_mi(c, X_ADD, 8, cpu_mem(FIELD(left)), (int32_t)(j->total - (uint32_t)x->imm - 1));
+        x_mov_ri(c, 4, RAX, (uint64_t)(uintptr_t)EXIT_LOOKUP);
+        jump_code(j, c, j->leave_plain);
+        /* Several turns of a string instruction count. */
+        x_mov_rm(e, 8, RBX, cpu_mem(FIELD(left)));
+    }
     for (int r = 0; r < 16; r++) {
         if (j->owner[r] >= 0) j->node[j->owner[r]].reg = NOWHERE;
         if (j->pin_owner[r] >= 0) j->node[j->pin_owner[r]].reg = NOWHERE;

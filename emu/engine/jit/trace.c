@@ -135,6 +135,7 @@ static int form_trace(Cpu *cpu, struct Jit *j, struct Block *head)
                 j->branch_cond = -1;
                 jit_keep(j);
                 effect(j, N_HANDLER, 32, -1, -1, -1, j->insns, take_snap(j));
+                if (template_forms[i->form].handler == HANDLER_AT_END) j->node[j->nodes - 1].b = 0;
                 forget_slots(j);
                 if (template_forms[i->form].role == ROLE_STOPS && k + 1 < b->n) {
                     j->insns++;
