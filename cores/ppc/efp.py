@@ -8,10 +8,10 @@ rounded up, FX for any other inexact result.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from ..lang.trace import Val, any_of, concat, const, procedure, return_, select, when
+from ..lang.trace import Proc, Val, any_of, concat, const, procedure, return_, select, when
 from . import state as S
 from .externs import FLOAT, raise_interrupt
 from .forms import Gpr, Pattern, table
@@ -56,15 +56,15 @@ class Format(NamedTuple):
 F32, F64 = Format(32, 23, "f32"), Format(64, 52, "f64")
 
 
-def control() -> Val:
+def control(v: Val | None = None) -> Val:
     """Softfloat's control word: the rounding mode of SPEFSCR, tininess before rounding."""
-    v = SPEFSCR.read()
+    v = SPEFSCR.read() if v is None else v
     return ((const(0, 32) - v) & 3) | (3 << 2 | 1 << 4)
 
 
-def toward_minus() -> Val:
+def toward_minus(status: Val) -> Val:
     """Rounding to minus infinity."""
-    return (SPEFSCR.read() & 3) == 3
+    return (status & 3) == 3
 
 
 class Number:
@@ -117,10 +117,9 @@ def report(**bits: Val) -> Val:
     return total
 
 
-@procedure(8, 8)
-def settle(high: Val, low: Val) -> None:
-    """Put what the elements report into SPEFSCR, and take a data interrupt where one is enabled."""
-    old = SPEFSCR.read()
+@procedure(32, 8, 8, results=(32, 1, 1))
+def efp_outcome(old: Val, high: Val, low: Val) -> None:
+    """SPEFSCR with what the elements report, and whether a data interrupt and a round interrupt follow."""
     both = high | low
     inexact = ((both & (1 << STICKY | 1 << GUARD)) != 0) | (both.bit(OVERFLOW) & ~old.bit(FOVFE))
     inexact = inexact | (both.bit(UNDERFLOW) & ~old.bit(FUNFE))
@@ -128,23 +127,30 @@ def settle(high: Val, low: Val) -> None:
     new = new | (high.zext(32) << FOVFH) | (low.zext(32) << FOVF)
     for bit, sticky in ((OVERFLOW, FOVFS), (UNDERFLOW, FUNFS), (DIVIDE, FDBZS), (INVALID, FINVS)):
         new = new | (both.bit(bit).zext(32) << sticky)
-    SPEFSCR.set(new | (inexact.zext(32) << FINXS))
+    new = new | (inexact.zext(32) << FINXS)
     pairs = ((OVERFLOW, FOVFE), (UNDERFLOW, FUNFE), (DIVIDE, FDBZE), (INVALID, FINVE))
-    with when(any_of(*(both.bit(bit) & old.bit(enable) for bit, enable in pairs)), likely=False):
+    data = any_of(*(both.bit(bit) & old.bit(enable) for bit, enable in pairs))
+    rounded = new.bit(FINXE) & any_of(*(new.bit(b) for b in (FG, FX, FGH, FXH, FOVF, FUNF, FOVFH, FUNFH)))
+    return_(new, data, rounded)
+
+
+def settle_with(outcome: Sequence[Val]) -> Val:
+    """Write SPEFSCR and take a data interrupt where one is due; gives whether the other one is, behind the result."""
+    status, data, rounded = outcome
+    SPEFSCR.set(status)
+    with when(data, likely=False):
         raise_interrupt(S.EFP_DATA, const(S.ESR_SPV, 32))
+    return rounded
 
 
-@procedure(results=(1,))
-def rounding() -> None:
-    """Whether a result that is not exact interrupts, once it is written."""
-    v = SPEFSCR.read()
-    parts = (v.bit(b) for b in (FG, FX, FGH, FXH))
-    return_(v.bit(FINXE) & any_of(*parts, v.bit(FOVF), v.bit(FUNF), v.bit(FOVFH), v.bit(FUNFH)))
+def settle(high: Val, low: Val) -> Val:
+    """Deliver what the elements report."""
+    return settle_with(efp_outcome(SPEFSCR.read(), high, low))
 
 
-def interrupt_if_rounded() -> None:
+def interrupt_if(rounded: Val) -> None:
     """The round interrupt, behind the result."""
-    with when(rounding(), likely=False):
+    with when(rounded, likely=False):
         raise_interrupt(S.EFP_ROUND, const(S.ESR_SPV, 32))
 
 
@@ -155,21 +161,25 @@ def _inexact(flags: Val) -> tuple[Val, Val]:
     return guard, inexact & ~guard
 
 
+_elements: dict[str, Proc] = {}
+
+
 def arithmetic(fmt: Format, operation: str) -> Callable[[Val, Val], tuple[Val, Val]]:
     """An element operation: (result, report)."""
+    key = f"efp_{fmt.name}_{operation}"
 
-    def element(bits_a: Val, bits_b: Val) -> tuple[Val, Val]:
+    def compute(status: Val, bits_a: Val, bits_b: Val) -> None:
         a = Number(fmt, bits_a)
         b = Number(fmt, bits_b ^ fmt.sign if operation == "sub" else bits_b)
         name = "add" if operation == "sub" else operation
-        raw, flags = FLOAT[f"fx_{fmt.name}_{name}"](a.plain, b.plain, control())
+        raw, flags = FLOAT[f"fx_{fmt.name}_{name}"](a.plain, b.plain, control(status))
         invalid = a.odd | b.odd
         largest = const(fmt.largest, fmt.width)
         divide = const(0, 1)
         if name == "add":
             special = a.huge | b.huge
             forced = largest | select(a.huge, a.sign, b.sign)
-            tiny_sign = select(toward_minus(), const(fmt.sign, fmt.width), const(0, fmt.width))
+            tiny_sign = select(toward_minus(status), const(fmt.sign, fmt.width), const(0, fmt.width))
         else:
             sign = tiny_sign = a.sign ^ b.sign
             if name == "mul":
@@ -191,9 +201,43 @@ def arithmetic(fmt: Format, operation: str) -> Callable[[Val, Val], tuple[Val, V
             overflow=overflow, underflow=underflow, divide=divide, invalid=invalid, sticky=sticky & ~exact,
             guard=guard & ~exact,
         )  # fmt: skip
-        return select(special, forced, normal), said
+        return_(select(special, forced, normal), said)
+
+    if key not in _elements:
+        compute.__name__, compute.__doc__ = key, f"One element of {operation}: the result and its report."
+        _elements[key] = procedure(32, fmt.width, fmt.width, results=(fmt.width, 8))(compute)
+
+    def element(bits_a: Val, bits_b: Val) -> tuple[Val, Val]:
+        result, said = _elements[key](SPEFSCR.read(), bits_a, bits_b)
+        return result, said
 
     return element
+
+
+def scalar(fmt: Format, operation: str) -> Proc:
+    """The only element of an instruction: the result and what `efp_outcome` gives."""
+    key = f"efp_whole_{fmt.name}_{operation}"
+    arithmetic(fmt, operation)
+
+    def compute(status: Val, a: Val, b: Val) -> None:
+        x, y = Number(fmt, a), Number(fmt, b)
+        with when(~(x.none | x.huge | y.none | y.huge), likely=True):
+            raw, flags = FLOAT[f"fx_{fmt.name}_{operation}"](a, b, control(status))
+            low = Number(fmt, raw)
+            rounding = (flags & ~const(1 << SF_INEXACT | 1 << SF_UP, 32)) == 0
+            with when(rounding & ~low.none & ~low.huge, likely=True):
+                guard, sticky = _inexact(flags)
+                inexact = guard | sticky
+                new = (status & ~const(STATUS | STATUS << 16, 32)) | (inexact.zext(32) << FINXS)
+                new = new | (guard.zext(32) << FG) | (sticky.zext(32) << FX)
+                return_(raw, new, const(0, 1), inexact & status.bit(FINXE))
+        result, said = _elements[f"efp_{fmt.name}_{operation}"](status, a, b)
+        return_(result, *efp_outcome(status, const(0, 8), said))
+
+    if key not in _elements:
+        compute.__name__, compute.__doc__ = key, f"All of a scalar {operation} but the registers."
+        _elements[key] = procedure(32, fmt.width, fmt.width, results=(fmt.width, 32, 1, 1))(compute)
+    return _elements[key]
 
 
 def signs(fmt: Format, operation: str) -> Callable[[Val], tuple[Val, Val]]:
@@ -315,9 +359,9 @@ def _result(kind: _Kind, v: Val) -> None:
 
 
 def _one(kind: _Kind, result: Val, said: Val) -> None:
-    settle(const(0, 8), said)
+    rounded = settle(const(0, 8), said)
     _result(kind, result)
-    interrupt_if_rounded()
+    interrupt_if(rounded)
 
 
 def _declare(kind: _Kind) -> None:
@@ -328,8 +372,11 @@ def _declare(kind: _Kind) -> None:
     def scalar_arithmetic(*, name: str) -> None:
         """Add, subtract, multiply or divide."""
         _ready(kind)
-        element = arithmetic(fmt, name[len(prefix) :])
-        _one(kind, *element(_operand(kind, "ra"), _operand(kind, "rb")))
+        whole = scalar(fmt, name[len(prefix) :])
+        result, *outcome = whole(SPEFSCR.read(), _operand(kind, "ra"), _operand(kind, "rb"))
+        rounded = settle_with(outcome)
+        _result(kind, result)
+        interrupt_if(rounded)
 
     @table("{name} rt, ra", _scalar_rows(prefix, base, SIGNS), see="SPE 5.3", needs=needs)
     def scalar_signs(*, name: str) -> None:
@@ -364,9 +411,9 @@ def _declare(kind: _Kind) -> None:
         """Convert to an integer or a fraction; z: toward zero."""
         _ready(kind)
         result, said = to_integer(fmt, name[len(prefix) + 2 :])(_operand(kind, "rb"))
-        settle(const(0, 8), said)
+        rounded = settle(const(0, 8), said)
         Gpr("rt").set(result)
-        interrupt_if_rounded()
+        interrupt_if(rounded)
 
 
 _declare(_SINGLE)
@@ -388,9 +435,9 @@ def efscfd(rt: Op, *, name: str) -> None:
     exact = forced | underflow
     guard, sticky = _inexact(flags)
     said = report(overflow=overflow, underflow=underflow, invalid=a.odd, sticky=sticky & ~exact, guard=guard & ~exact)
-    settle(const(0, 8), said)
+    rounded = settle(const(0, 8), said)
     rt.set(select(forced, sign | largest, select(underflow, sign, raw)))
-    interrupt_if_rounded()
+    interrupt_if(rounded)
 
 
 @table("{name} rt, rb", {"efdcfs": evx(751)}, see="SPE 5.3", needs="efpd")
@@ -406,10 +453,11 @@ def efdcfs(rb: Op, *, name: str) -> None:
 # --- vectors of two singles ------------------------------------------------------------------------------------------
 
 
-def _pair(results: list[tuple[Val, Val]]) -> None:
+def _pair(results: list[tuple[Val, Val]]) -> Val:
     (high, high_said), (low, low_said) = results
-    settle(high_said, low_said)
+    rounded = settle(high_said, low_said)
     RT.set(concat(high, low))
+    return rounded
 
 
 @table("{name} rt, ra, rb", _scalar_rows("evfs", VECTOR, ARITHMETIC), see="SPE 5.3", needs="spe")
@@ -418,8 +466,7 @@ def vector_arithmetic(*, name: str) -> None:
     available()
     element = arithmetic(F32, name[4:])
     a, b = RA.read(), RB.read()
-    _pair([element(word(a, n), word(b, n)) for n in (0, 1)])
-    interrupt_if_rounded()
+    interrupt_if(_pair([element(word(a, n), word(b, n)) for n in (0, 1)]))
 
 
 @table("{name} rt, ra", _scalar_rows("evfs", VECTOR, SIGNS), see="SPE 5.3", needs="spe")
@@ -458,5 +505,4 @@ def vector_convert(*, name: str) -> None:
     kind = name[6:]
     element = from_integer(F32, kind) if name[4:6] == "cf" else to_integer(F32, kind)
     b = RB.read()
-    _pair([element(word(b, n)) for n in (0, 1)])
-    interrupt_if_rounded()
+    interrupt_if(_pair([element(word(b, n)) for n in (0, 1)]))

@@ -8,9 +8,10 @@ precision result is classed as a single, and its NaN has no more payload than a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from ..lang.trace import Operand, RegisterLocation, Val, any_of, const, procedure, return_, select, var, when
+from ..lang.trace import Operand, Proc, RegisterLocation, Val, any_of, const, procedure, return_, select, var, when
 from . import state as S
 from .externs import FLOAT, load, raise_interrupt, store
 from .forms import CrField, D, Pattern, X, insn, opcode, table
@@ -41,9 +42,8 @@ def available() -> None:
         raise_interrupt(S.FP_UNAVAILABLE, const(0, 32))
 
 
-def control(single: bool) -> Val:
-    """The control word of softfloat: rounding, rules, and what is enabled."""
-    v = FPSCR.read()
+def control(single: bool, v: Val) -> Val:
+    """The control word of softfloat, from FPSCR: rounding, rules, and what is enabled."""
     rounding = (const(0, 32) - v) & 3  # RN counts nearest, zero, up, down; softfloat nearest, down, up, zero
     fixed = 3 << 2 | 1 << 4 | 2 << 7 | int(single) << 9
     word = rounding | fixed
@@ -79,10 +79,10 @@ def fp_class(v: Val, single: Val) -> None:
     return_(select(exponent == 0x7FF, special, out))
 
 
-@procedure(32, 32, results=(1, 1))
-def fp_settle(flags: Val, result_class: Val) -> None:
-    """Put the outcome of an operation into FPSCR; gives whether its target is written, and whether it interrupts."""
-    old = FPSCR.read()
+@procedure(32, 32, 32, results=(32, 1, 1))
+def fp_outcome(old: Val, flags: Val, result_class: Val) -> None:
+    """FPSCR after an operation, whether its target is written, and whether an enabled exception occurred."""
+    kept = old & ~const(1 << FR | 1 << FI | 0x1F << FPRF, 32)
     raised = const(0, 32)
     for bit, flag in FROM_FLAGS.items():
         raised = raised | (flags.bit(flag).zext(32) << bit)
@@ -90,10 +90,15 @@ def fp_settle(flags: Val, result_class: Val) -> None:
     stop = (invalid & old.bit(VE)) | (raised.bit(ZX) & old.bit(ZE))
     enabled = any_of(stop, raised.bit(OX) & old.bit(OE), raised.bit(UX) & old.bit(UE), raised.bit(XX) & old.bit(XE))
     rounded = (flags.bit(SF_UP).zext(32) << FR) | (flags.bit(SF_INEXACT).zext(32) << FI)
-    kept = old & ~const(1 << FR | 1 << FI | 0x1F << FPRF, 32)
     about = select(stop, old & (0x1F << FPRF), rounded | (result_class << FPRF))
-    FPSCR.set(summarized(_with_fx(old, kept | about | raised)))
-    return_(~stop, enabled & interrupting())
+    return_(summarized(_with_fx(old, kept | about | raised)), ~stop, enabled)
+
+
+@procedure(32, 32, 64, 1, results=(64, 32, 1, 1))
+def fp_finish(old: Val, flags: Val, result: Val, single: Val) -> None:
+    """The result as it is written, with what `fp_outcome` gives."""
+    result = select(single & is_nan(result), result & ~const(0x1FFFFFFF, 64), result)
+    return_(result, *fp_outcome(old, flags, fp_class(result, single)))
 
 
 def interrupting() -> Val:
@@ -113,14 +118,17 @@ def _interrupt(cond: Val) -> None:
         raise_interrupt(S.PROGRAM, const(S.ESR_FP, 32))
 
 
-def _finish(frt: Op, result: Val, flags: Val, single: bool, rc: int) -> None:
-    if single:
-        result = select(is_nan(result), result & ~const(0x1FFFFFFF, 64), result)
-    write, interrupt = fp_settle(flags, fp_class(result, const(int(single), 1)))
+def _settle(frt: Op, outcome: Sequence[Val], rc: int) -> None:
+    result, status, write, enabled = outcome
+    FPSCR.set(status)
     with when(write):
         frt.set(result)
     record(rc)
-    _interrupt(interrupt)
+    _interrupt(enabled & interrupting())
+
+
+def _finish(frt: Op, result: Val, flags: Val, single: bool, rc: int) -> None:
+    _settle(frt, fp_finish(FPSCR.read(), flags, result, const(int(single), 1)), rc)
 
 
 def is_nan(v: Val) -> Val:
@@ -133,12 +141,12 @@ def _negated(v: Val) -> Val:
     return select(is_nan(v), v, v ^ SIGN)
 
 
-def _operate(operation: str, single: bool, *operands: Val) -> tuple[Val, Val]:
+def _operate(operation: str, single: bool, status: Val, *operands: Val) -> tuple[Val, Val]:
     """Result and flags. After an overflow FR tells how the fraction was rounded before that, as processors have it."""
-    word = control(single)
+    word = control(single, status)
     result, flags = FLOAT[operation](*operands, word)
     settled = var(32, flags, "flags")
-    with when(flags.bit(SF_OVERFLOW) & ~FPSCR.read().bit(OE), likely=False):
+    with when(flags.bit(SF_OVERFLOW) & ~status.bit(OE), likely=False):
         _, unbounded = FLOAT[operation](*operands, word | 1 << 16 + SF_OVERFLOW)
         up = const(1 << SF_UP, 32)
         settled.set((flags & ~up) | (unbounded & up))
@@ -151,6 +159,46 @@ def _multiplier(v: Val, single: bool) -> Val:
         return v
     rounded = (v & ~const((1 << 27) - 1, 64)) + (v & (1 << 27))
     return select((v & (SIGN - 1)) >= 0x7FEFFFFFF8000000, v, rounded)
+
+
+_procedures: dict[str, Proc] = {}
+
+
+def _compute(name: str, operation: str, operands: Sequence[Val]) -> Sequence[Val]:
+    """A whole operation as one procedure of the operands and FPSCR, named for its instruction; see `fp_finish`."""
+    single = name.endswith("s")
+
+    def work(status: Val, *values: Val) -> None:
+        result, flags = _operate(operation, single, status, *values)
+        if name.startswith("fn"):
+            result = _negated(result)
+        # A normal number and at most a rounding that does not interrupt: the summaries stay as they are.
+        lowest, count = (897, 254) if single else (1, 2046)
+        odd = (flags & ~const(1 << SF_INEXACT | 1 << SF_UP, 32)) | (status & (1 << XE))
+        with when((odd == 0) & ((result.bits(52, 11) - lowest) < count), likely=True):
+            inexact = flags.bit(SF_INEXACT).zext(32)
+            kept = status & ~const(1 << FR | 1 << FI | 0x1F << FPRF, 32)
+            news = (inexact << FX) & ~(status << (FX - XX))
+            sign = select(result.sign(), const(0x08 << FPRF, 32), const(0x04 << FPRF, 32))
+            rounding = ((flags << (FR - SF_UP)) & (1 << FR)) | (inexact << FI) | (inexact << XX)
+            return_(result, kept | sign | rounding | news, const(1, 1), const(0, 1))
+        return_(*fp_finish(status, flags, result, const(int(single), 1)))
+
+    def one(status: Val, a: Val) -> None:
+        work(status, a)
+
+    def two(status: Val, a: Val, b: Val) -> None:
+        work(status, a, b)
+
+    def three(status: Val, a: Val, b: Val, c: Val) -> None:
+        work(status, a, b, c)
+
+    if name not in _procedures:
+        body = (one, two, three)[len(operands) - 1]
+        body.__name__, body.__doc__ = f"fp_{name}", f"All of {name} but the registers."
+        _procedures[name] = procedure(32, *[64] * len(operands), results=(64, 32, 1, 1))(body)
+    outcome: Sequence[Val] = _procedures[name](FPSCR.read(), *operands)
+    return outcome
 
 
 def A(op: int, xo: int) -> Pattern:
@@ -169,18 +217,15 @@ def both(name: str, xo: int) -> dict[str, Pattern]:
 def arithmetic(frt: Op, fra: Op, frb: Op, *, name: str, rc: int) -> None:
     """Add, subtract or divide."""
     available()
-    single = name.endswith("s")
-    result, flags = _operate(f"fx_f64_{name[1:4]}", single, fra.read(), frb.read())
-    _finish(frt, result, flags, single, rc)
+    _settle(frt, _compute(name, f"fx_f64_{name[1:4]}", (fra.read(), frb.read())), rc)
 
 
 @table("{name}[.] frt, fra, frc", both("fmul", 25), see="4.6.6", needs="fpu")
 def multiply(frt: Op, fra: Op, frc: Op, *, name: str, rc: int) -> None:
     """Multiply."""
     available()
-    single = name.endswith("s")
-    result, flags = _operate("fx_f64_mul", single, fra.read(), _multiplier(frc.read(), single))
-    _finish(frt, result, flags, single, rc)
+    operands = fra.read(), _multiplier(frc.read(), name.endswith("s"))
+    _settle(frt, _compute(name, "fx_f64_mul", operands), rc)
 
 
 @table("{name}[.] frt, frb", both("fsqrt", 22), see="4.6.6", needs="fsqrt")
@@ -188,7 +233,7 @@ def square_root(frt: Op, frb: Op, *, name: str, rc: int) -> None:
     """Square root."""
     available()
     single = name.endswith("s")
-    result, flags = FLOAT["fx_f64_sqrt"](frb.read(), control(single))
+    result, flags = FLOAT["fx_f64_sqrt"](frb.read(), control(single, FPSCR.read()))
     _finish(frt, result, flags, single, rc)
 
 
@@ -196,7 +241,7 @@ def square_root(frt: Op, frb: Op, *, name: str, rc: int) -> None:
 def fres(frt: Op, frb: Op, *, rc: int) -> None:
     """Reciprocal Estimate Single; never inexact."""
     available()
-    result, flags = FLOAT["fx_f64_div"](const(ONE, 64), frb.read(), control(True))
+    result, flags = FLOAT["fx_f64_div"](const(ONE, 64), frb.read(), control(True, FPSCR.read()))
     _finish(frt, result, flags & ~const(1 << SF_INEXACT | 1 << SF_UP, 32), True, rc)
 
 
@@ -204,8 +249,8 @@ def fres(frt: Op, frb: Op, *, rc: int) -> None:
 def frsqrte(frt: Op, frb: Op, *, rc: int) -> None:
     """Reciprocal Square Root Estimate; never inexact."""
     available()
-    root, root_flags = FLOAT["fx_f64_sqrt"](frb.read(), control(False))
-    inverse, flags = FLOAT["fx_f64_div"](const(ONE, 64), root, control(False))
+    root, root_flags = FLOAT["fx_f64_sqrt"](frb.read(), control(False, FPSCR.read()))
+    inverse, flags = FLOAT["fx_f64_div"](const(ONE, 64), root, control(False, FPSCR.read()))
     bad = root_flags.bit(SF_INVALID)
     flags = select(bad, root_flags, flags & ~const(1 << SF_INEXACT | 1 << SF_UP, 32))
     _finish(frt, select(bad, root, inverse), flags, False, rc)
@@ -221,15 +266,15 @@ def fused(frt: Op, fra: Op, frc: Op, frb: Op, *, name: str, rc: int) -> None:
     single = name.endswith("s")
     b = frb.read()
     addend = _negated(b) if "sub" in name else b
-    result, flags = _operate("fx_f64_muladd", single, fra.read(), _multiplier(frc.read(), single), addend)
-    _finish(frt, _negated(result) if name.startswith("fn") else result, flags, single, rc)
+    operands = fra.read(), _multiplier(frc.read(), single), addend
+    _settle(frt, _compute(name, "fx_f64_muladd", operands), rc)
 
 
 @insn("frsp[.] frt, frb", X(63, 12), see="4.6.8", needs="fpu")
 def frsp(frt: Op, frb: Op, *, rc: int) -> None:
     """Round to Single-Precision; a NaN loses its low bits."""
     available()
-    result, flags = _operate("fx_f64_mul", True, frb.read(), const(ONE, 64))
+    result, flags = _operate("fx_f64_mul", True, FPSCR.read(), frb.read(), const(ONE, 64))
     _finish(frt, result, flags, True, rc)
 
 
@@ -238,12 +283,9 @@ def to_integer(frt: Op, frb: Op, *, name: str, rc: int) -> None:
     """Convert to a 32-bit integer, in the rounding mode or toward zero; it saturates, and a NaN gives the lowest."""
     available()
     operation = "fx_f64_to_i32_trunc" if name.endswith("z") else "fx_f64_to_i32"
-    result, flags = FLOAT[operation](frb.read(), control(False))
-    write, interrupt = fp_settle(flags, FPSCR.read().bits(FPRF, 5).zext(32))
-    with when(write):
-        frt.set(result.zext(64))
-    record(rc)
-    _interrupt(interrupt)
+    old = FPSCR.read()
+    result, flags = FLOAT[operation](frb.read(), control(False, old))
+    _settle(frt, (result.zext(64), *fp_outcome(old, flags, old.bits(FPRF, 5).zext(32))), rc)
 
 
 @table("{name} bf, fra, frb", {"fcmpu": X(63, 0, rc=0), "fcmpo": X(63, 32, rc=0)}, see="4.6.9", needs="fpu")
@@ -251,7 +293,7 @@ def compare(bf: Op, fra: Op, frb: Op, *, name: str) -> None:
     """Compare; a quiet NaN is invalid in the ordered form only."""
     available()
     operation = "fx_f64_compare_quiet" if name == "fcmpu" else "fx_f64_compare"
-    order, flags = FLOAT[operation](fra.read(), frb.read(), control(False))
+    order, flags = FLOAT[operation](fra.read(), frb.read(), control(False, FPSCR.read()))
     relation = select(order == 0x45, const(1, 4), select(order == 0x40, const(2, 4), const(4, 4)))
     relation = select(order == 1, const(8, 4), relation)
     old = FPSCR.read()
