@@ -74,7 +74,7 @@ class Slots(NamedTuple):
         return self.register.name in SPLIT
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """How many slots it has."""
         return max(1, self.register.count) * (2 if self.split else 1)
 
@@ -86,7 +86,7 @@ def slots(state: State) -> dict[str, Slots]:
     for r in state:
         if r.count <= MAX_FILE:
             out[r.name] = Slots(r, n)
-            n += out[r.name].count
+            n += out[r.name].size
     return out
 
 
@@ -305,7 +305,7 @@ def _quoted(name: str) -> str:
 
 
 def text(pool: Pool, forms: Iterable[tuple[int, int, int]], field_texts: Callable[[str], str]) -> str:
-    """The tables as C. `forms`: (offset of the template or 0, what the handler is for, role) for each form from 1 on."""
+    """The tables as C. `forms`: (offset of the template or 0, where its handler serves, role) for each form."""
     rows = [(0, ALONE, 0), *forms]
     out = ["enum { " + ", ".join(f"T_{name.upper()}" for name in CODE) + " };"]
     out.append(f"enum {{ HANDLER_WITHIN = {WITHIN}, HANDLER_AT_END = {AT_END} }};")
@@ -322,10 +322,11 @@ def text(pool: Pool, forms: Iterable[tuple[int, int, int]], field_texts: Callabl
     out += ["};"]
     out += ["enum {"]
     out += [f"    SLOT_{name.upper()} = {s.first}," for name, s in pool.registers.items()]
-    total = max(s.first + s.count for s in pool.registers.values())
+    total = max(s.first + s.size for s in pool.registers.values())
     out += [f"    SLOT_COUNT = {total}", "};"]
     out += ["enum {", *(f"    REG_{name.upper()}," for name in pool.registers), "    REG_COUNT", "};"]
-    out += ["static const struct { uint32_t offset; uint16_t first; uint8_t count, width, size, split; } jit_registers[REG_COUNT] = {"]
+    members = "uint32_t offset; uint16_t first; uint8_t count, width, size, split;"
+    out += [f"static const struct {{ {members} }} jit_registers[REG_COUNT] = {{"]
     for name, s in pool.registers.items():
         r = s.register
         size = int(r.c_type[4:-2]) // 8
@@ -334,7 +335,8 @@ def text(pool: Pool, forms: Iterable[tuple[int, int, int]], field_texts: Callabl
     out += [f"static const char *const jit_register_names[] = {{{', '.join(_quoted(n) for n in pool.registers)}}};"]
     for callee in pool.calls.values():
         out += _call_text(callee)
-    out += ["static const struct { void (*fn)(Cpu *); const char *name; uint8_t args, results, widths[4]; } jit_calls[] = {"]
+    members = "void (*fn)(Cpu *); const char *name; uint8_t args, results, widths[4];"
+    out += [f"static const struct {{ {members} }} jit_calls[] = {{"]
     for callee in pool.calls.values():
         widths = ", ".join(map(str, callee.results))
         counts = f"{len(callee.params)}, {len(callee.results)}"

@@ -72,7 +72,8 @@ def unit(core: str = "x86", *, line_directives: bool = True) -> tuple[str, str]:
         return f'#line 1 "{path}"\n' + path.read_text()
 
     pieces = [
-        "#ifndef _GNU_SOURCE\n#define _GNU_SOURCE\n#endif\n#include <stdint.h>\n#include <stddef.h>\n#include <sys/mman.h>\n#include <time.h>\n#include <stdarg.h>",
+        "#ifndef _GNU_SOURCE\n#define _GNU_SOURCE\n#endif",
+        *(f"#include <{name}.h>" for name in ("stdint", "stddef", "stdarg", "stdio", "time", "sys/mman")),
         declarations,
         part(ENGINE / "core.h"),
         part(folder / "core.h"),
