@@ -67,7 +67,7 @@ static void code_flush(Cpu *cpu)
 
 static inline uint32_t block_hash(uint64_t offset, uint32_t ip)
 {
-    return ((uint32_t)offset * 0x9e3779b1u ^ ip * 0x85ebca6bu) >> 17 & (HASH_SIZE - 1);
+    return ((uint32_t)offset * 0x9e3779b1u ^ ip * 0x85ebca6bu) >> 15 & (HASH_SIZE - 1);
 }
 
 /* Forget every block of a page, which is plain memory again. */

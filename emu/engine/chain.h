@@ -19,21 +19,6 @@ static inline const struct Insn *enter_block(Cpu *cpu, struct Block *b)
     GO(b->insn);
 }
 
-/* Near transfer to a place known when the block was made: follow the link, or ask the run loop to make one. */
-static inline const struct Insn *branch_link(Cpu *cpu, const struct Insn *at, uint32_t start, int slot, uint32_t target)
-{
-    struct Links *links = (struct Links *)(uintptr_t)at;
-    struct Block *b = links->next[2 * slot];
-    cpu->IP = target;
-    if (likely(b != NULL)) {
-        if (unlikely(cpu->left < b->n)) return EXIT_BUDGET;
-        return enter_block(cpu, b);
-    }
-    cpu->link = &links->next[2 * slot];
-    cpu->link_start = start;
-    return EXIT_LINK;
-}
-
 /* Near transfer to a computed place: the jump cache, or the run loop. */
 static inline const struct Insn *branch_jump(Cpu *cpu, uint32_t target)
 {
@@ -48,6 +33,25 @@ static inline const struct Insn *branch_jump(Cpu *cpu, uint32_t target)
         }
     }
     return EXIT_LOOKUP;
+}
+
+/* Links lead to blocks of the same page only: the next page may be another one tomorrow. */
+static __attribute__((noinline)) const struct Insn *branch_away(Cpu *cpu, uint32_t target) { return branch_jump(cpu, target); }
+
+/* Near transfer to a place known when the block was made: follow the link, or ask the run loop to make one. */
+static inline const struct Insn *branch_link(Cpu *cpu, const struct Insn *at, uint32_t start, int slot, uint32_t target)
+{
+    struct Links *links = (struct Links *)(uintptr_t)at;
+    struct Block *b = links->next[2 * slot];
+    cpu->IP = target;
+    if (likely(b != NULL)) {
+        if (unlikely(cpu->left < b->n)) return EXIT_BUDGET;
+        return enter_block(cpu, b);
+    }
+    if (unlikely((code_linear(cpu, target) ^ code_linear(cpu, start)) & PAGE_MASK)) return branch_away(cpu, target);
+    cpu->link = &links->next[2 * slot];
+    cpu->link_start = start;
+    return EXIT_LINK;
 }
 
 #define BRANCH(slot, target) return branch_link(cpu, i + 1, i->start, (slot), (target))

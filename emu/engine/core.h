@@ -7,8 +7,8 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define PAGE_SIZE 4096u
 #define PAGE_MASK 0xfffff000u
-#define JUMP_SIZE 4096u
-#define HASH_SIZE 32768u
+#define JUMP_SIZE 8192u
+#define HASH_SIZE 131072u
 #define BLOCK_MAX 64
 #define NO_TAG 1u
 #define NS_PER_INSN 10u
