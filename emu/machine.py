@@ -157,7 +157,8 @@ class Machine:
         self.masked: Callable[[], bool] = lambda: not self.cpu.reg("eflags") & INTERRUPT_FLAG
         """Whether a halted processor would not take an interrupt."""
         self.stuck: Callable[[], bool] | None = None
-        """Whether a running processor does nothing and can never be interrupted; asked every `LOOK` instructions."""
+        """Whether a running processor does nothing and can never be interrupted; asked every `LOOK` instructions, and
+        at the limit."""
         self.paused = False
         """A debugger keeps the processor where it is."""
         self.last_look: Callable[[Cause, str], bool] | None = None
@@ -351,7 +352,8 @@ class Machine:
         if reason == Exit.HALT:
             self._halted(world)
         elif reason == Exit.BUDGET:
-            if self.stuck is not None and self.retired % LOOK == 0 and self.stuck():
+            looks = self.retired % LOOK == 0 or self.retired == self.max_insns
+            if self.stuck is not None and looks and self.stuck():
                 world.at_rest(self)
                 if self.ending is None:
                     where = self.cpu.reg(self.pc_name)

@@ -167,7 +167,10 @@ def reset_values(m: CpuModel) -> dict[str, int | dict[int, int]]:
 
 
 def boot_values(m: CpuModel) -> dict[str, int | dict[int, int]]:
-    """What a loader in the place of U-Boot sets besides: the time base of an e500 runs, and MAS7 is updated."""
-    if m.has("440") or m.has("e500mc"):
+    """What a loader in the place of U-Boot sets besides: machine checks get in (which is a checkstop as long as MSR.ME
+    is 0), the time base of an e500 runs, and MAS7 is updated."""
+    if m.has("440"):
         return {}
+    if m.has("e500mc"):
+        return {"hid0": HID0_EMCP}
     return {"hid0": HID0_EMCP | HID0_TBEN | (HID0_ENMAS7 if m.has("e500v2") else 0), "tb_stopped": 0}

@@ -240,9 +240,11 @@ def test_a_loop_that_nothing_can_end_ends_the_run(tmp_path: Path) -> None:
     assert "pc 0x0" in ending.text
 
 
-def test_a_checkstop_ends_the_run_with_status_3(tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["e500v1", "e500v2", "e500mc"])
+def test_a_checkstop_ends_the_run_with_status_3(model: str, tmp_path: Path) -> None:
     # lis r3,0x0380; lwz r3,0(r3): behind RAM, but translated
-    made = machine(tmp_path, "ppce500", "-m", "32", code=struct.pack(">III", 0x3C600380, 0x80630000, 0x48000000))
+    code = struct.pack(">III", 0x3C600380, 0x80630000, 0x48000000)
+    made = machine(tmp_path, "ppce500", "-cpu", model, "-m", "32", code=code)
     made.no_reboot = True
     ending = made.run(Vacuum())
     assert (ending.cause, ending.status, ending.text) == (Cause.SHUTDOWN, 3, "checkstop")
