@@ -19,6 +19,8 @@ ARENA = 24 << 20
 EXITS = tuple(Exit)
 NO_PASS = (1 << 64) - 1
 STOP, HOOK, ERROR = 1, 2, 4
+NODES = 1 << 20
+"""Characters for a trace as text: several times what the longest needs."""
 CALLBACKS = (
     "port_read", "port_write", "mmio_read", "mmio_write", "acknowledge", "port_read_block", "port_write_block", "event",
 )  # fmt: skip
@@ -164,6 +166,39 @@ class CompiledCpu:
     @jit_threshold.setter
     def jit_threshold(self, value: int) -> None:
         self._c.jit_threshold = value
+
+    def name_code(self) -> bool:
+        """Tell perf(1) the names of translated code, in /tmp/perf-PID.map. Whether that can be."""
+        return not self.lib.emu_jit_perf(self._c)
+
+    def jit_heads(self) -> list[int]:
+        """The instruction pointers at which traces begin, in the order in which they were made."""
+        n = self.lib.emu_jit_heads(self._c, self.ffi.NULL, 0)
+        out = self.ffi.new("uint32_t[]", max(1, n))
+        return list(out[0 : self.lib.emu_jit_heads(self._c, out, n)])
+
+    def jit_nodes(self) -> str:
+        """The trace that begins at the instruction pointer as text (emu/engine/jit/show.c); empty for none."""
+        return self._nodes(self.ffi.NULL, 0, self.ffi.NULL)
+
+    def _nodes(self, code: Any, room: int, lengths: Any) -> str:
+        out = self.ffi.new("char[]", NODES)
+        size = self.lib.emu_jit_nodes(self._c, out, NODES, code, room, lengths)
+        return bytes(self.ffi.buffer(out, size)).decode()
+
+    def jit_listing(self) -> tuple[str, bytes, int, int]:
+        """The same with where the host code of each instruction begins; that code, where exits begin, its address."""
+        code, lengths = self.ffi.new("uint8_t[]", NODES), self.ffi.new("uint64_t[3]")
+        text = self._nodes(code, NODES, lengths)
+        return text, bytes(self.ffi.buffer(code, lengths[1])), int(lengths[0]), int(lengths[2])
+
+    def jit_code(self) -> tuple[int, bytes]:
+        """Where in the host the trace that begins at the instruction pointer is, and its code; empty for none."""
+        size = self.ffi.new("uint64_t *")
+        code = self.lib.emu_jit_code(self._c, size)
+        if code == self.ffi.NULL:
+            return 0, b""
+        return int(self.ffi.cast("uintptr_t", code)), bytes(self.ffi.buffer(code, size[0]))
 
     def _guard(self) -> None:
         """Make what lies around RAM inaccessible: compiled code that strays ends the process, and changes nothing."""

@@ -126,7 +126,7 @@ def build(
     if sanitizers is None:
         sanitizers = os.environ.get("EMU_SANITIZE", "address,undefined")
     compiler = compiler or os.environ.get("EMU_CC", "gcc")
-    flags = ["-fno-strict-aliasing", "-w"]
+    flags = ["-fno-strict-aliasing", "-w", "-DEMU_JIT_VERIFY"]
     flags += [f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all", "-O1"] if sanitizers else ["-O2"]
     if trampoline:
         flags.append("-DEMU_TRAMPOLINE")
@@ -159,7 +159,16 @@ def build(
 
 def build_extension(core: str = "x86") -> Path:
     """The engine of a core as a Python extension, with both sanitizers. Raises RuntimeError."""
-    flags = ["-fno-strict-aliasing", "-w", "-O1", "-DEMU_TRAMPOLINE", "-fPIC", "-shared", "-fno-omit-frame-pointer"]
+    flags = [
+        "-fno-strict-aliasing",
+        "-w",
+        "-O1",
+        "-DEMU_TRAMPOLINE",
+        "-DEMU_JIT_VERIFY",
+        "-fPIC",
+        "-shared",
+        "-fno-omit-frame-pointer",
+    ]
     flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-I{sysconfig.get_path('include')}"]
     key = hashlib.sha256(" ".join([inputs_digest(core), sys.version, *flags]).encode()).hexdigest()[:16]
     here = ROOT / "build" / "sanitize" / key

@@ -1020,15 +1020,15 @@ static int look_up(struct Jit *j, const struct Node *x, int size, int write, int
     }
     const struct Mem tag = site_mem(j->site), addend = mem_at(RSP, tag.disp + 8);
     j->site++;
-    if (size > 1) x_lea(e, 4, t2, mem_at(off, size - 1));
-    else x_mov_rr(e, 4, t2, off);
-    x_alu_ri(e, X_AND, 4, t2, (int32_t)PAGE_MASK);
-    x_alu_rm(e, X_CMP, 4, t2, tag);
-    branch_cold(j, X_NE);
+    /* Both ends in that page. */
+    x_mov_rr(e, 4, t2, off);
+    x_alu_rm(e, X_SUB, 8, t2, tag);
+    x_alu_ri(e, X_CMP, 8, t2, (int32_t)PAGE_SIZE - size);
+    branch_cold(j, X_A);
     x_mov_rm(e, 8, t1, addend);
     const int32_t back = offset_of(j, e);
     jit_check(j, c, (uint32_t)x->imm, size, write, off, t1, t2, slow);
-    x_mov_mr(c, 4, tag, t2);
+    x_mov_mr(c, 8, tag, t2);
     x_mov_mr(c, 8, addend, t1);
     fix_up(j, c, x_jmp(c), FIX_HOT, back);
     for (int k = 0; k < 2; k++)
@@ -1455,10 +1455,11 @@ static int emit_trace(Cpu *cpu, struct Jit *j)
     j->site = j->sites = 0;
     if (loops)
         for (int32_t k = 0; k < j->steps && j->sites < SITES; k++)
-            if (has_site(j, &j->node[k])) x_mov_mi(e, 4, site_mem(j->sites++), (int32_t)NO_TAG);
+            if (has_site(j, &j->node[k])) x_mov_mi(e, 8, site_mem(j->sites++), INT32_MIN); /* far from every address */
     j->loop_top = offset_of(j, e);
     for (int32_t k = 0; k < j->steps && !j->failed; k++) {
         j->at = k;
+        j->node[k].host = offset_of(j, e);
         emit_node(cpu, j, k);
         sweep_registers(j);
         if (e->overflow || j->cold.overflow) j->failed = __LINE__;

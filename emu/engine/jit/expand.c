@@ -14,6 +14,7 @@ static int32_t slot_get(struct Jit *j, uint32_t slot, uint32_t width)
     if (j->pending[slot] >= 0) return j->pending[slot];
     if (j->map[slot] >= 0) return j->map[slot];
     const int32_t n = pure_node(j, N_GET, (uint8_t)width, 0, j->nodes, -1, -1, slot, bits_of(width));
+    if (j->failed) return n;
     j->node[n].a = -1;
     j->map[slot] = n;
     return n;
@@ -51,7 +52,7 @@ static int32_t start_snap(struct Jit *j)
 static int32_t effect(struct Jit *j, uint8_t op, uint32_t width, int32_t a, int32_t b, int32_t c, uint64_t imm, int32_t snap)
 {
     const int32_t n = new_node(j, op, (uint8_t)width, 0, a, b, c, imm);
-    j->node[n].snap = snap;
+    if (!j->failed) j->node[n].snap = snap;
     return n;
 }
 
@@ -84,7 +85,7 @@ static uint32_t operand_width(struct Expansion *x, uint32_t word)
 static void define(struct Expansion *x, int32_t node, uint32_t width)
 {
     struct Jit *j = x->j;
-    if (j->values == sizeof j->value_width) {
+    if (j->values >= sizeof j->value_width) {
         j->failed = __LINE__;
         return;
     }

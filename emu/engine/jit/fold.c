@@ -42,7 +42,8 @@ static int32_t pure_node(struct Jit *j, uint8_t op, uint8_t width, uint8_t sourc
         if (n->op == op && n->width == width && n->source == source && n->a == a && n->b == b && n->c == c && n->imm == imm)
             return k;
     }
-    const int32_t k = new_node(j, op, width, source, a, b, c, imm);
+    const int32_t full = j->nodes == JIT_NODES, k = new_node(j, op, width, source, a, b, c, imm);
+    if (full) return k;
     j->node[k].poss = poss;
     j->node[k].chain = j->hash[at];
     j->hash[at] = k;

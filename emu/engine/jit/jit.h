@@ -54,6 +54,7 @@ struct Node {
     uint32_t insn; /* effects: number of the instruction in the trace */
     int32_t last;  /* position of the last use */
     int32_t commit, commit_slot; /* where it first becomes the value of a pinned slot */
+    int32_t host;  /* where its code begins */
     int16_t reg, spill, uses;
     int8_t xmm;
     int32_t passed; /* a condition: the retry that let it pass */

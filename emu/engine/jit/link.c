@@ -261,9 +261,12 @@ static void settle(struct Jit *j, uint8_t *rw, const uint8_t *rx, uint64_t hot)
 static void prepare_trace(struct Jit *j)
 {
     j->steps = j->nodes;
+    verify(j, AFTER_TRACE);
     if (!j->plain) find_groups(j);
+    verify(j, AFTER_GROUPS);
     choose_pins(j);
     find_lives(j);
+    verify(j, AFTER_LIVES);
 }
 
 /* Translate from a block. Nonzero: not this one. */
@@ -279,6 +282,7 @@ static int translate_block(Cpu *cpu, struct Jit *j, struct Block *b)
         j->copy = j->copy_pool + j->copy_used;
         for (int32_t k = 0; k < j->nodes; k++) j->node[k].reg = j->node[k].spill = j->node[k].xmm = NOWHERE;
         if (emit_trace(cpu, j)) return 1;
+        verify(j, AFTER_EMIT);
         const uint64_t hot = (uint64_t)(j->hot.at - j->hot_base), cold = (uint64_t)(j->cold.at - j->cold_base);
         const uint64_t at = (j->code.used + 15) & ~15ull;
         if (at + hot + cold > j->code.size) {
