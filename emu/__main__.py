@@ -16,6 +16,7 @@ COMMANDS = {
     "explain": "what an instruction does, in words",
     "docs": "the instruction set reference, generated from the spec",
     "cosim": "run a guest on two tiers in lockstep and stop at the first difference",
+    "profile": "run a guest and say which of its functions take the time",
     "bench": "time Emu, beside QEMU and Bochs where they are installed",
 }
 

@@ -159,6 +159,7 @@ class Config:
     max_insns: int | None = None
     stats: bool = False
     accel: str = "auto"
+    perfmap: bool = False
     jit_size: int | None = None
     """Bytes of code that the JIT may keep; None: its own choice."""
     clock: str | None = None
@@ -848,6 +849,7 @@ OWN: list[Option] = [
     Option(("max-insns",), "N", "give up after this many instructions: status 124", _max_insns),
     Option(("stats",), "", "one JSON line of counters on stderr at the end", _flag("stats")),
     Option(("accel",), "TIER", "jit, interp, reference or auto; jit,tb-size=MIB bounds the code it makes", _accel),
+    Option(("perfmap",), "", "let perf(1) name the code of the JIT: /tmp/perf-PID.map", _flag("perfmap")),
     Option(("clock",), "PACE", "warp: skip idle time; paced: wait it out", _clock),
     Option(("dump-screen",), "", "print the text screen at the end", _flag("dump_screen")),
     Option(("dump-tlb",), "", "PowerPC: print TLB entries and special registers at the end", _flag("dump_tlb")),

@@ -59,6 +59,8 @@ class Setup:
         cpu = make(config.accel, bus, ram, config.cpu, config.jit_size)
         if config.accel == "jit" and cpu.tier != "jit":
             config.warn("--accel jit: no back end for this host; using interp")
+        if config.perfmap and (cpu.tier != "jit" or not cpu.name_code()):
+            config.warn("-perfmap: there is no code of the JIT to name, or no file for the names; ignored")
         return cpu
 
 
