@@ -21,7 +21,7 @@ static void retry_if(struct Jit *j, int32_t cond);
 /* The x87 stack is taken to be where it was when the trace was made; so its registers have numbers. */
 static void jit_assume(struct Jit *j, uint32_t reg)
 {
-    if (reg != REG_FSTAT || j->plain || j->pending[SLOT_FSTAT] >= 0 || j->map[SLOT_FSTAT] >= 0) return;
+    if (reg != REG_FSTAT || (j->plain & PLAIN_STACK) || j->pending[SLOT_FSTAT] >= 0 || j->map[SLOT_FSTAT] >= 0) return;
     const int32_t n = slot_get(j, SLOT_FSTAT, 16), top = constant(j, j->top << 11);
     retry_if(j, make(j, T_NE, 1, 16, make2(j, T_AND, 16, n, constant(j, 0x3800)), top, -1));
     if (j->node[j->nodes - 1].op == N_RETRY_IF) j->node[j->nodes - 1].b = 0; /* a miss */

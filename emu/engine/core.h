@@ -60,7 +60,7 @@ struct Block {
     struct Trace *trace;
     struct JitJump *jump; /* the place of its trace in the table of jumps, unless another has it now */
     Handler first; /* the handler of its first instruction, which a trace replaces */
-    uint32_t plain; /* its trace shall take nothing for granted */
+    uint32_t plain; /* PLAIN_*: what its trace shall not take for granted */
     uint32_t heat, heat_start; /* it is worth a trace when `heat` has counted down */
     uint32_t ip;
     uint32_t limit; /* of the code segment, where there are such */

@@ -1037,7 +1037,7 @@ static int look_up(struct Jit *j, const struct Node *x, int size, int write, int
 }
 
 /* What was taken for granted does not hold: the interpreter goes on, and it is noted. */
-static void miss_stub(struct Jit *j, int32_t snap, uint32_t insn)
+static void miss_stub(struct Jit *j, int32_t snap, uint32_t insn, int what)
 {
     struct Emit *e = &j->cold;
     exit_homes(j, snap);
@@ -1046,6 +1046,7 @@ static void miss_stub(struct Jit *j, int32_t snap, uint32_t insn)
     refund(e, j->total - insn);
     set_ip(e, j->insn[insn]->start);
     x_mov_mi(e, 4, cpu_mem(FIELD(jit_offset)), (int32_t)j->trace_count);
+    x_mov_mi(e, 4, cpu_mem(FIELD(jit_access)), what);
     leave_with(j, e, EXIT_MISS);
 }
 
@@ -1069,7 +1070,7 @@ static int lead_group(struct Jit *j, const struct Node *x)
     fix_up(j, c, c->at, FIX_CODE, (int64_t)(intptr_t)j->fill);
     x_imm(c, 4, 0);
     fix_up(j, c, x_jcc(c, X_Z), FIX_HOT, again);
-    miss_stub(j, x->snap, x->insn);
+    miss_stub(j, x->snap, x->insn, PLAIN_GROUPS);
     release(j, off);
     release(j, t2);
     if (!(j->locked >> rb & 1) || IS_TEMP(rb)) release(j, rb);
@@ -1325,7 +1326,7 @@ static void emit_node(Cpu *cpu, struct Jit *j, int32_t n)
     case N_RETRY_IF: {
         const int cc = test_condition(j, x->a);
         branch_cold(j, cc);
-        if (x->b >= 0) miss_stub(j, x->snap, x->insn);
+        if (x->b >= 0) miss_stub(j, x->snap, x->insn, PLAIN_STACK);
         else retry_stub(j, x->snap, x->insn);
         return;
     }

@@ -41,6 +41,9 @@ enum {
 #define JIT_LINKS 262144u
 #define JIT_COPIES 65536u
 #define SPILLS 96 /* words for values that have no register */
+/* What a trace takes for granted: that a group of accesses lies in one page, that the x87 stack is where it was. Of the
+ * stack it is given up when it was wrong twice. */
+enum { PLAIN_GROUPS = 1, PLAIN_STACK = 2, PLAIN_STACK_ONCE = 4 };
 #define NOWHERE (-1)
 
 struct Node {
@@ -123,7 +126,7 @@ struct Jit {
     struct Snap snap[JIT_NODES];
     struct SnapEntry entry[JIT_SNAPS];
     int32_t nodes, steps, snaps, entries; /* steps: nodes of the trace proper */
-    int plain; /* nothing is taken for granted */
+    int plain; /* PLAIN_*: what is not taken for granted */
     int32_t map[SLOT_COUNT]; /* node of each slot, -1: not known */
     uint8_t dirty[SLOT_COUNT];
     int32_t dirty_list[SLOT_COUNT], dirty_count;

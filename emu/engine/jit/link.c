@@ -262,7 +262,7 @@ static void prepare_trace(struct Jit *j)
 {
     j->steps = j->nodes;
     verify(j, AFTER_TRACE);
-    if (!j->plain) find_groups(j);
+    if (!(j->plain & PLAIN_GROUPS)) find_groups(j);
     verify(j, AFTER_GROUPS);
     choose_pins(j);
     find_lives(j);
@@ -340,7 +340,9 @@ static void jit_missed(Cpu *cpu)
     else t->misses++;
     if (t->misses < MISS_COUNT) return;
     kill_trace(t);
-    t->head->plain = 1;
+    const uint32_t what = cpu->jit_access;
+    if (what != PLAIN_STACK || (t->head->plain & PLAIN_STACK_ONCE)) t->head->plain |= what;
+    else t->head->plain |= PLAIN_STACK_ONCE;
     t->head->heat = 2;
 }
 
