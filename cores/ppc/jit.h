@@ -52,6 +52,12 @@ static int jit_fill(Cpu *cpu, uint32_t ea, uint32_t write)
     return translate(cpu, ea, (write ? ACCESS_STORE : 0) | privilege(cpu), &at, &little);
 }
 
+static int jit_may_cross(const struct Jit *j)
+{
+    (void)j;
+    return 1;
+}
+
 /* Whether an access needs no more than the soft TLB. */
 static int jit_plain_access(const struct Jit *j, uint32_t what)
 {

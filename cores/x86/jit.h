@@ -75,6 +75,9 @@ static int jit_fill(Cpu *cpu, uint32_t lin, uint32_t write)
     return translate(cpu, lin, write | (cpu->cpl == 3 ? 2 : 0), &at);
 }
 
+/* Whether a trace may go on in another page: its linear address must be that of now whenever the trace runs. */
+static int jit_may_cross(const struct Jit *j) { return (j->key & KEY_FLAT) != 0; }
+
 /* Whether an access needs no more than the soft TLB. */
 static int jit_plain_access(const struct Jit *j, uint32_t what)
 {

@@ -74,11 +74,11 @@ static void protect_page(Cpu *cpu, uint64_t offset)
     }
 }
 
-/* What blocks depend on: CS.D, the privilege, and whether ES, SS and DS all span the whole address space and
- * the stack is a 32-bit one. */
+/* What blocks depend on: CS.D, the privilege, and whether ES, SS and DS all span the whole address space, the
+ * stack is a 32-bit one and CS begins at 0. */
 static void make_key(Cpu *cpu)
 {
-    uint32_t flat = cpu->seg_attr[2] & 1u << 14 ? KEY_FLAT : 0;
+    uint32_t flat = (cpu->seg_attr[2] & 1u << 14) && !cpu->seg_base[1] ? KEY_FLAT : 0;
     for (uint32_t s = 0; s < 4; s++)
         if (s != 1 && (cpu->seg_base[s] || cpu->seg_rlim[s] != 0xffffffffll || cpu->seg_wlim[s] != 0xffffffffll)) flat = 0;
     cpu->lookup_key = (cpu->big ? KEY_BIG : 0) | (cpu->cpl == 3 ? KEY_USER : 0) | (cpu->single ? KEY_ALONE : 0) | flat;

@@ -414,7 +414,7 @@ static int jit_new(Cpu *cpu)
 int emu_jit(Cpu *cpu, uint32_t on)
 {
     if (on && !cpu->jit && jit_new(cpu)) return 0;
-    if (!cpu->jit_threshold) cpu->jit_threshold = 500;
+    if (!cpu->jit_threshold) cpu->jit_threshold = 1000;
     cpu->jit_on = on && cpu->jit;
     code_flush(cpu);
     return (int)cpu->jit_on;

@@ -44,7 +44,7 @@ static int page_ready(Cpu *cpu, struct Jit *j, uint32_t ip)
     const uint32_t page = code_linear(cpu, ip) & PAGE_MASK;
     for (uint32_t k = 0; k < j->pages; k++)
         if (j->page[k] == page) return 1;
-    if (j->pages == JIT_PAGES) return 0;
+    if (j->pages == JIT_PAGES || !jit_may_cross(j)) return 0;
     j->page[j->pages++] = page;
     j->start_snap = -1;
     j->now = j->insns;
