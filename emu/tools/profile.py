@@ -229,7 +229,8 @@ def own_options(words: Sequence[str]) -> tuple[Options, list[str]]:
 _HELP = (
     "Which guest functions take the instructions. The words are those of `emu run`, with --top N (lines, 20), "
     "--symbols FILE (System.map or ELF; else the -kernel's own), --annotate FUNCTION|ADDRESS (its guest code, nodes "
-    "and host code), --every N (instructions between samples, 10007), -o FILE (JSON)."
+    "and host code), --every N (instructions between samples, 10007), -o FILE (JSON). A Linux kernel is where its "
+    "System.map says with nokaslr on its command line."
 )
 
 

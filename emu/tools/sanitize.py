@@ -157,19 +157,15 @@ def build(
     return program
 
 
-def build_extension(core: str = "x86") -> Path:
-    """The engine of a core as a Python extension, with both sanitizers. Raises RuntimeError."""
-    flags = [
-        "-fno-strict-aliasing",
-        "-w",
-        "-O1",
-        "-DEMU_TRAMPOLINE",
-        "-DEMU_JIT_VERIFY",
-        "-fPIC",
-        "-shared",
-        "-fno-omit-frame-pointer",
-    ]
-    flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-I{sysconfig.get_path('include')}"]
+def build_extension(core: str = "x86", *, sanitizers: bool = True) -> Path:
+    """The engine of a core as a Python extension that checks the JIT's nodes, with both sanitizers or none.
+
+    Raises RuntimeError.
+    """
+    flags = ["-fno-strict-aliasing", "-w", "-O1", "-DEMU_TRAMPOLINE", "-DEMU_JIT_VERIFY", "-fPIC", "-shared"]
+    if sanitizers:
+        flags += ["-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    flags.append(f"-I{sysconfig.get_path('include')}")
     key = hashlib.sha256(" ".join([inputs_digest(core), sys.version, *flags]).encode()).hexdigest()[:16]
     here = ROOT / "build" / "sanitize" / key
     library = here / f"_{core}{sysconfig.get_config_var('EXT_SUFFIX')}"

@@ -1,10 +1,13 @@
-"""Names of guest addresses, from the symbol table of a 32-bit ELF file or from a System.map (`nm`'s lines).
+"""Names of guest addresses, from the symbol table of a 32-bit ELF file or from a System.map (`nm`'s lines). Either may
+be packed by gzip.
 
 Source: System V Application Binary Interface, chapter 4, "Symbol Table"; nm(1).
 """
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,6 +21,7 @@ SYMBOL_TABLE, FUNCTION, NO_TYPE = 2, 2, 0
 CODE_KINDS = "tTwW"
 """Letters of nm for what lies in a code section."""
 EXECUTABLE = 4
+GZIP = b"\x1f\x8b"
 MOST = 256 << 20
 
 
@@ -33,8 +37,9 @@ class Function:
 class Symbols:
     """Functions by address and by name."""
 
-    def __init__(self, found: Iterable[tuple[int, int, str]] = ()) -> None:
-        """`found`: (address, size or 0, name). One without a size ends where the next begins."""
+    def __init__(self, found: Iterable[tuple[int, int, str]] = (), others: Iterable[int] = ()) -> None:
+        """`found`: (address, size or 0, name). One without a size ends where the next begins, or one of `others`, or
+        its page."""
         best: dict[int, tuple[int, str]] = {}
         for start, size, name in found:
             old = best.get(start)
@@ -43,8 +48,11 @@ class Symbols:
                 best[start] = size, name
         self._starts = sorted(best)
         self._functions = []
-        for start, behind in zip(self._starts, [*self._starts, 1 << 32][1:], strict=False):
+        ends = sorted({*self._starts, *others})
+        for start in self._starts:
             size, name = best[start]
+            next_one = bisect_right(ends, start)
+            behind = ends[next_one] if next_one < len(ends) else (start | 0xFFF) + 1
             self._functions.append(Function(start, min(start + size, behind) if size else behind, name))
         self._named = {f.name: f for f in reversed(self._functions)}
 
@@ -77,6 +85,12 @@ def read(path: str) -> Symbols:
     except (OSError, ValueError) as error:
         why = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise UsageError(f"{shown(path)}: {why}") from None
+    if data[:2] == GZIP:
+        try:
+            with gzip.open(path) as file:
+                data = file.read(MOST)
+        except (OSError, EOFError, zlib.error):
+            raise UsageError(f"{shown(path)}: expected a gzip file that is whole") from None
     if data[:4] == MAGIC:
         return of_elf(path, data)
     return of_map(path, data)
@@ -84,7 +98,7 @@ def read(path: str) -> Symbols:
 
 def of_map(path: str, data: bytes) -> Symbols:
     """A System.map: address, kind and name on each line. Raises UsageError with the line that is none."""
-    found = []
+    found, others = [], []
     for n, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
         words = line.split()
         try:
@@ -97,7 +111,9 @@ def of_map(path: str, data: bytes) -> Symbols:
             ) from None
         if kind in CODE_KINDS and start < 1 << 32:
             found.append((start, 0, name))
-    return Symbols(found)
+        elif kind not in "aA":
+            others.append(start)
+    return Symbols(found, others)
 
 
 def of_elf(path: str, data: bytes) -> Symbols:

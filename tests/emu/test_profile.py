@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -194,17 +195,32 @@ def test_a_symbol_without_a_size_ends_where_the_next_begins() -> None:
     assert known.at(0x1F) == Function(0x10, 0x20, "a")
     assert known.at(0x24) is None
     assert known.at(0x0F) is None
-    assert known.named("c") == Function(0x40, 1 << 32, "c")
+    assert known.named("c") == Function(0x40, 0x1000, "c")
 
 
 def test_of_several_names_of_an_address_the_one_with_a_size_and_no_underscores_counts() -> None:
     assert Symbols([(8, 0, "local"), (8, 4, "__x"), (8, 4, "x")]).at(8) == Function(8, 12, "x")
 
 
+def test_the_last_function_of_a_map_ends_where_the_data_begin(tmp_path: Path) -> None:
+    path = tmp_path / "System.map"
+    path.write_text("c0100000 T last\nc0100100 D data\n00000010 A absolute\n         U elsewhere\n")
+    assert symbols.read(str(path)).named("last") == Function(0xC0100000, 0xC0100100, "last")
+
+
 def test_a_map_that_is_none_is_refused_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "System.map"
     path.write_text("c0100000 T _text\nhello\n")
     with pytest.raises(UsageError, match=r"System\.map:2: expected an address, a kind and a name"):
+        symbols.read(str(path))
+
+
+def test_a_map_may_be_packed(tmp_path: Path) -> None:
+    path = tmp_path / "System.map.gz"
+    path.write_bytes(gzip.compress(b"c0100000 T _text\n"))
+    assert symbols.read(str(path)).named("_text") is not None
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(UsageError, match="whole"):
         symbols.read(str(path))
 
 
