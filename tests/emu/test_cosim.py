@@ -92,8 +92,9 @@ def test_a_wrong_store_is_found_to_the_instruction(rom: str, start: int) -> None
 
 
 @pytest.mark.parametrize("every", [0, 5000])
+@pytest.mark.parametrize("tiers", [("interp", "reference"), ("jit", "interp")], ids="-".join)
 def test_code_that_is_wrong_only_when_it_runs_at_once_is_found_as_a_stretch(
-    rom: str, every: int, capsys: pytest.CaptureFixture[str]
+    rom: str, every: int, tiers: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, last = 4639, 4655
 
@@ -109,15 +110,15 @@ def test_code_that_is_wrong_only_when_it_runs_at_once_is_found_as_a_stretch(
             cpu.set_reg("edi", 1)
             return cpu.run(before + budget - last)
 
-        if tier == "interp":
+        if tier == tiers[0]:
             side.machine.execute = execute
         return side
 
-    outcome = Cosim(make, ("interp", "reference"), limit=20_000, every=every).run()
+    outcome = Cosim(make, tiers, limit=20_000, every=every).run()
     assert outcome.difference
     assert (outcome.equal, outcome.length) == (first, last - first)
     assert len(outcome.where) == 2 + last - first
-    report(outcome, ("interp", "reference"))
+    report(outcome, tiers)
     assert "equal for 4,639 instructions and differ after the next 16, if these run at once" in capsys.readouterr().out
 
 

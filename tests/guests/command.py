@@ -14,6 +14,8 @@ import pytest
 SHARED = Path(os.environ.get("EMU_SHARED", "../shared"))
 GUESTS = SHARED / "guests"
 COMPAT = "import sys; from emu.__main__ import system_i386; sys.exit(system_i386())"
+ACCEL = os.environ.get("EMU_ACCEL", "auto")
+"""The tier that guests run on."""
 TIMEOUT = 300
 """Wall seconds after which a run is given up. Never reached by a run that is well, on a busy host either."""
 
@@ -36,9 +38,9 @@ def package(path: str, name: str) -> str:
 
 
 def emu(*words: str, compat: bool = False, timeout: float = TIMEOUT, env: dict[str, str] | None = None) -> Result:
-    """`emu run WORDS`, or `emu-system-i386 WORDS` with `compat`, on the compiled tier."""
+    """`emu run WORDS`, or `emu-system-i386 WORDS` with `compat`."""
     start = ["-c", COMPAT] if compat else ["-m", "emu", "run"]
-    line = [sys.executable, *start, "--accel", "interp", "--timeout", str(timeout), *words]
+    line = [sys.executable, *start, "--accel", ACCEL, "--timeout", str(timeout), *words]
     return subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout + 60, env=env)
 
 

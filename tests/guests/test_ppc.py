@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bios import fdt
-from tests.guests.command import Result, dialogue, guest, lines, package
+from tests.guests.command import ACCEL, Result, dialogue, guest, lines, package
 
 pytestmark = pytest.mark.guest
 
@@ -28,7 +28,7 @@ MACHINES = {
 
 
 def emu(*words: str, timeout: float = 240) -> Result:
-    line = [sys.executable, "-c", COMPAT, "--accel", "interp", "--timeout", str(timeout), *words]
+    line = [sys.executable, "-c", COMPAT, "--accel", ACCEL, "--timeout", str(timeout), *words]
     return subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout + 60)
 
 
