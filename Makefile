@@ -37,7 +37,7 @@ witness: build
 	  || echo "make: Unicorn cannot be installed here; the tests that compare with it are skipped"
 
 test: witness
-	$(PY) -m pytest
+	$(PY) -m tests.side_by_side
 
 test-fast: witness
 	$(PY) -m pytest -m "not guest and not slow"
