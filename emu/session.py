@@ -14,16 +14,18 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from emu.boards import Setup, board
 from emu.clock import Pacer, calendar, wall
 from emu.expect import Script, last_lines
-from emu.gdbserver import GdbServer, listen
 from emu.machine import Cause, Machine
 from emu.media import open_drive, sort_positional
 from emu.options import CORES, Chardev, Config, UsageError, rtc_base, shown
 from emu.terminal import OutputClosed, Terminal
+
+if TYPE_CHECKING:
+    from emu.gdbserver import GdbServer
 
 LIKE_QEMU = ("int", "cpu", "cpu_reset", "mmu", "exec", "in_asm")
 POLL_SECONDS = 0.002
@@ -133,7 +135,12 @@ class Session:
         for option, wanted in (("--dump-tlb", config.dump_tlb), ("--page", config.pages)):
             if wanted and CORES[config.machine].arch != "ppc":
                 raise UsageError(f"{option}: is for PowerPC boards, not for -M {config.machine}")
-        listener = None if config.gdb is None else listen(config.gdb)
+        listener = None
+        if config.gdb is not None:
+            # Only who debugs pays for the debugger.
+            from emu.gdbserver import listen
+
+            listener = listen(config.gdb)
         setup = self._setup()
         machine = board(config.machine)(setup)
         self._say_warnings()
@@ -153,6 +160,8 @@ class Session:
         machine.power_on()
         machine.paused = config.start_paused
         if config.gdb is not None and listener is not None:
+            from emu.gdbserver import GdbServer
+
             self.gdb = GdbServer(machine, listener, path=config.gdb.path)
             if not config.gdb.path and not config.gdb.port:
                 say(f"gdb: port {listener.getsockname()[1]}")

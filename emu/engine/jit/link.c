@@ -236,6 +236,7 @@ static const struct Insn *op_jit(Cpu *cpu, const struct Insn *i)
     struct Block *b = (struct Block *)(uintptr_t)((const char *)i - offsetof(struct Block, insn));
     if (unlikely(cpu->left + b->n < (int64_t)b->trace->total)) return b->first(cpu, i);
     cpu->left += b->n;
+    cpu->stats.jit_enters++;
     uint64_t (*const enter)(Cpu *, const uint8_t *) = (uint64_t(*)(Cpu *, const uint8_t *))(uintptr_t)cpu->jit->enter;
     return (const struct Insn *)(uintptr_t)enter(cpu, b->entry);
 }
