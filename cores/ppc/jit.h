@@ -2,11 +2,9 @@
 
 #define JIT_SEGMENTS 0
 #define JIT_HIGH_ZERO 0
-#define JIT_PINS_FIXED 1
 #define JIT_HOST_FLOAT 0
 /* What compilers use most, in registers of the host throughout. */
 static const uint8_t fixed_pins[8] = {9, 10, 3, 4, 5, 8, 7, 6};
-static const uint32_t pin_extra[] = {SLOT_CTR, SLOT_LR, SLOT_XER_CA};
 
 static uint32_t jit_model(const Cpu *cpu) { return cpu->features; }
 

@@ -2,9 +2,7 @@
 
 #define JIT_SEGMENTS 1
 #define JIT_HIGH_ZERO 1
-#define JIT_PINS_FIXED 1
 #define JIT_HOST_FLOAT 1
-static const uint32_t pin_extra[] = {0};
 static const uint8_t fixed_pins[8] = {0, 1, 2, 3, 4, 5, 6, 7};
 
 static uint32_t jit_model(const Cpu *cpu)

@@ -223,7 +223,6 @@ static void pin_now(struct Jit *j, int pin, int32_t n)
             if (p != pin && j->pin_owner[p] == old) j->node[old].reg = (int16_t)p;
     }
     j->pin_owner[pin] = n;
-    j->pin_dirty |= 1u << pin;
 }
 
 /* --- operations on registers ------------------------------------------------------------------------------------ */
@@ -606,7 +605,7 @@ static void store_home(struct Emit *e, uint32_t slot, int reg)
     x_mov_mr(e, size, cpu_mem(at), reg);
 }
 
-static void store_home_const(struct Jit *j, struct Emit *e, uint32_t slot, uint64_t v)
+static void store_home_const(struct Emit *e, uint32_t slot, uint64_t v)
 {
     int32_t at;
     int size;
@@ -617,7 +616,6 @@ static void store_home_const(struct Jit *j, struct Emit *e, uint32_t slot, uint6
     } else {
         x_mov_mi(e, size, cpu_mem(at), (int32_t)v);
     }
-    (void)j;
 }
 
 /* What differs from the state goes home, in the cold code. A home may be what another value is made of, so everything is
@@ -685,7 +683,7 @@ static void exit_homes(struct Jit *j, int32_t snap)
         const struct Node *x = &j->node[j->entry[k].node];
         if (j->slot_pin[slot] >= 0 || x->reg >= 0) continue;
         if (x->op == N_CONST) {
-            store_home_const(j, e, slot, x->imm);
+            store_home_const(e, slot, x->imm);
         } else if (x->xmm >= 0 || x->spill >= 0) {
             if (x->xmm >= 0) x_movd_rx(e, 8, RAX, x->xmm);
             else load_spill(e, RAX, x);
@@ -695,14 +693,6 @@ static void exit_homes(struct Jit *j, int32_t snap)
             store_home(e, slot, RAX);
         }
     }
-}
-
-/* Pinned slots that were written, where they do not stay in registers from trace to trace. */
-static void pins_home(struct Jit *j, struct Emit *e)
-{
-    if (JIT_PINS_FIXED) return;
-    for (int r = R8; r <= R15; r++)
-        if (j->pin_slot[r] >= 0 && (j->pin_dirty >> r & 1)) store_home(e, (uint32_t)j->pin_slot[r], r);
 }
 
 static void refund(struct Emit *e, uint32_t count)
@@ -748,7 +738,6 @@ static void retry_stub(struct Jit *j, int32_t snap, uint32_t insn)
 {
     struct Emit *e = &j->cold;
     exit_homes(j, snap);
-    pins_home(j, e);
     if (j->float_store == insn + 1) x_mov_mi(e, 4, cpu_mem(FIELD(jit_float_undo)), 1);
     refund(e, j->total - insn);
     set_ip(e, j->insn[insn]->start);
@@ -1006,8 +995,8 @@ static int has_site(const struct Jit *j, const struct Node *x)
     return (x->op == N_LOAD || x->op == N_STORE) && x->fold != MEMBER && jit_plain_access(j, (uint32_t)x->imm);
 }
 
-/* Look up `size` bytes at `off`: the register to add to the result, with what is added in t1. *slow: jumps to the miss,
- * which begin in the hot code or, where the place has a memory of its own, in the cold code. */
+/* Look up `size` bytes at `off`: the register to add to the result, with what is added in t1. The way of a miss goes on
+ * at the end of the cold code. */
 static int look_up(struct Jit *j, const struct Node *x, int size, int write, int off, int t1, int t2)
 {
     struct Emit *e = &j->hot, *c = &j->cold;
@@ -1041,7 +1030,6 @@ static void miss_stub(struct Jit *j, int32_t snap, uint32_t insn, int what)
 {
     struct Emit *e = &j->cold;
     exit_homes(j, snap);
-    pins_home(j, e);
     if (j->float_store == insn + 1) x_mov_mi(e, 4, cpu_mem(FIELD(jit_float_undo)), 1);
     refund(e, j->total - insn);
     set_ip(e, j->insn[insn]->start);
@@ -1145,7 +1133,6 @@ static void commit_slot(struct Jit *j, const struct Node *x)
 {
     const int pin = j->slot_pin[x->imm];
     if (pin < 0) return;
-    j->pin_dirty |= 1u << pin;
     const int32_t v = x->a, old = j->pin_owner[pin];
     if (old == v && j->node[v].reg >= 0) {
         if (j->node[v].reg == pin || j->pin_owner[pin] == v) return;
@@ -1190,7 +1177,7 @@ static void all_home(struct Jit *j, int32_t snap)
                 }
                 continue;
             }
-            if (is_const(j, v)) store_home_const(j, e, slot, j->node[v].imm);
+            if (is_const(j, v)) store_home_const(e, slot, j->node[v].imm);
             else {
                 store_home(e, slot, in_reg(j, v));
                 j->locked = 0;
@@ -1233,9 +1220,7 @@ static void call_handler(Cpu *cpu, struct Jit *j, const struct Node *x)
     memset(&copy[1], 0, sizeof copy[1]);
     copy[1].fn = op_back;
     all_home(j, x->snap);
-    pins_home(j, e);
-    if (JIT_PINS_FIXED)
-        for (int r = R8; r <= R15; r++) store_home(e, (uint32_t)j->pin_slot[r], r);
+    for (int r = R8; r <= R15; r++) store_home(e, (uint32_t)j->pin_slot[r], r);
     x_mov_mr(e, 8, cpu_mem(FIELD(left)), RBX);
     float_leave(e, j->float_off);
     x_mov_rr(e, 8, RDI, RBP);
@@ -1267,7 +1252,6 @@ static void call_handler(Cpu *cpu, struct Jit *j, const struct Node *x)
     xmm_forget(j);
     for (int r = R8; r <= R15; r++)
         if (j->pin_slot[r] >= 0) load_home(e, r, (uint32_t)j->pin_slot[r]);
-    j->pin_dirty = 0;
 }
 
 /* A function of its arguments alone; they and its results pass through the processor. */
@@ -1318,7 +1302,6 @@ static void emit_node(Cpu *cpu, struct Jit *j, int32_t n)
         const int cc = test_condition(j, x->a);
         branch_cold(j, cc);
         exit_homes(j, x->snap);
-        pins_home(j, &j->cold);
         refund(&j->cold, j->total - x->insn);
         link_to(cpu, j, &j->cold, (uint32_t)x->imm);
         return;
@@ -1334,7 +1317,6 @@ static void emit_node(Cpu *cpu, struct Jit *j, int32_t n)
         uint8_t *other = jit_guard(cpu, j, e, (uint32_t)x->imm);
         fix_up(j, e, other, FIX_COLD, offset_of(j, &j->cold));
         exit_homes(j, x->snap);
-        pins_home(j, &j->cold);
         refund(&j->cold, j->total - x->insn);
         set_ip(&j->cold, (uint32_t)x->imm);
         leave_with(j, &j->cold, EXIT_LOOKUP);
@@ -1347,7 +1329,6 @@ static void emit_node(Cpu *cpu, struct Jit *j, int32_t n)
         /* The target first, where no exit code touches it. */
         x_mov_mr(&j->cold, 4, cpu_mem(FIELD(jit_offset)), r);
         exit_homes(j, x->snap);
-        pins_home(j, &j->cold);
         refund(&j->cold, j->total - x->insn);
         x_mov_rm(&j->cold, 4, RAX, cpu_mem(FIELD(jit_offset)));
         jump_code(j, &j->cold, j->indirect);
@@ -1383,14 +1364,12 @@ static void emit_node(Cpu *cpu, struct Jit *j, int32_t n)
         x_alu_ri(e, X_SUB, 8, RBX, (int32_t)j->total);
         branch_cold(j, X_L);
         fix_up(j, e, x_jmp(e), FIX_HOT, j->loop_top);
-        pins_home(j, &j->cold);
         refund(&j->cold, j->total);
         set_ip(&j->cold, (uint32_t)x->imm);
         leave_with(j, &j->cold, EXIT_COLD);
         return;
     case N_GOTO:
         all_home(j, x->snap);
-        pins_home(j, e);
         link_to(cpu, j, e, (uint32_t)x->imm);
         return;
     case N_JUMP:
@@ -1402,13 +1381,11 @@ static void emit_node(Cpu *cpu, struct Jit *j, int32_t n)
             j->locked = 0;
         }
         all_home(j, x->snap);
-        pins_home(j, e);
         x_mov_rm(e, 4, RAX, cpu_mem(FIELD(jit_offset)));
         jump_code(j, e, j->indirect);
         return;
     case N_LEAVE:
         all_home(j, x->snap);
-        pins_home(j, e);
         set_ip(e, (uint32_t)x->imm);
         leave_with(j, e, EXIT_LOOKUP);
         return;
@@ -1416,14 +1393,6 @@ static void emit_node(Cpu *cpu, struct Jit *j, int32_t n)
         if (is_pure(x->op) && x->strong) pure_value(j, n);
         return;
     }
-}
-
-/* Whether a trace wants what a slot was at its beginning. Behind a handler all pinned slots are loaded again. */
-static int reads_slot(const struct Jit *j, int32_t slot)
-{
-    for (int32_t k = 0; k < j->steps; k++)
-        if (j->node[k].op == N_GET && j->node[k].imm == (uint64_t)slot) return 1;
-    return 0;
 }
 
 /* The code of the trace in hand, in j->hot and j->cold. Nonzero: it does not fit. */
@@ -1438,7 +1407,6 @@ static int emit_trace(Cpu *cpu, struct Jit *j)
     memset(j->spill_node, 0xff, sizeof j->spill_node);
     memset(j->xmm_owner, 0xff, sizeof j->xmm_owner);
     j->xmm_locked = j->float_store = 0;
-    j->pin_dirty = 0;
     j->locked = 0;
     j->at = -1;
     const int loops = j->node[j->steps - 1].op == N_LOOP;
@@ -1447,12 +1415,6 @@ static int emit_trace(Cpu *cpu, struct Jit *j)
     refund(&j->cold, j->total);
     set_ip(&j->cold, j->head_ip);
     leave_with(j, &j->cold, EXIT_COLD);
-    if (!JIT_PINS_FIXED)
-        for (int r = R8; r <= R15; r++)
-            if (j->pin_slot[r] >= 0 && (loops || reads_slot(j, j->pin_slot[r]))) load_home(e, r, (uint32_t)j->pin_slot[r]);
-    if (loops)
-        for (int32_t k = 0; k < j->steps; k++)
-            if (j->node[k].op == N_COMMIT && j->slot_pin[j->node[k].imm] >= 0) j->pin_dirty |= 1u << j->slot_pin[j->node[k].imm];
     j->site = j->sites = 0;
     if (loops)
         for (int32_t k = 0; k < j->steps && j->sites < SITES; k++)

@@ -265,7 +265,6 @@ static int32_t or_bits(struct Jit *j, int32_t a, int32_t b)
                 return make(j, x.op == T_SLT ? T_SLE : T_ULE, 1, x.source, x.a, x.b, -1);
             if (x.op == N_BIT && y.a == x.a && const_is(j, y.b, 0) && x.imm + 1 == y.source)
                 return make(j, T_SLE, 1, y.source, x.a, y.b, -1);
-            /* A comparison with a constant may have lost its place: a + c against 0. */
         }
         const int32_t t = a;
         a = b;

@@ -162,7 +162,6 @@ struct Jit {
     int16_t pin_slot[16]; /* slot that a host register is pinned to, -1: none */
     int8_t slot_pin[SLOT_COUNT];
     int32_t pin_owner[16];
-    uint32_t pin_dirty;
     uint32_t locked; /* registers that must not be taken now */
     int32_t spill_node[SPILLS];
     int32_t xmm_owner[16]; /* node in each xmm register, -1: free */

@@ -30,8 +30,7 @@ static void thunk_enter(struct Jit *j, struct Emit *e)
     x_alu_ri(e, X_SUB, 8, RSP, FRAME);
     x_mov_rr(e, 8, RBP, RDI);
     x_mov_rm(e, 8, RBX, cpu_mem(FIELD(left)));
-    if (JIT_PINS_FIXED)
-        for (int k = 0; k < 8; k++) x_mov_rm(e, 4, R8 + k, cpu_mem(FIELD(gpr) + 8 * fixed_pins[k]));
+    for (int k = 0; k < 8; k++) x_mov_rm(e, 4, R8 + k, cpu_mem(FIELD(gpr) + 8 * fixed_pins[k]));
     x_jmp_r(e, RSI);
 }
 
@@ -44,8 +43,7 @@ static void leave_frame(struct Emit *e)
 
 static void thunk_leave(struct Jit *j, struct Emit *e)
 {
-    if (JIT_PINS_FIXED)
-        for (int k = 0; k < 8; k++) x_mov_mr(e, 4, cpu_mem(FIELD(gpr) + 8 * fixed_pins[k]), R8 + k);
+    for (int k = 0; k < 8; k++) x_mov_mr(e, 4, cpu_mem(FIELD(gpr) + 8 * fixed_pins[k]), R8 + k);
     x_mov_mr(e, 8, cpu_mem(FIELD(left)), RBX);
     float_leave(e, j->float_off);
     leave_frame(e);

@@ -68,50 +68,14 @@ static int may_leave(uint8_t op)
     return op == N_LOAD || op == N_STORE || (op >= N_EXIT_IF && op < N_CALL);
 }
 
-/* Which slots are kept in host registers throughout the trace. */
+/* The registers that stay in host registers from trace to trace: fixed_pins of the core. */
 static void choose_pins(struct Jit *j)
 {
-    uint32_t count[SLOT_COUNT];
     memset(j->slot_pin, 0xff, sizeof j->slot_pin);
     memset(j->pin_slot, 0xff, sizeof j->pin_slot);
-    if (JIT_PINS_FIXED) {
-        for (int k = 0; k < 8; k++) {
-            j->pin_slot[R8 + k] = (int16_t)(jit_registers[REG_GPR].first + 2 * fixed_pins[k]);
-            j->slot_pin[j->pin_slot[R8 + k]] = (int8_t)(R8 + k);
-        }
-        return;
-    }
-    memset(count, 0, sizeof count);
-    for (int32_t k = 0; k < j->nodes; k++) {
-        const struct Node *n = &j->node[k];
-        const int32_t operands[3] = {n->a, n->b, n->op == N_LOAD || n->op == N_STORE ? -1 : n->c};
-        if (n->op == N_GET) count[n->imm] += 1;
-        else if (n->op == N_COMMIT) count[n->imm] += j->node[n->a].op != N_CONST;
-        else if (n->op != N_CALL && n->op != N_CONST)
-            for (int o = 0; o < 3; o++) {
-                if (operands[o] < 0) continue;
-                const struct Node *v = &j->node[operands[o]];
-                if (v->op == N_GET) count[v->imm] += 1;
-                else if (v->commit_slot >= 0) count[v->commit_slot] += 1;
-            }
-    }
     for (int k = 0; k < 8; k++) {
-        uint32_t best = 1;
-        int32_t slot = -1;
-        for (int32_t s = jit_registers[REG_GPR].first; s < jit_registers[REG_GPR].first + 64; s += 2)
-            if (count[s] > best) {
-                best = count[s];
-                slot = s;
-            }
-        for (uint32_t e = 0; e < sizeof pin_extra / sizeof pin_extra[0]; e++)
-            if (count[pin_extra[e]] > best) {
-                best = count[pin_extra[e]];
-                slot = (int32_t)pin_extra[e];
-            }
-        if (slot < 0) break;
-        count[slot] = 0;
-        j->pin_slot[R8 + k] = (int16_t)slot;
-        j->slot_pin[slot] = (int8_t)(R8 + k);
+        j->pin_slot[R8 + k] = (int16_t)(jit_registers[REG_GPR].first + 2 * fixed_pins[k]);
+        j->slot_pin[j->pin_slot[R8 + k]] = (int8_t)(R8 + k);
     }
 }
 
