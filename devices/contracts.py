@@ -72,6 +72,56 @@ class Disk(Protocol):
         """Return once everything written is on stable storage."""
 
 
+Done = Callable[["OSError | None"], None]
+"""Told that a request is complete: None, or what went wrong."""
+
+
+class DiskQueue(Protocol):
+    """A disk whose requests complete later, in virtual time. Every call returns at once and never raises OSError.
+
+    `done` is called once for each request, between instructions and in an order that is the same in every run.
+    """
+
+    @property
+    def size(self) -> int:
+        """Capacity in bytes, a multiple of 512."""
+
+    @property
+    def read_only(self) -> bool:
+        """True if writes end in PermissionError."""
+
+    def read(self, offset: int, length: int, done: Callable[[bytes | OSError], None]) -> None:
+        """Exactly `length` bytes at byte `offset`."""
+
+    def write(self, offset: int, data: bytes, done: Done) -> None:
+        """Store `data` at byte `offset`."""
+
+    def flush(self, done: Done) -> None:
+        """Complete once everything whose completion was reported before is on stable storage."""
+
+    def discard(self, offset: int, length: int, done: Done) -> None:
+        """The bytes are no longer needed; what they read as afterwards is not defined."""
+
+    def write_zeroes(self, offset: int, length: int, unmap: bool, done: Done) -> None:
+        """Store zeros; `unmap` allows the room to be given back to the host."""
+
+    def cancel(self) -> None:
+        """Forget all requests under way: their `done` is never called. A write among them may still happen."""
+
+
+class NetPort(Protocol):
+    """The host half of a network card: the other end of its wire. Frames are Ethernet frames without FCS."""
+
+    def send(self, frame: bytes) -> None:
+        """Take a frame from the card. Must not block and must not raise."""
+
+    def attach(self, receive: Callable[[bytes], bool]) -> None:
+        """Frames for the card go to `receive`, between instructions; False keeps the frame until `ready`."""
+
+    def ready(self) -> None:
+        """The card has room again for a frame it did not take."""
+
+
 class Console(Protocol):
     """The host half of a serial port or debug console."""
 
