@@ -1,0 +1,1 @@
+"""Disk images: formats, overlays, and filters that stand between a controller and the host."""
