@@ -79,7 +79,9 @@ Done = Callable[["OSError | None"], None]
 class DiskQueue(Protocol):
     """A disk whose requests complete later, in virtual time. Every call returns at once and never raises OSError.
 
-    `done` is called once for each request, between instructions and in an order that is the same in every run.
+    `done` is called once for each request, between instructions and in an order that is the same in every run. Each
+    call returns the virtual time (ns) at which its request completes, unless the host is slow; a device that was saved
+    with a request under way submits it again with that time as `at`.
     """
 
     @property
@@ -90,19 +92,19 @@ class DiskQueue(Protocol):
     def read_only(self) -> bool:
         """True if writes end in PermissionError."""
 
-    def read(self, offset: int, length: int, done: Callable[[bytes | OSError], None]) -> None:
+    def read(self, offset: int, length: int, done: Callable[[bytes | OSError], None], *, at: int | None = None) -> int:
         """Exactly `length` bytes at byte `offset`."""
 
-    def write(self, offset: int, data: bytes, done: Done) -> None:
+    def write(self, offset: int, data: bytes, done: Done, *, at: int | None = None) -> int:
         """Store `data` at byte `offset`."""
 
-    def flush(self, done: Done) -> None:
+    def flush(self, done: Done, *, at: int | None = None) -> int:
         """Complete once everything whose completion was reported before is on stable storage."""
 
-    def discard(self, offset: int, length: int, done: Done) -> None:
+    def discard(self, offset: int, length: int, done: Done, *, at: int | None = None) -> int:
         """The bytes are no longer needed; what they read as afterwards is not defined."""
 
-    def write_zeroes(self, offset: int, length: int, unmap: bool, done: Done) -> None:
+    def write_zeroes(self, offset: int, length: int, unmap: bool, done: Done, *, at: int | None = None) -> int:
         """Store zeros; `unmap` allows the room to be given back to the host."""
 
     def cancel(self) -> None:
@@ -114,6 +116,12 @@ class NetPort(Protocol):
 
     def send(self, frame: bytes) -> None:
         """Take a frame from the card. Must not block and must not raise."""
+
+    def send_large(self, frame: bytes, mss: int) -> None:
+        """Take a TCP segment with more than `mss` bytes of payload, which is cut up where the wire is.
+
+        Its lengths and checksums are filled in there (`devices.ethernet`); what is no TCP over IP is dropped.
+        """
 
     def attach(self, receive: Callable[[bytes], bool]) -> None:
         """Frames for the card go to `receive`, between instructions; False keeps the frame until `ready`."""
