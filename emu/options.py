@@ -83,11 +83,32 @@ class ShowAndExit(Exception):
 
 @dataclass
 class Chardev:
-    """A host end for bytes: `kind` is stdio, file, null or none."""
+    """A host end for bytes: `kind` is stdio, socket, pty, pipe, file, ringbuf, null or none.
+
+    A socket with a `path` is a unix socket. `reconnect` is in seconds, 0 for never; `size` is that of a ring buffer.
+    """
 
     kind: str
     path: str = ""
     mux: bool = False
+    label: str = ""
+    host: str = ""
+    port: int = 0
+    server: bool = False
+    wait: bool = True
+    telnet: bool = False
+    reconnect: float = 0.0
+    append: bool = False
+    size: int = 65536
+
+
+@dataclass
+class MonitorSpec:
+    """A monitor behind a character device: `control` for QMP, else commands as text."""
+
+    chardev: Chardev
+    control: bool = False
+    pretty: bool = False
 
 
 @dataclass
@@ -141,6 +162,9 @@ class Config:
     serial: list[Chardev] = field(default_factory=list)
     debugcon: Chardev | None = None
     chardevs: dict[str, Chardev] = field(default_factory=dict)
+    monitors: list[MonitorSpec] = field(default_factory=list)
+    default_monitor: bool = True
+    """Whether -nographic still gives a monitor."""
     devices: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     fw_cfg: list[tuple[str, str | None, str | None]] = field(default_factory=list)
     nographic: bool = False
@@ -299,44 +323,82 @@ def unescape(text: str) -> str:
     return _SEND_ESCAPE.sub(one, text)
 
 
-_NOT_YET_CHARDEVS: tuple[str, ...] = (
-    "vc",
-    "pty",
-    "tcp",
-    "udp",
-    "unix",
-    "telnet",
-    "websocket",
-    "pipe",
-    "con",
-    "braille",
-    "socket",
-)
-_NOT_YET_CHARDEVS += ("msmouse", "parport", "parallel", "ringbuf", "spicevmc", "serial", "tty", "stdin", "testdev")
+_NOT_YET_CHARDEVS = (
+    "vc udp websocket con braille msmouse parport parallel spicevmc serial tty stdin testdev spiceport dbus "
+    "qemu-vdagent wctablet"
+).split()
+CHARDEVS = ("stdio", "socket", "pty", "pipe", "file", "ringbuf", "null")
+_CHARDEV_WORDS = (
+    "stdio", "mon:stdio", "tcp:HOST:PORT,server=on", "unix:PATH,server=on", "telnet:HOST:PORT,server=on", "pty",
+    "pipe:PATH", "file:PATH", "null", "none", "chardev:ID",
+)  # fmt: skip
+_SOCKET_KEYS = ("server", "wait", "telnet", "reconnect", "delay", "nodelay", "ipv4", "ipv6", "to", "abstract", "tight")
 
 
 def chardev(config: Config, text: str, what: str) -> Chardev:
-    """`stdio`, `mon:stdio`, `file:PATH`, `null`, `none`, `chardev:ID`."""
+    """What -serial, -monitor and -qmp take; a `mon:` in front puts a monitor on the same end."""
     if text == "help":
-        raise ShowAndExit("stdio\nmon:stdio\nfile:PATH\nnull\nnone\nchardev:ID")
+        raise ShowAndExit("\n".join(_CHARDEV_WORDS))
     mux = text.startswith("mon:")
-    base = text[4:] if mux else text
-    if base == "stdio":
-        return Chardev("stdio", mux=mux)
-    if base in ("null", "none"):
-        return Chardev(base)
-    if base.startswith("file:") and len(base) > 5:
-        return Chardev("file", base[5:])
-    if base.startswith("chardev:"):
-        name = base[8:]
-        if name not in config.chardevs:
-            raise unknown("chardev", name, config.chardevs)
-        return config.chardevs[name]
-    kind = re.split("[:,]", base, maxsplit=1)[0]
-    if kind in _NOT_YET_CHARDEVS or base.startswith("/dev/"):
+    device = _plain_chardev(config, text[4:] if mux else text, what)
+    if mux and device.kind != "none":
+        device.mux = True
+        config.monitors.append(MonitorSpec(device))
+    return device
+
+
+def _plain_chardev(config: Config, text: str, what: str) -> Chardev:
+    if text in ("stdio", "null", "none", "pty"):
+        return Chardev(text)
+    kind, _, rest = text.partition(":")
+    if kind == "file" and rest:
+        path, *words = split_commas(rest)
+        return Chardev("file", path, append="append=on" in words)
+    if kind == "pipe" and rest:
+        return Chardev("pipe", rest)
+    if kind == "chardev" and rest:
+        if rest not in config.chardevs:
+            raise unknown("chardev", rest, config.chardevs)
+        return config.chardevs[rest]
+    if kind in ("tcp", "telnet", "unix") and rest:
+        where, *words = split_commas(rest)
+        device = _socket(keyed(",".join(words), what), what)
+        if kind == "unix":
+            device.path = where
+        else:
+            device.telnet = device.telnet or kind == "telnet"
+            device.host, device.port = _host_port(where, what)
+        return device
+    name = re.split("[:,]", text, maxsplit=1)[0]
+    if name in _NOT_YET_CHARDEVS or text.startswith("/dev/"):
         config.warn(f"{what} {shown(text)}: not available yet; using null")
         return Chardev("null")
-    raise unknown("character device", text, ("stdio", "mon:stdio", "file:PATH", "null", "none"))
+    raise unknown("character device", text, _CHARDEV_WORDS)
+
+
+def _host_port(text: str, what: str) -> tuple[str, int]:
+    match = re.fullmatch(r"(?:\[([^\]]*)\]|([^:]*)):([0-9]{1,5})", text)
+    if match is None or int(match[3]) > 65535:
+        raise UsageError(f"{what}: expected HOST:PORT or :PORT, found '{shown(text)}'")
+    return match[1] or match[2] or "", int(match[3])
+
+
+def _socket(props: dict[str, str], what: str) -> Chardev:
+    """The keys that all sockets share. Empties `props` of them."""
+    device = Chardev("socket")
+    for key in ("server", "wait", "telnet"):
+        if key in props:
+            setattr(device, key, switch(props.pop(key), f"{what} {key}"))
+    if "reconnect" in props:
+        device.reconnect = float(number(props.pop("reconnect"), f"{what} reconnect", 0, 86400))
+    for key in _SOCKET_KEYS:
+        props.pop(key, None)
+    for key in props:
+        if key in ("tls-creds", "websocket", "tls-authz"):
+            raise UsageError(f"{what}: {key} is not available yet")
+        if key not in ("host", "port", "path"):
+            raise unknown(f"property of {what}:", key, (*_SOCKET_KEYS, "host", "port", "path"))
+    return device
 
 
 # -- options
@@ -537,7 +599,7 @@ _DRIVE_KEYS = ("file", "if", "index", "media", "format", "snapshot", "readonly",
 def _drive(config: Config, value: str) -> None:
     if value == "help":
         raise ShowAndExit(
-            "file=\nif=ide|floppy|none\nindex=\nbus=\nunit=\nmedia=disk|cdrom\nformat=raw\nsnapshot=on|off\nreadonly=on|off\nid="
+            "file=\nif=ide|floppy|virtio|none\nindex=\nbus=\nunit=\nmedia=disk|cdrom\nformat=raw\nsnapshot=on|off\nreadonly=on|off\nid="
         )
     drive = Drive(None)
     bus = unit = None
@@ -545,12 +607,9 @@ def _drive(config: Config, value: str) -> None:
         if key in ("file", "file.filename"):
             drive.file = text
         elif key == "if":
-            if text == "virtio":
-                config.warn("-drive if=virtio: not available yet; attached as an IDE disk")
-                text = "ide"
-            elif text in ("scsi", "sd", "mtd", "pflash", "xen"):
+            if text in ("scsi", "sd", "mtd", "pflash", "xen"):
                 config.warn(f"-drive if={text}: not available yet; not attached")
-            elif text not in ("ide", "floppy", "none"):
+            elif text not in ("ide", "floppy", "none", "virtio"):
                 raise unknown("drive interface", text, ("ide", "floppy", "none", "virtio"))
             drive.interface = text
         elif key in ("index", "bus", "unit"):
@@ -580,7 +639,7 @@ def _drive(config: Config, value: str) -> None:
         drive.index = 2 * (bus or 0) + (unit or 0)
     if drive.media == "cdrom":
         drive.read_only = True
-    if drive.interface in ("ide", "floppy", "none"):
+    if drive.interface in ("ide", "floppy", "none", "virtio"):
         config.drives.append(drive)
 
 
@@ -607,6 +666,8 @@ def _boot(config: Config, value: str) -> None:
 
 
 def _serial(config: Config, value: str) -> None:
+    if value.startswith("mon:"):
+        config.default_monitor = False
     config.serial.append(chardev(config, value, "-serial"))
 
 
@@ -616,45 +677,97 @@ def _debugcon(config: Config, value: str) -> None:
 
 def _chardev(config: Config, value: str) -> None:
     if value == "help":
-        raise ShowAndExit("Available chardev backend types:\n  stdio\n  file\n  null")
+        raise ShowAndExit("\n".join(["Available chardev backend types:", *(f"  {kind}" for kind in CHARDEVS)]))
     props = keyed(value, "-chardev", "backend")
-    kind = props.get("backend", "")
-    name = props.get("id")
+    kind = props.pop("backend", "")
+    name = props.pop("id", "")
     if not name:
         raise UsageError("-chardev: expected id=NAME")
     if name in config.chardevs:
         raise UsageError(f"-chardev: the id {shown(name)} is in use")
-    mux = switch(props["mux"], "-chardev mux") if "mux" in props else False
-    if kind == "stdio":
-        config.chardevs[name] = Chardev("stdio", mux=mux)
-    elif kind == "file":
+    mux = switch(props.pop("mux"), "-chardev mux") if "mux" in props else False
+    device = Chardev("null")
+    if kind == "socket":
+        device = _socket(props, "-chardev socket")
+        device.path, device.host = props.get("path", ""), props.get("host", "")
+        if not device.path and "port" not in props:
+            raise UsageError("-chardev socket: expected path=FILE or port=NUMBER")
+        device.port = number(props.get("port", "0"), "-chardev socket port", 0, 65535)
+    elif kind in ("file", "pipe"):
         if not props.get("path"):
-            raise UsageError("-chardev file: expected path=FILE")
-        config.chardevs[name] = Chardev("file", props["path"])
-    elif kind == "null":
-        config.chardevs[name] = Chardev("null")
+            raise UsageError(f"-chardev {kind}: expected path=FILE")
+        device = Chardev(kind, props["path"])
+        device.append = switch(props.get("append", "off"), "-chardev append")
+    elif kind in ("ringbuf", "memory"):
+        device = Chardev("ringbuf")
+        device.size = number(props.get("size", "65536"), "-chardev ringbuf size", 1, 1 << 26)
+        if device.size & (device.size - 1):
+            raise UsageError(f"-chardev ringbuf: expected a power of 2 as size, found {device.size}")
+    elif kind in CHARDEVS:
+        device = Chardev(kind)
     elif kind in _NOT_YET_CHARDEVS:
         config.warn(f"-chardev {kind}: not available yet; using null")
-        config.chardevs[name] = Chardev("null")
     else:
-        raise unknown("chardev backend", kind, ("stdio", "file", "null"))
+        raise unknown("chardev backend", kind, CHARDEVS)
+    device.mux, device.label = mux, name
+    config.chardevs[name] = device
+
+
+def _monitor(config: Config, value: str) -> None:
+    config.default_monitor = False
+    device = chardev(config, value, "-monitor")
+    if device.kind not in ("none", "null") and not any(spec.chardev is device for spec in config.monitors):
+        config.monitors.append(MonitorSpec(device))
+
+
+def _qmp(pretty: bool) -> Callable[[Config, str], None]:
+    def action(config: Config, value: str) -> None:
+        config.default_monitor = False
+        device = chardev(config, value, "-qmp")
+        if device.kind not in ("none", "null"):
+            config.monitors.append(MonitorSpec(device, control=True, pretty=pretty))
+
+    return action
+
+
+def _mon(config: Config, value: str) -> None:
+    config.default_monitor = False
+    props = keyed(value, "-mon", "chardev")
+    name = props.pop("chardev", "")
+    mode = props.pop("mode", "readline")
+    pretty = switch(props.pop("pretty", "off"), "-mon pretty")
+    if mode not in ("readline", "control"):
+        raise unknown("-mon mode", mode, ("readline", "control"))
+    for key in props:
+        if key not in ("id", "default"):
+            raise unknown("-mon property", key, ("chardev", "mode", "pretty"))
+    if name not in config.chardevs:
+        raise unknown("chardev", name, config.chardevs)
+    config.monitors.append(MonitorSpec(config.chardevs[name], mode == "control", pretty))
 
 
 def _device(config: Config, value: str) -> None:
     props = keyed(value, "-device", "driver")
     name = props.pop("driver", "")
-    if name in ("help", "?"):
-        raise ShowAndExit("\n".join(f'name "{device}"' for device in DEVICES))
+    known = DEVICES
     if name not in DEVICES:
+        from emu.plug import KINDS
+
+        known = {**DEVICES, **{kind.name: dict(kind.props) for kind in KINDS.values()}}
+    if name in ("help", "?"):
+        raise ShowAndExit("\n".join(f'name "{device}"' for device in known))
+    if name not in known:
         if FOREIGN_DEVICES.match(name):
-            config.warn(f"-device {shown(name)}: not available yet; not attached")
+            guess = nearest(name, known)
+            hint = f"; did you mean {guess}?" if guess is not None and guess[:7] == name[:7] else ""
+            config.warn(f"-device {shown(name)}: not available yet; not attached{hint}")
             return
-        raise unknown("device", name, DEVICES)
+        raise unknown("device", name, known)
     if "help" in props:
-        raise ShowAndExit("\n".join([f"{name} options:", *(f"  {k}=<{v}>" for k, v in DEVICES[name].items())]))
+        raise ShowAndExit("\n".join([f"{name} options:", *(f"  {k}=<{v}>" for k, v in known[name].items())]))
     for key in props:
-        if key not in DEVICES[name] and key != "id" and key != "bootindex":
-            raise unknown(f"property of {name}:", key, DEVICES[name])
+        if key not in known[name] and key != "id" and key != "bootindex":
+            raise unknown(f"property of {name}:", key, known[name])
     config.devices.append((name, props))
 
 
@@ -820,9 +933,15 @@ OPTIONS: list[Option] = [
     Option(("drive",), "KEY=VALUE,...", "a drive: file=, if=, index=, media=, format=, snapshot=, readonly=", _drive),
     Option(("boot",), "ORDER", "boot order: letters of a (floppy), c (disk), d (CD)", _boot),
     Option(("snapshot",), "", "never write to the disk images", _flag("snapshot")),
-    Option(("serial",), "DEV", "next serial port: stdio, mon:stdio, file:PATH, null, none", _serial),
+    Option(("serial",), "DEV", "next serial port: stdio, mon:stdio, tcp:, unix:, pty, file:, null, none", _serial),
+    Option(
+        ("monitor",), "DEV", "monitor for people: stdio, tcp:HOST:PORT,server=on, unix:PATH,server=on, ...", _monitor
+    ),
+    Option(("qmp",), "DEV", "monitor for programs: QMP", _qmp(False)),
+    Option(("qmp-pretty",), "DEV", "the same with indented replies", _qmp(True)),
+    Option(("mon",), "chardev=ID,mode=", "a monitor on a -chardev: mode=readline or control", _mon),
     Option(("debugcon",), "DEV", "debug console at port 0xe9", _debugcon),
-    Option(("chardev",), "TYPE,id=ID", "a named character device: stdio, file (path=), null", _chardev),
+    Option(("chardev",), "TYPE,id=ID", "a named character device ('help' lists them)", _chardev),
     Option(("device",), "NAME,KEY=VALUE", "add a device ('help' lists them)", _device),
     Option(("fw_cfg",), "name=NAME,string=TEXT", "add a file to the firmware configuration device", _fw_cfg),
     Option(
@@ -873,7 +992,7 @@ FOREIGN: list[Option] = [
     *(
         Option((name,), "ARG", "", _not_yet(name))
         for name in (
-            "mon qmp qmp-pretty object soundhw audiodev audio k loadvm pidfile global set smbios acpitable icount "
+            "object soundhw audiodev audio k loadvm pidfile global set smbios acpitable icount "
             "watchdog watchdog-action action sandbox overcommit mem-path numa fsdev virtfs blockdev tpmdev plugin "
             "trace incoming readconfig writeconfig msg add-fd uuid seed dfilter semihosting-config option-rom sd "
             "mtdblock pflash iscsi g run-with compat spice usbdevice vnc rotate chroot runas user L netdev "
@@ -889,7 +1008,6 @@ FOREIGN: list[Option] = [
     Option(("nic",), "ARG", "", _unless("nic", "none")),
     Option(("vga",), "ARG", "", _unless("vga", "none", "std")),
     Option(("parallel",), "ARG", "", _unless("parallel", "none", "null")),
-    Option(("monitor",), "ARG", "", _unless("monitor", "none", "null")),
 ]
 
 TABLE: dict[str, Option] = {
@@ -965,7 +1083,7 @@ def _check(config: Config) -> None:
     _choose_cpu(config)
     if config.machine == "pc" and (config.dtb is not None or config.dump_dtb is not None):
         config.warn("-dtb, dumpdtb: a PC has no device tree; ignored")
-    if config.start_paused and config.gdb is None:
+    if config.start_paused and config.gdb is None and not config.monitors:
         config.warn("-S without -gdb or -s: nothing can start the processor")
     if config.initrd is not None and config.kernel is None:
         raise UsageError("-initrd needs -kernel")
@@ -976,18 +1094,32 @@ def _check(config: Config) -> None:
             raise unknown("chardev", props["chardev"], config.chardevs)
         if name in ("ide-hd", "ide-cd"):
             _attach(config, name, props)
+    default_monitor = config.nographic and config.default_monitor and not config.nodefaults
     if not config.serial and not config.nodefaults:
-        config.serial.append(Chardev("stdio", mux=True) if config.nographic else Chardev("null"))
+        config.serial.append(Chardev("stdio", mux=default_monitor) if config.nographic else Chardev("null"))
+        if default_monitor:
+            config.monitors.append(MonitorSpec(config.serial[0]))
+    _check_monitors(config)
     if sum(dev.kind == "stdio" for dev in _stdio_users(config)) > 1:
         raise UsageError("only one character device can use stdio")
     _place_drives(config)
+    _virtio_drives(config)
     if config.strict and config.warnings:
         raise UsageError(f"{config.warnings[0]} (an error because of --strict)")
 
 
+def _check_monitors(config: Config) -> None:
+    """A character device without mux=on has one user."""
+    used = list(config.serial)
+    for spec in config.monitors:
+        if not spec.chardev.mux and any(device is spec.chardev for device in used):
+            raise UsageError(f"-mon: the chardev {shown(spec.chardev.label)} is in use; mux=on lets it be shared")
+        used.append(spec.chardev)
+
+
 def _stdio_users(config: Config) -> list[Chardev]:
     """The character devices in use, each once however many devices share it."""
-    users = [*config.serial]
+    users = [*config.serial, *(spec.chardev for spec in config.monitors)]
     if config.debugcon is not None:
         users.append(config.debugcon)
     users += [config.chardevs[p["chardev"]] for n, p in config.devices if n == "isa-debugcon" and "chardev" in p]
@@ -1011,11 +1143,22 @@ def _attach(config: Config, name: str, props: dict[str, str]) -> None:
     raise UsageError(f"-device {name}: no -drive if=none,id={shown(wanted)} to attach")
 
 
+def _virtio_drives(config: Config) -> None:
+    """if=virtio means a disk on the PCI bus."""
+    ids = {drive.id for drive in config.drives}
+    for drive in config.drives:
+        if drive.interface == "virtio":
+            if drive.id is None:
+                drive.id = next(f"virtio{n}" for n in range(len(ids) + 1) if f"virtio{n}" not in ids)
+                ids.add(drive.id)
+            config.devices.append(("virtio-blk-pci", {"drive": drive.id}))
+
+
 def _place_drives(config: Config) -> None:
     """Give every drive without an index the first free place of its interface."""
     used: dict[tuple[str, int], str] = {}
     for drive in [d for d in config.drives if d.index is not None] + [d for d in config.drives if d.index is None]:
-        if drive.interface == "none":
+        if drive.interface in ("none", "virtio"):
             continue
         places = 4 if drive.interface == "ide" else 2
         start = 2 if drive.media == "cdrom" and drive.index is None else 0

@@ -14,15 +14,16 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Protocol
 
 from emu.boards import Setup, board
+from emu.chardev import Entrance, Front, GuestFront, Host, Mux, StdioHost, make
 from emu.clock import Pacer, calendar, wall
 from emu.expect import Script, last_lines
 from emu.machine import Cause, Machine
 from emu.media import open_drive, sort_positional
 from emu.options import CORES, Chardev, Config, UsageError, rtc_base, shown
-from emu.terminal import OutputClosed, Terminal
+from emu.terminal import Escapes, OutputClosed, Terminal
 
 if TYPE_CHECKING:
     from emu.gdbserver import GdbServer
@@ -56,26 +57,6 @@ class Port:
             self.script.serial(data)
 
 
-class FileSink:
-    """A file that receives guest output. A write that fails is reported once and the run goes on."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        try:
-            self._file: BinaryIO = open(path, "wb", buffering=0)  # noqa: SIM115 (kept open for the whole run)
-        except (OSError, ValueError) as error:
-            raise UsageError(f"{shown(path)}: expected a file to write to: {reason(error)}") from None
-        self._failed = False
-
-    def __call__(self, data: bytes) -> None:
-        try:
-            self._file.write(data)
-        except OSError as error:
-            if not self._failed:
-                self._failed = True
-                say(f"{shown(self.path)}: {reason(error)}; output is lost from here on")
-
-
 def reason(error: Exception) -> str:
     """The short text of an OSError, without the file name."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
@@ -101,6 +82,20 @@ def output(data: bytes) -> None:
         pass
 
 
+class Watched(Protocol):
+    """Something outside that never blocks: sockets, the terminal, the network."""
+
+    @property
+    def live(self) -> bool:
+        """Whether something may still come from it: as long as that is so, idle time is waited out."""
+
+    def descriptors(self) -> tuple[list[int], list[int]]:
+        """What to wait for: to read and to write."""
+
+    def poll(self) -> None:
+        """Bring to the gate what has come."""
+
+
 class Session:
     """The `Outside` of a machine that was started by a command."""
 
@@ -113,8 +108,11 @@ class Session:
         self.script: Script | None = None
         self.serial: list[Port | None] = []
         self.gdb: GdbServer | None = None
+        self.hosts: dict[int, Host] = {}
+        """Host ends by the identity of their `Chardev`."""
+        self.watched: list[Watched] = []
+        """Everything outside that is asked between instructions whether something has come."""
         self._warned = 0
-        self._input: str | None = None
         self._last_poll = 0.0
         self._deadline: float | None = None
         self._auto_paced = False
@@ -173,15 +171,18 @@ class Session:
         ports: dict[int, Port] = {}
         for index, device in enumerate(config.serial):
             self.serial.append(self._port(f"serial{index}", device, ports))
-        setup = Setup(config, serial=list(self.serial))
+        setup = Setup(config, serial=list(self.serial), connect=self._bring)
         if config.debugcon is not None:
             setup.debugcon = self._port("debugcon", config.debugcon, ports)
         for name, device in config.chardevs.items():
             if any(props.get("chardev") == name for _, props in config.devices):
                 setup.consoles[name] = self._port(f"debugcon-{name}", device, ports)
+        for index, spec in enumerate(config.monitors):
+            self._host(spec.chardev, f"compat_monitor{index}")
         self._say_warnings()
+        plugged = {props.get("drive") for _, props in config.devices}
         for drive in config.drives:
-            if drive.interface != "none":
+            if drive.interface != "none" or drive.id in plugged:
                 setup.media.append(open_drive(drive, config))
         if config.rtc is None:
             if self.interactive:
@@ -205,19 +206,46 @@ class Session:
         """The port behind a character device; one device that several guests' ends share is one port."""
         if id(device) in ports:
             return ports[id(device)]
-        sink: Callable[[bytes], None] | None = None
         if device.kind == "none":
             return None
-        if device.kind == "file":
-            sink = FileSink(device.path)
-        elif device.kind == "stdio" and self.attached:
-            if self.terminal is None:
-                self.terminal = Terminal(mux=device.mux, signals=not device.mux, escape=self.config.escape)
-            if name.startswith("serial"):
-                self._input = name
-            sink = self._to_stdout
-        port = ports[id(device)] = Port(name, sink)
+        host = self._host(device, name)
+        port = ports[id(device)] = Port(name, host.send)
+        if name.startswith("serial"):
+            self._join(host, GuestFront(lambda: self._machine.inputs.channels.get(name)))
         return port
+
+    def _bring(self, name: str, channel: Entrance) -> None:
+        """Let what comes from the character device `name` go to a channel (`Setup.connect`)."""
+        device = self.config.chardevs.get(name)
+        if device is not None and device.kind != "none":
+            self._join(self._host(device, name), GuestFront(lambda: channel))
+
+    def _host(self, device: Chardev, label: str) -> Host:
+        """The host end of a character device. Raises UsageError."""
+        host = self.hosts.get(id(device))
+        if host is not None:
+            return host
+        if device.kind == "stdio" and self.attached:
+            escape = self.config.escape
+            self.terminal = Terminal(mux=device.mux, signals=not device.mux, escape=escape)
+            host = StdioHost(device, device.label or label, self.terminal, self._to_stdout)
+        elif device.kind == "stdio":
+            host = Host(device, device.label or label)
+        else:
+            host = make(device, device.label or label, say)
+        if device.mux:
+            escapes = self.terminal.escapes if isinstance(host, StdioHost) and self.terminal else None
+            host.front = Mux(escapes or Escapes(self.config.escape, lambda text: host.send(text.encode())))
+        self.hosts[id(device)] = host
+        self.watched.append(host)
+        return host
+
+    def _join(self, host: Host, front: Front) -> None:
+        """Put a front behind a host end."""
+        if isinstance(host.front, Mux):
+            host.front.add(front)
+        elif host.front is None:
+            host.front = front
 
     def _to_stdout(self, data: bytes) -> None:
         if self.terminal is None:
@@ -237,9 +265,8 @@ class Session:
         config = self.config
         terminal = self.terminal
         if terminal is not None:
-            terminal.actions = {
+            terminal.actions |= {
                 "x": lambda: machine.end(Cause.QUIT),
-                "c": lambda: terminal.message("emu: the monitor is not available yet\n"),
                 "t": self._toggle_timestamps,
                 "s": self._save,
                 "b": self._break,
@@ -258,8 +285,8 @@ class Session:
                 self.serial[0].script = self.script
         if config.clock == "paced":
             machine.pacer = Pacer(machine.clock)
-        elif config.clock is None and terminal is not None and terminal.live and not config.script:
-            # Somebody may type: idle time is waited out as long as that is so.
+        elif config.clock is None and self._somebody_may_come() and not config.script:
+            # Idle time is waited out as long as that is so.
             machine.pacer = Pacer(machine.clock)
             self._auto_paced = True
         if config.timeout is not None:
@@ -304,19 +331,22 @@ class Session:
             terminal.eof, terminal.live, terminal.is_tty = True, False, False
         self._keyboard = terminal
         terminal.alarm = read_fd
-        if self.gdb is not None:
-            terminal.others = self.gdb.descriptors
+        terminal.others = self._descriptors
         try:
             for number in old:
                 signal.signal(number, self._on_signal)
             signal.signal(signal.SIGCONT, lambda number, frame: terminal.resume())
             terminal.open()
+            for host in self.hosts.values():
+                host.start()
             if self.script is not None:
                 self.script.start()
             ending = machine.run(self)
             if self.gdb is not None:
                 self.gdb.finish(ending.status)
         finally:
+            for host in self.hosts.values():
+                host.close()
             terminal.close()
             terminal.alarm = None
             signal.set_wakeup_fd(old_wakeup)
@@ -350,20 +380,28 @@ class Session:
             return
         if self.gdb is not None:
             self.gdb.poll()
-        keyboard = self._keyboard
-        if not keyboard.eof:
-            data = keyboard.read()
-            if data and self._input is not None:
-                machine.inputs.channels[self._input].put(data)
-        if self._auto_paced and keyboard.eof:
+        for watched in self.watched:
+            watched.poll()
+        if self._auto_paced and not self._somebody_may_come():
             self._auto_paced = False
             machine.pacer = None
+
+    def _somebody_may_come(self) -> bool:
+        """Whether a person or program may still have a say in what the guest does."""
+        return any(watched.live for watched in self.watched)
+
+    def _descriptors(self) -> tuple[list[int], list[int]]:
+        """What to wait for besides standard input: to read and to write."""
+        found = [watched.descriptors() for watched in self.watched]
+        if self.gdb is not None:
+            found.append(self.gdb.descriptors())
+        return [fd for readers, _ in found for fd in readers], [fd for _, writers in found for fd in writers]
 
     def wait(self, machine: Machine, seconds: float | None) -> bool:
         """See `emu.machine.Outside`."""
         keyboard = self._keyboard
         gdb = self.gdb is not None and (self.gdb.busy or machine.paused)
-        if seconds is None and keyboard.eof and self._deadline is None and not gdb:
+        if seconds is None and keyboard.eof and self._deadline is None and not gdb and not self._somebody_may_come():
             return False
         if self._deadline is not None:
             left = max(0.0, self._deadline - wall())
@@ -437,7 +475,7 @@ class Session:
             "serial_sha256": serial.hash.hexdigest() if serial else hashlib.sha256().hexdigest(),
             "state_digest": machine.digest(),
             "resets": machine.resets,
-            "inputs": len(machine.inputs.record),
+            "inputs": machine.inputs.count,
             "engine": machine.cpu.stats(),
         }
         sys.stderr.write(json.dumps(line) + "\n")

@@ -13,7 +13,7 @@ import select
 import stat
 import sys
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 DEFAULT_ESCAPE = 0x01
@@ -54,17 +54,53 @@ def write_all(fd: int, data: bytes) -> None:
             raise
 
 
+class Escapes:
+    """Finds the escape keys in what is typed. `help` receives their list."""
+
+    def __init__(self, escape: int = DEFAULT_ESCAPE, help: Callable[[str], None] = lambda text: None) -> None:
+        self.escape = escape
+        self.actions: dict[str, Callable[[], None]] = {}
+        """What the keys x, s, t, b, c do; a key without an action is swallowed."""
+        self._help = help
+        self._escaped = False
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        """What is left of typed bytes; keys are acted upon between two pieces."""
+        out = bytearray()
+        for byte in data:
+            if self._escaped:
+                self._escaped = False
+                if byte == self.escape:
+                    out.append(byte)
+                    continue
+                if out:
+                    yield bytes(out)
+                    out.clear()
+                self._key(chr(byte))
+            elif byte == self.escape:
+                self._escaped = True
+            else:
+                out.append(byte)
+        if out:
+            yield bytes(out)
+
+    def _key(self, key: str) -> None:
+        if key in "h?":
+            self._help(KEYS.format(key_name(self.escape)))
+        action = self.actions.get(key)
+        if action is not None:
+            action()
+
+
 class Terminal:
     """Standard input and output. `mux` turns the escape keys on; `signals` leaves Ctrl-C to the emulator."""
 
     def __init__(self, *, mux: bool, signals: bool, escape: int = DEFAULT_ESCAPE, stdin: int = 0, stdout: int = 1):
         self.mux = mux
         self.signals = signals
-        self.escape = escape
+        self.escapes = Escapes(escape, self.message)
         self.stdin = stdin
         self.stdout = stdout
-        self.actions: dict[str, Callable[[], None]] = {}
-        """What the keys x, s, t, b, c do; a key without an action is swallowed."""
         self.timestamps: Callable[[], str] | None = None
         """When set, called at the start of each line of output."""
         self.eof = not _readable(stdin)
@@ -75,9 +111,19 @@ class Terminal:
         """A descriptor that also ends `wait`: signals write to it."""
         self.others: Callable[[], tuple[list[int], list[int]]] = lambda: ([], [])
         """Descriptors of others to wait for: to read and to write."""
+        self.full: Callable[[], bool] = lambda: False
+        """Whether input is to be left where it is for now."""
         self._saved: list[Any] | None = None
-        self._escaped = False
         self._line_start = True
+
+    @property
+    def actions(self) -> dict[str, Callable[[], None]]:
+        """What the escape keys do; see `Escapes`."""
+        return self.escapes.actions
+
+    @actions.setter
+    def actions(self, actions: dict[str, Callable[[], None]]) -> None:
+        self.escapes.actions = actions
 
     def open(self) -> None:
         """Enter raw mode if standard input is a terminal. `close` (also called at exit) undoes it."""
@@ -136,7 +182,7 @@ class Terminal:
         """Sleep until there is input, here or for `others`, at most `seconds` (None: for ever). True for either."""
         watched = [] if self.alarm is None else [self.alarm]
         readers, writers = self.others()
-        stdin = [] if self.eof else [self.stdin]
+        stdin = [] if self.eof or self.full() else [self.stdin]
         try:
             ready = select.select([*stdin, *watched, *readers], writers, [], seconds)
         except (OSError, ValueError):
@@ -153,6 +199,10 @@ class Terminal:
 
     def read(self) -> bytes:
         """What the guest is to receive of the input that is there, without blocking; escape keys are acted upon."""
+        return self.filter(self.typed())
+
+    def typed(self) -> bytes:
+        """The input that is there, escape keys and all; never blocks."""
         if self.eof or not self._ready():
             return b""
         try:
@@ -163,8 +213,7 @@ class Terminal:
             data = b""
         if not data:
             self._ended()
-            return b""
-        return self.filter(data)
+        return data
 
     def _ended(self) -> None:
         self.eof = True
@@ -172,28 +221,7 @@ class Terminal:
 
     def filter(self, data: bytes) -> bytes:
         """Take the escape keys out of typed bytes and act on them."""
-        if not self.mux:
-            return data
-        out = bytearray()
-        for byte in data:
-            if self._escaped:
-                self._escaped = False
-                if byte == self.escape:
-                    out.append(byte)
-                else:
-                    self._key(chr(byte))
-            elif byte == self.escape:
-                self._escaped = True
-            else:
-                out.append(byte)
-        return bytes(out)
-
-    def _key(self, key: str) -> None:
-        if key in "h?":
-            self.message(KEYS.format(key_name(self.escape)))
-        action = self.actions.get(key)
-        if action is not None:
-            action()
+        return b"".join(self.escapes.pieces(data)) if self.mux else data
 
     # -- output
 

@@ -16,6 +16,7 @@ from emu.options import CORES, UsageError
 if TYPE_CHECKING:
     from devices.contracts import Console
     from emu.bus import Bus
+    from emu.chardev import Entrance
     from emu.cpu import Cpu, EmbeddedCpu
     from emu.machine import Machine
     from emu.media import Medium
@@ -38,7 +39,7 @@ class Setup:
     """What a board is built from.
 
     `serial[i]` is the host half of serial port i, None for a port that is not there; `debugcon` that of port 0xE9;
-    `consoles` those of -device isa-debugcon by chardev id; `date` what the clock chip shows at power-on.
+    `consoles` those of other devices by chardev id; `date` what the clock chip shows at power-on.
     """
 
     config: Config
@@ -47,6 +48,8 @@ class Setup:
     consoles: dict[str, Console | None] = field(default_factory=dict)
     media: list[Medium] = field(default_factory=list)
     date: Date = (2025, 1, 1, 0, 0, 0)
+    connect: Callable[[str, Entrance], None] = lambda name, channel: None
+    """Lets what comes from outside by a chardev, named by its id, go to a channel of the gate."""
     make_cpu: Callable[[str, Bus, GuestRam, str], Cpu] | None = None
     """Replaces `make_cpu`, for tests."""
 
