@@ -115,6 +115,16 @@ class Inbound:
                 out += self._memory.read(addr + len(out) - window.pci + window.local, size)
         return out
 
+    def reaches(self, addr: int, length: int, write: bool) -> bool:
+        """Whether all of a range is memory behind a window."""
+        reaches = getattr(self._memory, "reaches", None)
+        while length > 0:
+            window, size = self._at(addr, length)
+            if window is None or (reaches is not None and not reaches(addr - window.pci + window.local, size, write)):
+                return False
+            addr, length = addr + size, length - size
+        return True
+
     def write(self, addr: int, data: bytes) -> None:
         """Store `data` at PCI address `addr`."""
         base = self.registers_at

@@ -121,6 +121,17 @@ def records(count: int, kind: type[Any]) -> Any:
     return _field(lambda: [kind() for _ in range(count)], check, lambda value: [dump(item) for item in value])
 
 
+def some_records(most: int, kind: type[Any]) -> Any:
+    """A list of at most `most` nested state dataclasses, empty at reset."""
+
+    def check(name: str, value: object) -> list[Any]:
+        if type(value) is not list or len(value) > most:
+            raise ValueError(f"{name}: expected a list of at most {most} records")
+        return [restore(kind, item, f"{name}[{i}]") for i, item in enumerate(value)]
+
+    return _field(list, check, lambda value: [dump(item) for item in value])
+
+
 def record(kind: type[Any]) -> Any:
     """One nested state dataclass."""
     return _field(kind, lambda name, value: restore(kind, value, name), dump)

@@ -224,6 +224,17 @@ class Dma:
     def __init__(self, ram: GuestRam) -> None:
         self._ram = ram
 
+    def reaches(self, addr: int, length: int, write: bool) -> bool:
+        """Whether all of a range is RAM, or for reads ROM; one that goes beyond the end of the space is not."""
+        ram = self._ram
+        end = addr + length
+        if addr >= 0x100000 and end <= ram.size:
+            return True
+        if addr < 0 or end > ram.space:
+            return False
+        kinds = (Kind.RAM, Kind.DIRECT) if write else (Kind.RAM, Kind.DIRECT, Kind.ROM)
+        return all(region is not None and region.kind in kinds for _, _, region in ram.pieces(addr, length))
+
     def read(self, addr: int, length: int) -> bytes:
         """`length` bytes at physical address `addr`."""
         ram = self._ram

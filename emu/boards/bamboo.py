@@ -28,7 +28,7 @@ from devices.ppc4xx_emac import Emac, Zmii
 from devices.ppc4xx_pci import Pci440Ep
 from devices.ppc4xx_plb import Cpm4xx
 from devices.ppc4xx_sdram import Sdram440Ep
-from emu.boards.ppc import start
+from emu.boards.ppc import pci_slots, start
 from emu.boards.ppc4xx import boot_440, dead_serial, interrupts, on_chip, pci_host, serial_ports
 from emu.memory import Dma
 from emu.options import UsageError
@@ -72,6 +72,8 @@ def bamboo(setup: Setup) -> Machine:
 
     slots = IrqRouter([[uics[uic].line(number, active_low=True)] for uic, number in BAMBOO.pci_inputs])
     m.devices["slots"] = slots
-    pci_host(parts, BAMBOO, Pci440Ep(memory=Dma(m.ram)))
+    host = Pci440Ep(memory=Dma(m.ram))
+    pci_host(parts, BAMBOO, host)
+    pci_slots(parts, setup, host, range(1, 5), lambda slot, pin: slots.source(slot - 1))
     boot_440(parts, setup, BAMBOO, there)
     return m

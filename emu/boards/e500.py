@@ -34,6 +34,7 @@ from emu.boards.ppc import (
     Firmware,
     boot,
     machine_check_where_nobody_answers,
+    pci_slots,
     serial,
     start,
     unix_seconds,
@@ -132,6 +133,14 @@ def build(setup: Setup, name: str, board: BoardE500, *, most: int) -> Machine:
     pci = FslPci(memory=Dma(m.ram), message=mpic.pci_message)
     ccsr.map(trees.PCI, 0x1000, pci.read, pci.write, "pci")
     m.devices.update({"pci": pci, "pci-bridge": pci.bridge})
+    pci_slots(
+        parts,
+        setup,
+        pci,
+        board.slots,
+        lambda slot, pin: shared.source(trees.pci_input(slot, pin)),
+        message=lambda address, value: pci.inbound.write(address, value.to_bytes(4, "little")),
+    )
     ccsr.fill()
     windows = (board.pci_memory, board.pci_io)
     machine_check_where_nobody_answers(parts, [(window.address, window.size) for window in windows])

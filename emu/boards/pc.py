@@ -24,6 +24,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cores.x86.models import cpu_model, cpuid
@@ -56,6 +57,7 @@ from emu.machine import Cause, Machine
 from emu.media import Medium, read_file, wrong
 from emu.memory import FOUR_GIB, Dma, GuestRam, Kind
 from emu.options import UsageError, number, shown, split_commas
+from emu.plug import PciBoard, flat, plug_in
 
 if TYPE_CHECKING:
     from bios.pc.host import Drive as BiosDrive
@@ -166,6 +168,15 @@ def pc(setup: Setup) -> Machine:
     bus.map_ports(0xAFE0, 4, acpi.read_gpe, acpi.write_gpe, max_width=4, name="acpi gpe")
     for slot, function, made in ((0, 0, bridge), (1, 0, isa), (1, 1, ide), (1, 3, power)):
         host.add(slot, function, made)
+    cards = PciBoard(
+        bus=host,
+        slots=(*range(3, 32), 2),
+        irq=isa.link,
+        range=flat(bus),
+        memory=dma_view,
+        physical=dma_view,
+        message=None if lapic is None else partial(_message, lapic),
+    )
 
     # Disks.
     slots: list[AtaDrive | None] = [None] * 4
@@ -198,6 +209,7 @@ def pc(setup: Setup) -> Machine:
     m.devices.update({"ide0": channels[0], "ide1": channels[1], "vga": vga, "shutdown": shutdown})
     m.devices.update({"pci": host, "i440fx": bridge, "piix3": isa, "ide-pci": ide, "ide-dma": master})
     m.devices.update({"pm": power, "acpi": acpi})
+    plug_in(m, setup, cards)
     if lapic is not None and ioapic is not None:
         m.devices.update({"lapic": lapic, "ioapic": ioapic})
     for ports, why in NOT_THERE:
@@ -220,6 +232,12 @@ def pc(setup: Setup) -> Machine:
     _keyboard_input(m, kbd, own_bios=rom is None)
     _boot(m, setup, rom, apic=lapic is not None)
     return m
+
+
+def _message(lapic: Lapic, address: int, value: int) -> None:
+    """A PCI function's memory write to FEExxxxxh is an interrupt (Intel SDM volume 3, 10.11). Others are lost."""
+    if address >> 20 == 0xFEE:
+        lapic.deliver(address >> 12 & 0xFF, bool(address & 4), value >> 8 & 7, value & 0xFF, bool(value & 0x8000))
 
 
 NOT_THERE = (

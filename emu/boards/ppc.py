@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,11 +19,14 @@ from emu.bus import Bus
 from emu.clock import Clock
 from emu.machine import Machine
 from emu.media import read_file
-from emu.memory import GuestRam
+from emu.memory import Dma, GuestRam
 from emu.options import DEVICES, ShowAndExit, UsageError, plain_path, shown
+from emu.plug import PciBoard, plug_in, windowed
 
 if TYPE_CHECKING:
     from devices.contracts import Line
+    from devices.fsl_pci import FslPci
+    from devices.ppc4xx_pci import Pci440Ep, Pci460Ex
     from emu.boards import Date, Setup
     from emu.cpu import EmbeddedCpu
 
@@ -73,7 +76,7 @@ def refuse_pc_parts(setup: Setup, name: str) -> None:
     for device, _ in config.devices:
         if device in DEVICES:
             raise UsageError(f"-device {device}: -M {name} has no bus for it")
-    if setup.media:
+    if any(medium.drive.interface in ("ide", "floppy") for medium in setup.media):
         config.warn(f"-M {name}: no disk controller is available yet; disks are not attached")
     if config.debugcon is not None:
         config.warn(f"-M {name}: has no debug console; -debugcon is ignored")
@@ -105,6 +108,29 @@ def serial(parts: Parts, setup: Setup, index: int, base: int, size: int, line: C
     if index == 0:
         m.send_break = uart.receive_break
     return True
+
+
+def pci_slots(
+    parts: Parts,
+    setup: Setup,
+    host: FslPci | Pci440Ep | Pci460Ex,
+    slots: Sequence[int],
+    irq: Callable[[int, int], Line],
+    message: Callable[[int, int], None] | None = None,
+) -> None:
+    """Plug in what the command line wants on the PCI bus. `irq` is called with (slot, pin). Raises UsageError."""
+    m = parts.machine
+    board = PciBoard(
+        bus=host,
+        slots=slots,
+        irq=irq,
+        range=windowed(m.bus, host),
+        memory=host.inbound,
+        physical=Dma(m.ram),
+        big_endian=True,
+        message=message,
+    )
+    plug_in(m, setup, board)
 
 
 def unix_seconds(date: Date) -> int:

@@ -34,7 +34,7 @@ from devices.ppc4xx_l2c import L2Cache460Ex
 from devices.ppc4xx_pci import Pci460Ex, Pcie460Ex
 from devices.ppc4xx_plb import Ahb460Ex, Cpm4xx
 from devices.ppc4xx_sdram import Sdram460Ex
-from emu.boards.ppc import start
+from emu.boards.ppc import pci_slots, start
 from emu.boards.ppc4xx import boot_440, interrupts, on_chip, pci_host, serial_ports
 from emu.memory import Dma
 from emu.options import UsageError
@@ -74,7 +74,9 @@ def sam460ex(setup: Setup) -> Machine:
 
     slots = IrqRouter([[uics[uic].line(number, active_low=True)] for uic, number in CANYONLANDS.pci_inputs])
     m.devices["slots"] = slots
-    pci_host(parts, CANYONLANDS, Pci460Ex(memory=Dma(m.ram)))
+    host = Pci460Ex(memory=Dma(m.ram))
+    pci_host(parts, CANYONLANDS, host)
+    pci_slots(parts, setup, host, range(1, 32), lambda slot, pin: slots.source(0))
     for number, (spec, port) in enumerate(zip(CANYONLANDS.pcie, (Pcie460Ex(port=0), Pcie460Ex(port=1)), strict=True)):
         bus.map_dcrs(spec.dcr, 0x20, port.read_dcr, port.write_dcr, name=f"pcie{number}")
         bus.map_mmio(spec.registers, 0x1000, port.read_utl, port.write_utl, name=f"pcie{number} registers")
