@@ -1,9 +1,9 @@
 """Virtqueues: the rings through which a driver hands buffers to a device and gets them back.
 
 A `Queue` belongs to a `devices.virtio.device.VirtioDevice`. The device takes a `Chain` with `pop`, reads what the
-driver put into it, writes what the driver left room for, and gives it back with `complete`. Rings are hostile input: every
-index, length and address is checked before use, each descriptor is read from guest memory once, and what no driver may
-do makes the queue stop and the device ask for a reset.
+driver put into it, writes what the driver left room for, and gives it back with `complete`. Rings are hostile input:
+every index, length and address is checked before use, each descriptor is read from guest memory once, and what no
+driver may do makes the queue stop and the device ask for a reset.
 
 Virtual I/O Device (VIRTIO) 1.2, 2.6 (virtqueues), 2.7 (split), 2.8 (packed); legacy rings have the byte order of the
 guest (2.4.3, 2.7.3).
