@@ -20,6 +20,9 @@ class Line(Protocol):
 class Timer(Protocol):
     """One deadline on a clock."""
 
+    inner: bool
+    """Set while somebody else, like a processor during its run, sees to it that the deadline is met."""
+
     @property
     def deadline(self) -> int | None:
         """The absolute virtual time in ns, or None while the timer is idle."""

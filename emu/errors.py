@@ -7,3 +7,7 @@ class MachineError(Exception):
 
 class DeviceError(MachineError):
     """A device, timer or host back end raised an exception. The text names it."""
+
+
+class ReplayError(MachineError):
+    """A recording cannot be followed: it is damaged, or the run goes another way. The text says where."""

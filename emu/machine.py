@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
+from emu.aio import DiskQueue, Workers
 from emu.bus import Bus
 from emu.clock import Clock, Pacer, wall
 from emu.cpu import (
@@ -43,6 +44,8 @@ SLICE_SECONDS = 0.01
 """Wall time that a slice should take: slow guests (and tiers) get shorter slices, which no guest can notice."""
 LOOK = SLICE
 """Instructions from one look for a stuck processor to the next: where a run ends must not depend on the wall."""
+LATE_SECONDS = 0.02
+"""How long a processor that waits for a slow disk and for nothing else waits before it looks outside."""
 HALT_WAKEUPS = 100_000
 """Timers that may fire in a halt, in `Machine.step`, before it counts as one that nothing ends."""
 
@@ -129,6 +132,8 @@ class Machine:
         self.type_keys: Callable[[str], None] = lambda text: None
         self.send_break: Callable[[], None] | None = None
         self.disks: list[Disk] = []
+        self.workers = Workers()
+        """Threads that wait for the host's disks."""
         self.ending: Ending | None = None
         self.no_reboot = False
         self.no_shutdown = False
@@ -177,6 +182,14 @@ class Machine:
     def retired(self) -> int:
         """Instructions retired since power-on, resets included."""
         return self._retired_before + self.cpu.icount
+
+    def disk_queue(self, disk: Disk, name: str) -> DiskQueue:
+        """`disk` as a controller with DMA wants it. `name` is that of one drive. Raises ValueError for one in use."""
+
+        def patient() -> bool:
+            return self.pacer is None
+
+        return DiskQueue(disk, name=name, inputs=self.inputs, workers=self.workers, patient=patient)
 
     def end(self, cause: Cause, status: int = 0, text: str = "") -> None:
         """End the run at the next instruction boundary; the first reason counts."""
@@ -265,6 +278,8 @@ class Machine:
         world: Outside = Vacuum() if outside is None else outside
         while self.ending is None:
             self.clock.fire()
+            if self.workers.late:
+                self.workers.poll()
             world.poll(self)
             if self.ending is not None:
                 break
@@ -395,7 +410,9 @@ class Machine:
                 return
             if self.clock.next_wakeup() is not None:
                 return  # the last look has queued input
-            if not world.wait(self, None):
+            if self.workers.late and self.workers.finished.wait(LATE_SECONDS):
+                return
+            if not self.workers.late and not world.wait(self, None):
                 if self.ending is None:
                     self.end(Cause.DEAD, 0, "the processor waits for an interrupt, and no device has one to give")
                 return

@@ -19,7 +19,6 @@ from emu.tools import cosim
 
 if TYPE_CHECKING:
     from emu.boards import Date
-    from emu.inputs import Input
 
 LAST = 16
 MOST = 300_000_000
@@ -63,17 +62,21 @@ def _repeat(config: Config, date: Date, machine: Machine, cause: int) -> list[st
         raise NotRepeated(f"more than {MOST:,} instructions would have to be run again")
     side = cosim.build(_quiet(config), date, "auto")
     side.machine.no_shutdown = False
-    feed = [entry for entry in machine.inputs.record if entry.channel in side.machine.inputs.channels]
+    if machine.inputs.dropped:
+        raise NotRepeated("more input came in than is kept in memory")
+    gate = side.machine.inputs
+    known = gate.channels.keys() | gate.ports.keys() | gate.decisions
+    gate.replay([entry for entry in machine.inputs.record if entry.channel in known])
     start = max(0, cause - LAST + 1)
     deadline = wall() + SECONDS
     while side.machine.retired < start and not side.over:
         if wall() > deadline:
             raise NotRepeated(f"running {cause:,} instructions again takes more than {SECONDS:g} s")
-        _run(side, feed, min(start, side.machine.retired + PIECE))
+        side.run_to(min(start, side.machine.retired + PIECE))
     lines: list[str] = []
     while not side.over and len(lines) <= LAST:
         at = side.machine.retired
-        lines.append(_step(side, feed, first=at == cause))
+        lines.append(_step(side, first=at == cause))
     ending = side.machine.ending
     if ending is None or ending.cause is not Cause.SHUTDOWN or side.machine.retired != machine.retired:
         raise NotRepeated("a second run went another way (a disk was written, or time was waited out)")
@@ -91,21 +94,12 @@ def _quiet(config: Config) -> Config:
     return again
 
 
-def _run(side: cosim.Side, feed: list[Input], target: int) -> None:
-    """Run to an instruction count, with what was typed on the way."""
-    while feed and feed[0].icount <= target:
-        entry = feed.pop(0)
-        side.run_to(entry.icount)
-        side.machine.inputs.channels[entry.channel].put(entry.data)
-    side.run_to(target)
-
-
-def _step(side: cosim.Side, feed: list[Input], *, first: bool) -> str:
+def _step(side: cosim.Side, *, first: bool) -> str:
     """One instruction, or one delivery, with what it changed."""
     cpu: Any = side.machine.cpu
     before = {name: cpu.reg(name) for name in SHOWN}
     text = instruction(cpu)
-    _run(side, feed, side.machine.retired + 1)
+    side.run_to(side.machine.retired + 1)
     taken = _taken(cpu)
     if taken:
         text = taken

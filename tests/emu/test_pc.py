@@ -71,6 +71,7 @@ def test_a_byte_for_the_serial_port_reaches_its_console_and_back() -> None:
     m.bus.port_write(0x3F8, 1, ord("A"))
     assert sink.data == b"A"
     m.inputs.channels["serial0"].put(b"x")
+    m.clock.skip_to(m.clock.now() + 1)
     m.clock.fire()
     assert m.bus.port_read(0x3F8, 1) == ord("x")
     assert m.bus.port_read(0x2FD, 1) == 0xFF

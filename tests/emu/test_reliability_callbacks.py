@@ -122,6 +122,7 @@ def test_a_failing_console_and_a_failing_key_are_named() -> None:
         m.bus.port_write(0x3F8, 1, 65)
     m.inputs.channels["serial0"]._accept = fail
     m.inputs.channels["serial0"].put(b"x")
+    m.clock.skip_to(m.clock.now() + 1)
     with pytest.raises(DeviceError, match="timer input serial0: LookupError: a bug"):
         m.clock.fire()
 
