@@ -168,6 +168,11 @@ class Machine:
         """A debugger keeps the processor where it is."""
         self.last_look: Callable[[Cause, str], bool] | None = None
         """Asked before a fault or a halt for ever ends the run: True pauses the machine first."""
+        self.on_change: list[Callable[[str, dict[str, object]], None]] = []
+        """Told what a monitor tells its clients: STOP, RESUME, RESET, SHUTDOWN and the like, with their data."""
+        self.patient = False
+        """Somebody outside may end even a halt that nothing inside can end: such a halt is waited out."""
+        self._reset_reason = "guest-reset"
         self._deferred: Callable[[], None] | None = None
         self._named: set[tuple[int, int]] = set()
         self.execute: Callable[[int], Exit] = cpu.run
@@ -197,33 +202,57 @@ class Machine:
             self.ending = Ending(cause, status, text)
         self.cpu.stop()
 
-    def request_reset(self) -> None:
-        """Reset the whole machine at the next instruction boundary."""
+    def tell(self, event: str, **data: object) -> None:
+        """Tell `on_change`."""
+        for callback in self.on_change:
+            callback(event, data)
+
+    def request_reset(self, reason: str = "guest-reset") -> None:
+        """Reset the whole machine at the next instruction boundary; `reason` as QMP's events name it."""
         self._reset_wanted = True
+        self._reset_reason = reason
         self.cpu.stop()
 
     def pause(self) -> None:
         """Stop at the next instruction boundary, until `go_on`."""
-        self.paused = True
+        if not self.paused:
+            self.paused = True
+            self.tell("STOP")
         self.cpu.stop()
 
     def go_on(self) -> None:
         """End a pause. The time on the wall that it took is not caught up with."""
-        self.paused = False
+        if self.paused:
+            self.paused = False
+            self.tell("RESUME")
         if self.pacer is not None:
             self.pacer = Pacer(self.clock)
 
     def power_off(self) -> None:
         """The guest switched the power off."""
         if self.no_shutdown:
-            self._stay()
+            self._stay("guest-shutdown")
         else:
             self.end(Cause.POWEROFF)
 
-    def _stay(self) -> None:
-        """-no-shutdown: the machine stops where it is and waits to be ended from outside."""
-        self._parked = True
+    def _stay(self, reason: str) -> None:
+        """-no-shutdown: the machine stops where it is and waits to be ended, or reset, from outside."""
+        if not self._parked:
+            self._parked = True
+            self.tell("SHUTDOWN", guest=True, reason=reason)
+            self.tell("STOP")
         self.cpu.stop()
+
+    @property
+    def parked(self) -> bool:
+        """The guest is switched off and stays (-no-shutdown)."""
+        return self._parked
+
+    def switch_on(self) -> None:
+        """Reset a machine that is `parked`; it is paused then."""
+        self._parked = False
+        self.paused = True
+        self.reset("host-qmp-system-reset")
 
     # -- what the processor reports
 
@@ -262,13 +291,14 @@ class Machine:
         for callback in self.on_reset:
             callback()
 
-    def reset(self) -> None:
+    def reset(self, reason: str = "host-qmp-system-reset") -> None:
         """The reset button: virtual time and RAM stay, everything else starts over."""
         self._retired_before += self.cpu.icount
         self.resets += 1
         self.clock.across_reset(self.cpu.reset)
         for callback in self.on_reset:
             callback()
+        self.tell("RESET", guest=reason.startswith("guest"), reason=reason)
 
     def run(self, outside: Outside | None = None) -> Ending:
         """Run until something ends the machine.
@@ -283,6 +313,9 @@ class Machine:
             world.poll(self)
             if self.ending is not None:
                 break
+            if self._reset_wanted:
+                self._restart()
+                continue
             if self.paused:
                 if not world.wait(self, None):
                     self.end(Cause.QUIT, 0, "nothing can start the processor")
@@ -290,9 +323,6 @@ class Machine:
             if self._deferred is not None:
                 last, self._deferred = self._deferred, None
                 last()
-                continue
-            if self._reset_wanted:
-                self._restart()
                 continue
             if self._parked:
                 if not world.wait(self, None):
@@ -370,7 +400,9 @@ class Machine:
             looks = self.retired % LOOK == 0 or self.retired == self.max_insns
             if self.stuck is not None and looks and self.stuck():
                 world.at_rest(self)
-                if self.ending is None:
+                if self.patient:
+                    world.wait(self, None)
+                elif self.ending is None:
                     where = self.cpu.reg(self.pc_name)
                     self._dead(f"the processor loops on itself with interrupts off at {self.pc_name} {where:#x}")
         elif reason == Exit.HOOK:
@@ -405,6 +437,9 @@ class Machine:
             if self.ending is not None:
                 return
             if masked:
+                if self.patient:
+                    world.wait(self, None)
+                    return
                 where = self.cpu.reg(self.pc_name)
                 self._dead(f"the processor halted with interrupts off at {self.pc_name} {where:#x}")
                 return
@@ -441,7 +476,7 @@ class Machine:
             self.end(Cause.SHUTDOWN, 3, self.shutdown_name)
         elif self.no_reboot:
             if self.no_shutdown:
-                self._stay()
+                self._stay("guest-reset")
             else:
                 self.end(Cause.SHUTDOWN, 0)
         else:
@@ -451,11 +486,12 @@ class Machine:
         self._reset_wanted = False
         if self.no_reboot:
             if self.no_shutdown:
-                self._stay()
+                self._stay("guest-reset")
             else:
                 self.end(Cause.RESET)
         else:
-            self.reset()
+            reason, self._reset_reason = self._reset_reason, "guest-reset"
+            self.reset(reason)
 
     # -- looking at it from outside
 
