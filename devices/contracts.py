@@ -7,7 +7,7 @@ host halves. `emu` has the concrete classes; a test has small fakes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Line(Protocol):
@@ -32,6 +32,16 @@ class Timer(Protocol):
 
     def cancel(self) -> None:
         """Go idle; allowed on an idle timer."""
+
+
+class Lender(Protocol):
+    """A device that lends its state to a processor, which then does its work during a run."""
+
+    def lend(self, take_back: Callable[[], Any]) -> Any:
+        """What the processor needs, or None to stay at home. `take_back()` ends the loan and gives what became of it."""
+
+    def moved(self, deadline: int | None) -> None:
+        """The borrowed timer expires at another virtual time (ns) now, or not at all."""
 
 
 class Clock(Protocol):

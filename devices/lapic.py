@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypedDict
 
 from devices import state
 from devices.contracts import Clock, Line
@@ -32,6 +33,22 @@ LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERROR = 0x320, 0x330
 SEND_ILLEGAL, RECEIVE_ILLEGAL, REGISTER_ILLEGAL = 0x20, 0x40, 0x80
 
 
+class Loan(TypedDict, total=False):
+    """What a processor needs to do the work of a tick itself. `divisor` is that of the timer, in virtual ns a count."""
+
+    irr: int
+    isr: int
+    tmr: int
+    tmict: int
+    counting: bool
+    started: int
+    armed: int | None
+    base: int
+    tpr: int
+    lvt_timer: int
+    divisor: int
+
+
 def _nothing() -> None:
     """For a signal that is not connected."""
 
@@ -43,6 +60,9 @@ class Lapic(Device):
     `extint_vector` acknowledges the 8259A pair; `end_of_interrupt(vector)` tells the I/O APIC that a level triggered
     interrupt was served; `nmi`, `init` and `startup(vector)` act on this processor; `send(destination, logical, mode,
     vector)` carries interrupts for other processors, if there are any.
+
+    A processor may borrow the state for a run (`lend`) and then serves its timer, EOI, the initial count and the
+    acknowledge cycle by itself. Any look at `state` or `registers` takes it back first.
     """
 
     regs = Bank(0x400, width=4)
@@ -80,8 +100,6 @@ class Lapic(Device):
         counting: bool = state.flag()
         armed: int | None = state.deadline()
 
-    state: State
-
     def __init__(
         self,
         *,
@@ -95,6 +113,7 @@ class Lapic(Device):
         startup: Callable[[int], None] | None = None,
         send: Callable[[int, bool, int, int], None] | None = None,
     ) -> None:
+        self._take_back: Callable[[], Loan] | None = None
         super().__init__()
         self.clock = clock
         self.intr = intr
@@ -108,6 +127,65 @@ class Lapic(Device):
         self.shown: Callable[[int, int | None], None] | None = None
         self._timer = clock.timer("lapic", self._expired)
         self.id = apic_id << 24
+
+    # The state, and its loan.
+
+    @property
+    def state(self) -> State:
+        if self._take_back is not None:
+            self._return()
+        return self._state
+
+    @state.setter
+    def state(self, value: State) -> None:
+        if self._take_back is not None:
+            self._return()
+        self._state = value
+
+    @property
+    def registers(self) -> dict[str, int]:
+        if self._take_back is not None:
+            self._return()
+        return self._registers
+
+    @registers.setter
+    def registers(self, value: dict[str, int]) -> None:
+        if self._take_back is not None:
+            self._return()
+        self._registers = value
+
+    def lend(self, take_back: Callable[[], Loan]) -> Loan | None:
+        """What the processor needs, or None while the 8259A's line or something else out of the ordinary is in play.
+
+        `take_back()` ends the loan and gives what has become of it; the processor's INTR is then as it should be.
+        """
+        state, lvt = self.state, self.lvt_timer
+        if not self._active() or state.extint or (lvt & 0xFF < 16 and not lvt & MASKED):
+            return None
+        loan = Loan(
+            irr=state.irr, isr=state.isr, tmr=state.tmr, tmict=self.tmict, counting=state.counting,
+            started=state.started, armed=state.armed, base=state.base, tpr=self.tpr, lvt_timer=lvt,
+            divisor=self._divisor(),
+        )  # fmt: skip
+        self._take_back = take_back
+        self._timer.inner = True
+        return loan
+
+    def moved(self, deadline: int | None) -> None:
+        """The borrowed timer expires at another time now, or not at all."""
+        self._set_timer(deadline)
+
+    def _return(self) -> None:
+        take_back, self._take_back = self._take_back, None
+        self._timer.inner = False
+        if take_back is None:
+            return
+        loan = take_back()
+        state = self._state
+        state.irr, state.isr, state.tmr = loan["irr"], loan["isr"], loan["tmr"]
+        state.counting, state.started = loan["counting"], loan["started"]
+        self.tmict = loan["tmict"]
+        self._arm(loan["armed"])
 
     def show_to(self, shown: Callable[[int, int | None], None]) -> None:
         """Call `shown(base, identity)`, now and at every change: where the page is and what its ID register reads as,
@@ -491,6 +569,9 @@ class Lapic(Device):
 
     def _arm(self, when: int | None) -> None:
         self.state.armed = when
+        self._set_timer(when)
+
+    def _set_timer(self, when: int | None) -> None:
         if when is None:
             self._timer.cancel()
         else:

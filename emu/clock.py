@@ -39,6 +39,8 @@ class Timer:
         self.callback = callback
         self.order = order
         self.background = background
+        self.inner = False
+        """The processor serves it during a run, by itself; a run that ends then leaves it to `fire`."""
         self._clock = clock
 
     def arm(self, deadline: int) -> None:
@@ -75,7 +77,7 @@ class Clock:
 
     def _armed(self, timer: Timer, deadline: int) -> None:
         heappush(self._heap, (deadline, timer.order, timer))
-        if deadline < self._slice_end:
+        if deadline < self._slice_end and not timer.inner:
             self._source.stop_at(deadline)
             self._slice_end = deadline
 
@@ -99,9 +101,16 @@ class Clock:
         times = [deadline for deadline, _, t in self._heap if t.deadline == deadline and not t.background]
         return min(times, default=None)
 
+    def _next_outer(self) -> int | None:
+        """The same without the timers that the processor serves, unless such a one is due."""
+        self._clean()
+        if not self._heap or not self._heap[0][2].inner or self._heap[0][0] <= self.now():
+            return self._heap[0][0] if self._heap else None
+        return min((d for d, _, t in self._heap if t.deadline == d and not t.inner), default=None)
+
     def budget(self, limit: int) -> int:
         """Instructions to run before a timer is due, at most `limit`; 0 if one is due already."""
-        deadline = self.next_deadline()
+        deadline = self._next_outer()
         now = self.now()
         if deadline is not None:
             limit = min(limit, max(0, -((now - deadline) // NS_PER_INSN)))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from cores.lang.tier import NS_PER_INSN, Exit, GuestFault
 
 if TYPE_CHECKING:
+    from devices.contracts import Lender
     from emu.clock import Clock
 
 __all__ = [
@@ -172,6 +173,14 @@ class Cpu(CpuPins, Protocol):
 
     def fault_story(self) -> list[str]:
         """After SHUTDOWN: the chain of faults in plain words, one line each."""
+        ...
+
+
+class PcCpu(Cpu, Protocol):
+    """What a processor of a PC has besides: a local APIC at its side."""
+
+    def lend_apic(self, apic: Lender) -> None:
+        """A tier may do the local APIC's work during a run (`devices.lapic`)."""
         ...
 
 

@@ -98,7 +98,7 @@ static int attend(Cpu *cpu)
         if (cpu->intr && (cpu->eflags & 0x200)) {
             cpu->halted = 0;
             cpu->left--; /* as in any callback, what is under way is already subtracted */
-            const uint32_t vector = cpu->acknowledge(cpu->handle) & 0xff;
+            const uint32_t vector = apic_acknowledge(cpu);
             cpu->left++;
             deliver_event(cpu, vector, 0, 2);
             return 0;

@@ -25,6 +25,17 @@ struct ExceptionRecord {
     uint32_t vector, error, cs, eip, kind, cr2;
 };
 
+/* The state of the local APIC while it is lent to the processor. Times are virtual ns. */
+struct ApicLoan {
+    uint32_t lent;
+    uint32_t moved; /* `armed` is another since the board's clock was told */
+    uint64_t base;  /* of the page */
+    uint64_t irr[4], isr[4], tmr[4];
+    uint32_t tpr, lvt_timer, tmict, divisor, counting;
+    int64_t started;
+    int64_t armed; /* -1: not */
+};
+
 /*CORE_MEMBERS*/
     uint32_t big; /* CS.D */
     int64_t seg_rlim[8]; /* last offset of the fast path, -1 for none */
@@ -43,6 +54,7 @@ struct ExceptionRecord {
     uint32_t ac_check;
     uint32_t data_breaks; /* DR7 watches data or I/O */
     uint32_t code_breaks; /* DR7 watches instructions */
+    struct ApicLoan apic;
     uint32_t features[4];
     uint32_t cpuid_count;
     struct CpuidLeaf cpuid[64];

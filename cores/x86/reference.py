@@ -398,6 +398,9 @@ class X86Cpu(Debugged):
         """Whether address line 20 is driven."""
         return bool(self._a20 >> 20 & 1)
 
+    def lend_apic(self, apic: object) -> None:
+        """It stays where it is."""
+
     def set_steady(self, paddr: int, value: int | None) -> None:
         """A promise about a device register; this tier asks the bus all the same."""
 

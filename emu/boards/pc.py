@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from devices.contracts import Console
     from emu.boards import Date, Setup
     from emu.bus import Mapping, Read, Write
-    from emu.cpu import Cpu
+    from emu.cpu import PcCpu
 
 ROM_LIMIT = 16 << 20
 FIRMWARE_TABLES = 1 << 20
@@ -87,7 +87,7 @@ def pc(setup: Setup) -> Machine:
     except (OSError, MemoryError):
         raise UsageError(f"-m: the host has no room for {config.memory >> 20} MiB") from None
     bus = Bus(ram)
-    cpu: Cpu = setup.processor(bus, ram)
+    cpu: PcCpu = setup.processor(bus, ram)
     clock = Clock(cpu)
     m = Machine(cpu=cpu, bus=bus, ram=ram, clock=clock, name="pc")
     dma_view = Dma(ram)
@@ -101,6 +101,7 @@ def pc(setup: Setup) -> Machine:
     if cpu_model(config.cpu).has("apic"):
         lapic = Lapic(clock=clock, intr=intr, nmi=cpu.nmi)
         lapic.show_to(_lapic_page(bus, cpu, lapic))
+        cpu.lend_apic(lapic)
         ioapic = IoApic(deliver=lapic.deliver, identity=0)
         lapic.end_of_interrupt = ioapic.end_of_interrupt
         intr = Wire(lapic.set_extint)
@@ -256,7 +257,7 @@ def _shadow(readable: bool, writable: bool) -> Kind:
     return Kind.RAM if writable else Kind.ROM
 
 
-def _lapic_page(bus: Bus, cpu: Cpu, lapic: Lapic) -> Callable[[int, int | None], None]:
+def _lapic_page(bus: Bus, cpu: PcCpu, lapic: Lapic) -> Callable[[int, int | None], None]:
     """The local APIC's page, which IA32_APIC_BASE moves; its ID register is read without asking it."""
     now: Mapping | None = None
 

@@ -81,6 +81,7 @@ typedef struct Cpu {
     int64_t left;
     uint64_t icount_end;
     uint64_t time_offset;
+    uint64_t run_end; /* the instruction count at which emu_run ends at the latest */
     uint32_t attention;
     uint32_t running; /* within emu_run */
     uint32_t single; /* running one instruction outside any block */

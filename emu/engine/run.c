@@ -1,18 +1,30 @@
 /* The run loop: blocks while nothing else wants attention, single instructions where it does, exceptions and interrupts
  * between instructions (the core's events.c). */
 
+#ifdef LENT_DEVICE
+#define RUN_BEGINS(cpu) apic_run(cpu)
+#define RUN_GOES_ON(cpu) apic_goes_on(cpu)
+#else
+#define RUN_BEGINS(cpu) ((void)0)
+#define RUN_GOES_ON(cpu) 0
+#endif
+
 static int run_loop(Cpu *cpu, int64_t budget)
 {
     if (budget < 0) budget = 0;
     const uint64_t start = cpu->icount_end - (uint64_t)cpu->left;
     cpu->left = budget;
-    cpu->icount_end = start + (uint64_t)budget;
+    cpu->icount_end = cpu->run_end = start + (uint64_t)budget;
+    RUN_BEGINS(cpu);
     cpu->link = NULL;
     cpu->jit_link = NULL;
     const struct Insn *last = NULL;
     for (;;) {
         if (unlikely(attention_now(cpu))) {
-            if (cpu->left <= 0 && !(cpu->attention & ATT_STOP)) return RUN_BUDGET;
+            if (cpu->left <= 0 && !(cpu->attention & ATT_STOP)) {
+                if (RUN_GOES_ON(cpu)) continue;
+                return RUN_BUDGET;
+            }
             cpu->link = NULL;
             cpu->jit_link = NULL;
             last = NULL;
@@ -20,7 +32,10 @@ static int run_loop(Cpu *cpu, int64_t budget)
             if (leave) return leave - 1;
             continue;
         }
-        if (cpu->left <= 0) return RUN_BUDGET;
+        if (cpu->left <= 0) {
+            if (RUN_GOES_ON(cpu)) continue;
+            return RUN_BUDGET;
+        }
         int status;
         struct Block *b = find_block(cpu, &status);
         const struct Insn *r;
@@ -135,6 +150,8 @@ void emu_stop_at(Cpu *cpu, uint64_t deadline)
     }
     const uint64_t now = emu_icount(cpu) * NS_PER_INSN + cpu->time_offset;
     const int64_t left = deadline > now ? (int64_t)((deadline - now + NS_PER_INSN - 1) / NS_PER_INSN) : 0;
+    const uint64_t end = emu_icount(cpu) + (uint64_t)left;
+    if (end < cpu->run_end) cpu->run_end = end;
     if (left >= cpu->left) return;
     cpu->icount_end -= (uint64_t)(cpu->left - left);
     cpu->left = left;

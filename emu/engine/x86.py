@@ -24,6 +24,7 @@ class X86Cpu(CompiledCpu):
         self, bus: Any, ram: Any, model: str = "qemu32", *, accel: str = "interp", jit_size: int | None = None
     ) -> None:
         self.model = models.cpu_model(model)
+        self._apic: Any = None
         self._build(bus, ram, bus, accel, jit_size)
         c = self._c
         for k, word in enumerate(self.model.features):
@@ -41,6 +42,44 @@ class X86Cpu(CompiledCpu):
     def interruptible(self) -> bool:
         """IF is set."""
         return bool(self._c.eflags & 0x200)
+
+    def lend_apic(self, apic: Any) -> None:
+        """See `emu.cpu.CpuPins.lend_apic`."""
+        self._apic = apic
+
+    def run(self, budget: int) -> Any:
+        """See `emu.cpu.Cpu.run`."""
+        apic, c = self._apic, self._c.apic
+        if apic is not None and not c.lent:
+            loan = apic.lend(self._take_apic)
+            if loan is not None:
+                self._give_apic(loan)
+        try:
+            return super().run(budget)
+        finally:
+            if c.moved:
+                c.moved = 0
+                if c.lent:
+                    apic.moved(None if c.armed < 0 else c.armed)
+
+    def _give_apic(self, loan: dict[str, Any]) -> None:
+        c = self._c.apic
+        for name in ("irr", "isr", "tmr"):
+            ffi.buffer(getattr(c, name))[:] = loan[name].to_bytes(32, "little")
+        for name in ("base", "tpr", "lvt_timer", "tmict", "divisor", "counting", "started"):
+            setattr(c, name, loan[name])
+        c.armed = -1 if loan["armed"] is None else loan["armed"]
+        c.lent, c.moved = 1, 0
+
+    def _take_apic(self) -> dict[str, Any]:
+        c = self._c.apic
+        c.lent = c.moved = 0
+        loan: dict[str, Any] = {
+            name: int.from_bytes(ffi.buffer(getattr(c, name)), "little") for name in ("irr", "isr", "tmr")
+        }
+        loan.update(tmict=c.tmict, counting=bool(c.counting), started=c.started)
+        loan["armed"] = None if c.armed < 0 else c.armed
+        return loan
 
     stuck = False
     """A PC's NMI can wake any loop."""

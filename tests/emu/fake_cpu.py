@@ -95,6 +95,9 @@ class FakeCpu:
     def set_a20(self, enabled: bool) -> None:
         self.a20 = enabled
 
+    def lend_apic(self, apic: object) -> None:
+        """It stays where it is."""
+
     def set_steady(self, paddr: int, value: int | None) -> None:
         """Not made use of."""
 

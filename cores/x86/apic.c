@@ -1,0 +1,127 @@
+/* The local APIC while it is lent (devices/lapic.py): its timer, the acknowledge cycle, EOI and the initial count. Kernels ask
+ * for these at every tick. Whatever else touches the registers takes the whole state home first.
+ *
+ * Intel SDM volume 3, 10.5.4 and 10.8; the numbers here are those of the device. */
+
+enum { APIC_EOI = 0xB0, APIC_TMICT = 0x380, APIC_MASKED = 1 << 16, APIC_PERIODIC = 1 << 17, APIC_MIN_PERIOD = 1000 };
+
+static int apic_highest(const uint64_t *bits)
+{
+    for (int k = 3; k >= 0; k--)
+        if (bits[k]) return 64 * k + 63 - __builtin_clzll(bits[k]);
+    return -1;
+}
+
+/* The vector that the processor would get now, or -1. */
+static int apic_pending(const struct ApicLoan *a)
+{
+    const int wants = apic_highest(a->irr), serves = apic_highest(a->isr);
+    const int priority = serves >> 4 > (int)(a->tpr >> 4) ? serves >> 4 : (int)(a->tpr >> 4);
+    return wants >= 0 && wants >> 4 > priority ? wants : -1;
+}
+
+/* Have the run come back to the APIC at `deadline`. */
+static void apic_wait(Cpu *cpu, uint64_t now_icount)
+{
+    struct ApicLoan *a = &cpu->apic;
+    uint64_t end = cpu->run_end;
+    if (a->armed >= 0) {
+        const int64_t wait = a->armed - (int64_t)(now_icount * NS_PER_INSN + cpu->time_offset);
+        const uint64_t insns = wait > 0 ? ((uint64_t)wait + NS_PER_INSN - 1) / NS_PER_INSN : 0;
+        if (insns < end - now_icount) end = now_icount + insns;
+    }
+    cpu->left += (int64_t)(end - cpu->icount_end);
+    cpu->icount_end = end;
+}
+
+static void apic_arm(struct ApicLoan *a, int64_t when)
+{
+    a->armed = when;
+    a->moved = 1;
+}
+
+/* See Lapic._schedule. */
+static void apic_schedule(struct ApicLoan *a, int64_t now)
+{
+    const int64_t period = (int64_t)a->tmict * a->divisor;
+    if (!a->counting || !period || (a->lvt_timer & APIC_MASKED)) {
+        apic_arm(a, -1);
+    } else if (a->lvt_timer & APIC_PERIODIC) {
+        const int64_t passed = now > a->started ? now - a->started : 0;
+        const int64_t next = a->started + (passed / period + 1) * period;
+        apic_arm(a, next > now + APIC_MIN_PERIOD ? next : now + APIC_MIN_PERIOD);
+    } else {
+        apic_arm(a, a->started + period > now ? a->started + period : -1);
+    }
+}
+
+static void apic_run(Cpu *cpu)
+{
+    if (cpu->apic.lent) apic_wait(cpu, emu_icount(cpu));
+}
+
+/* The stretch up to icount_end is over. Nonzero: the run goes on. At the end of the run itself the timer is left to the
+ * board's clock, which may have others that are due then. */
+static int apic_goes_on(Cpu *cpu)
+{
+    struct ApicLoan *a = &cpu->apic;
+    const uint64_t icount = emu_icount(cpu);
+    if (icount >= cpu->run_end) return 0;
+    if (a->lent) {
+        const int64_t now = (int64_t)(icount * NS_PER_INSN + cpu->time_offset);
+        if (a->armed >= 0 && now >= a->armed) {
+            const uint32_t vector = a->lvt_timer & 0xff;
+            apic_arm(a, -1);
+            if (a->lvt_timer & APIC_PERIODIC) apic_schedule(a, now);
+            if (!(a->lvt_timer & APIC_MASKED)) {
+                a->irr[vector >> 6] |= 1ull << (vector & 63);
+                a->tmr[vector >> 6] &= ~(1ull << (vector & 63));
+                emu_set_intr(cpu, apic_pending(a) >= 0);
+            }
+        }
+    }
+    apic_run(cpu);
+    if (!a->lent) {
+        cpu->left += (int64_t)(cpu->run_end - cpu->icount_end);
+        cpu->icount_end = cpu->run_end;
+    }
+    return 1;
+}
+
+/* A 32-bit register is written. 0: not here. */
+static int apic_write(Cpu *cpu, uint64_t address, uint32_t size, uint64_t v)
+{
+    struct ApicLoan *a = &cpu->apic;
+    if (!a->lent || size != 4 || (address & ~0xfffull) != a->base || !cpu->single) return 0;
+    if ((address & 0xfff) == APIC_EOI) {
+        const int vector = apic_highest(a->isr);
+        if (vector >= 0) {
+            if (a->tmr[vector >> 6] >> (vector & 63) & 1) return 0;
+            a->isr[vector >> 6] &= ~(1ull << (vector & 63));
+        }
+        emu_set_intr(cpu, apic_pending(a) >= 0);
+        return 1;
+    }
+    if ((address & 0xfff) == APIC_TMICT) {
+        const int64_t now = (int64_t)virtual_ns(cpu);
+        a->tmict = (uint32_t)v;
+        a->counting = v != 0;
+        a->started = now;
+        apic_schedule(a, now);
+        apic_wait(cpu, emu_icount(cpu));
+        return 1;
+    }
+    return 0;
+}
+
+/* The processor takes an interrupt. */
+static uint32_t apic_acknowledge(Cpu *cpu)
+{
+    struct ApicLoan *a = &cpu->apic;
+    const int vector = a->lent ? apic_pending(a) : -1;
+    if (vector < 0) return cpu->acknowledge(cpu->handle) & 0xff;
+    a->irr[vector >> 6] &= ~(1ull << (vector & 63));
+    a->isr[vector >> 6] |= 1ull << (vector & 63);
+    emu_set_intr(cpu, apic_pending(a) >= 0);
+    return (uint32_t)vector;
+}
