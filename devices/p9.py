@@ -482,7 +482,8 @@ class Share:
         if offset == 0 or fid.names is None:
             self._list(fid)
         names = fid.names or []
-        parts, left = [], min(count, room - 4)
+        parts: list[bytes] = []
+        left = min(count, room - 4)
         for at in range(offset, len(names)):
             name = names[at]
             path = fid.path[:-1] if name == b".." else fid.path if name == b"." else (*fid.path, name)

@@ -209,6 +209,21 @@ class GuestRam:
             done += count
         self.written(paddr, len(data))
 
+    def discard(self, paddr: int, length: int) -> None:
+        """Give the host pages of RAM back: they read as zeros from now on. What is no whole page of RAM stays."""
+        for address, count, region in self.pieces(paddr, min(length, self.space)):
+            if region is None or region.kind != Kind.RAM:
+                continue
+            start = -(-(region.offset + address - region.paddr) // mmap.PAGESIZE) * mmap.PAGESIZE
+            end = (region.offset + address - region.paddr + count) // mmap.PAGESIZE * mmap.PAGESIZE
+            if start >= end:
+                continue
+            if isinstance(self.buffer, mmap.mmap):
+                self.buffer.madvise(mmap.MADV_DONTNEED, self.guard + start, end - start)
+            else:
+                self.view[start:end] = bytes(end - start)
+            self.written(region.paddr + start - region.offset, end - start)
+
     def written(self, paddr: int, length: int) -> None:
         """Tell everyone who keeps something derived from memory."""
         for callback in self.on_write:

@@ -103,6 +103,15 @@ class Chardev:
 
 
 @dataclass
+class FsDev:
+    """A directory of the host that a guest may see (`devices.p9` says what `security` means)."""
+
+    path: str
+    security: str = "none"
+    read_only: bool = False
+
+
+@dataclass
 class MonitorSpec:
     """A monitor behind a character device: `control` for QMP, else commands as text."""
 
@@ -166,6 +175,9 @@ class Config:
     default_monitor: bool = True
     """Whether -nographic still gives a monitor."""
     devices: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    fsdevs: dict[str, FsDev] = field(default_factory=dict)
+    objects: dict[str, tuple[str, dict[str, str]]] = field(default_factory=dict)
+    """What -object made: (kind, properties) by id."""
     fw_cfg: list[tuple[str, str | None, str | None]] = field(default_factory=list)
     nographic: bool = False
     nodefaults: bool = False
@@ -771,6 +783,101 @@ def _device(config: Config, value: str) -> None:
     config.devices.append((name, props))
 
 
+OBJECTS: dict[str, dict[str, str]] = {
+    "rng-builtin": {},
+    "rng-random": {"filename": "where entropy is read (default /dev/urandom)"},
+}
+"""What -object can make, with its properties and a line of help each."""
+# Objects of QEMU that change nothing of what a guest sees here, or that Emu does not have yet.
+FOREIGN_OBJECTS = re.compile(
+    r"^(iothread|memory-backend-|secret|tls-|authz-|cryptodev|can-|colo-|filter-|input-|qtest|rng-egd|throttle-group|"
+    r"thread-context|main-loop|sev-|tdx-|pr-manager)"
+)
+
+
+def _object(config: Config, value: str) -> None:
+    props = keyed(value, "-object", "qom-type")
+    kind = props.pop("qom-type", "")
+    if kind in ("help", "?"):
+        raise ShowAndExit("\n".join(["List of user creatable objects:", *(f"  {name}" for name in OBJECTS)]))
+    if kind not in OBJECTS:
+        if FOREIGN_OBJECTS.match(kind):
+            config.warn(f"-object {shown(kind)}: not available yet; ignored")
+            return
+        raise unknown("object", kind, OBJECTS)
+    name = props.pop("id", "")
+    if not name:
+        raise UsageError(f"-object {kind}: expected id=NAME")
+    if name in config.objects:
+        raise UsageError(f"-object {kind}: the id {shown(name)} is in use")
+    for key in props:
+        if key not in OBJECTS[kind]:
+            raise unknown(f"property of {kind}:", key, OBJECTS[kind])
+    config.objects[name] = kind, props
+
+
+SECURITY_MODELS = {"none": "none", "passthrough": "passthrough", "mapped": "mapped", "mapped-xattr": "mapped"}
+
+
+def _directory(what: str, props: dict[str, str]) -> FsDev:
+    """The directory that -fsdev or -virtfs names; takes its properties out of `props`."""
+    kind = props.pop("fsdriver", "")
+    if kind != "local":
+        raise unknown(f"{what} driver", kind, ("local",))
+    path = props.pop("path", "")
+    if not path:
+        raise UsageError(f"{what} local: expected path=DIRECTORY")
+    wish = props.pop("security_model", "none")
+    if wish not in SECURITY_MODELS:
+        raise unknown(f"{what} security_model", wish, SECURITY_MODELS)
+    read_only = switch(props.pop("readonly", "off"), f"{what} readonly")
+    for key in ("multidevs", "writeout", "fmode", "dmode"):
+        props.pop(key, None)
+    return FsDev(path, SECURITY_MODELS[wish], read_only)
+
+
+def _keep_directory(config: Config, what: str, name: str, made: FsDev) -> None:
+    if name in config.fsdevs:
+        raise UsageError(f"{what}: the id {shown(name)} is in use")
+    config.fsdevs[name] = made
+
+
+_FSDEV_KEYS = ("id", "path", "security_model", "readonly", "mount_tag")
+
+
+def _fsdev(config: Config, value: str) -> None:
+    props = keyed(value, "-fsdev", "fsdriver")
+    name = props.pop("id", "")
+    made = _directory("-fsdev", props)
+    if not name:
+        raise UsageError("-fsdev: expected id=NAME")
+    for key in props:
+        raise unknown("-fsdev property", key, _FSDEV_KEYS[:-1])
+    _keep_directory(config, "-fsdev", name, made)
+
+
+def _virtfs(config: Config, value: str) -> None:
+    props = keyed(value, "-virtfs", "fsdriver")
+    tag = props.pop("mount_tag", "")
+    made = _directory("-virtfs", props)
+    if not tag:
+        raise UsageError("-virtfs: expected mount_tag=TAG")
+    name = props.pop("id", f"virtfs{len(config.fsdevs)}")
+    for key in props:
+        raise unknown("-virtfs property", key, _FSDEV_KEYS)
+    _keep_directory(config, "-virtfs", name, made)
+    config.devices.append(("virtio-9p-pci", {"fsdev": name, "mount_tag": tag}))
+
+
+def _share(config: Config, value: str) -> None:
+    if not value:
+        raise UsageError("--share: expected a directory")
+    count = sum(name.startswith("share") for name in config.fsdevs)
+    tag = f"share{count + 1}" if count else "share"
+    _keep_directory(config, "--share", tag, FsDev(value))
+    config.devices.append(("virtio-9p-pci", {"fsdev": tag, "mount_tag": tag}))
+
+
 def _fw_cfg(config: Config, value: str) -> None:
     props = keyed(value, "-fw_cfg", "name")
     if not props.get("name") or ("string" in props) == ("file" in props):
@@ -943,6 +1050,9 @@ OPTIONS: list[Option] = [
     Option(("debugcon",), "DEV", "debug console at port 0xe9", _debugcon),
     Option(("chardev",), "TYPE,id=ID", "a named character device ('help' lists them)", _chardev),
     Option(("device",), "NAME,KEY=VALUE", "add a device ('help' lists them)", _device),
+    Option(("object",), "TYPE,id=ID", "an object that devices name ('help' lists them)", _object),
+    Option(("fsdev",), "local,id=ID,path=DIR", "a directory for -device virtio-9p-pci", _fsdev),
+    Option(("virtfs",), "local,path=DIR,mount_tag=TAG", "share a directory with the guest (9p)", _virtfs),
     Option(("fw_cfg",), "name=NAME,string=TEXT", "add a file to the firmware configuration device", _fw_cfg),
     Option(
         ("nographic",), "", "no display; the first serial port on the terminal, with the C-a keys", _flag("nographic")
@@ -964,6 +1074,7 @@ OPTIONS: list[Option] = [
 OWN: list[Option] = [
     Option(("expect",), "TEXT", "wait for text on the serial line or the screen", _expect),
     Option(("send",), "TEXT", r"type text (\n \r \t \e \xNN) where the last --expect was seen", _send),
+    Option(("share",), "DIR", "share a directory: mount -t 9p -o trans=virtio share /mnt", _share),
     Option(("timeout",), "SECONDS", "give up after this much wall time: status 124", _set("timeout", seconds)),
     Option(("max-insns",), "N", "give up after this many instructions: status 124", _max_insns),
     Option(("stats",), "", "one JSON line of counters on stderr at the end", _flag("stats")),
@@ -992,8 +1103,8 @@ FOREIGN: list[Option] = [
     *(
         Option((name,), "ARG", "", _not_yet(name))
         for name in (
-            "object soundhw audiodev audio k loadvm pidfile global set smbios acpitable icount "
-            "watchdog watchdog-action action sandbox overcommit mem-path numa fsdev virtfs blockdev tpmdev plugin "
+            "soundhw audiodev audio k loadvm pidfile global set smbios acpitable icount "
+            "watchdog watchdog-action action sandbox overcommit mem-path numa blockdev tpmdev plugin "
             "trace incoming readconfig writeconfig msg add-fd uuid seed dfilter semihosting-config option-rom sd "
             "mtdblock pflash iscsi g run-with compat spice usbdevice vnc rotate chroot runas user L netdev "
             "bt async-teardown hdachs"
@@ -1090,7 +1201,7 @@ def _check(config: Config) -> None:
     if config.append and config.kernel is None:
         raise UsageError("-append needs -kernel")
     for name, props in config.devices:
-        if name == "isa-debugcon" and "chardev" in props and props["chardev"] not in config.chardevs:
+        if "chardev" in props and props["chardev"] not in config.chardevs:
             raise unknown("chardev", props["chardev"], config.chardevs)
         if name in ("ide-hd", "ide-cd"):
             _attach(config, name, props)
@@ -1122,7 +1233,7 @@ def _stdio_users(config: Config) -> list[Chardev]:
     users = [*config.serial, *(spec.chardev for spec in config.monitors)]
     if config.debugcon is not None:
         users.append(config.debugcon)
-    users += [config.chardevs[p["chardev"]] for n, p in config.devices if n == "isa-debugcon" and "chardev" in p]
+    users += [config.chardevs[p["chardev"]] for _, p in config.devices if "chardev" in p]
     unique: dict[int, Chardev] = {id(dev): dev for dev in users}
     return list(unique.values())
 

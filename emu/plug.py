@@ -461,3 +461,6 @@ def virtio_blk(p: Plug) -> VirtioDevice:
         switchable=p.switch("config-wce", True),
         cached=p.switch("write-cache", True),
     )
+
+
+import emu.plug_virtio  # noqa: E402,F401  (registers its devices)
