@@ -38,7 +38,7 @@ class Lender(Protocol):
     """A device that lends its state to a processor, which then does its work during a run."""
 
     def lend(self, take_back: Callable[[], Any]) -> Any:
-        """What the processor needs, or None to stay at home. `take_back()` ends the loan and gives what became of it."""
+        """What the processor needs, or None. `take_back()` ends the loan and gives what has become of it."""
 
     def moved(self, deadline: int | None) -> None:
         """The borrowed timer expires at another virtual time (ns) now, or not at all."""
