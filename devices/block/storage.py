@@ -1,6 +1,6 @@
 """What image formats stand on: bytes on the host that can grow, and the rules all disks share.
 
-A `Storage` is a file as an image format sees it; `HostFile` is one on the host, `filters` has others that stand between.
+A `Storage` is a file as an image format sees it; `HostFile` is one on the host, `filters` has others between.
 Formats turn a storage into a `Disk` (devices.contracts) of fixed size with a few methods more (`BlockDisk`). Files are
 read and written with `pread`/`pwrite` and never mapped: a file that shrinks is an error, not a signal. Locks are Linux
 open-file-description locks on the bytes on which QEMU puts its own, so that each program sees the other's.
@@ -135,8 +135,9 @@ def whole_sectors(length: int) -> int:
 class HostFile:
     """A regular file or a block device.
 
-    Raises OSError on opening what is missing or neither of the two. `direct` goes past the host's page cache where the
-    host can and the request is aligned. `lock` excludes other writers (and other users, if this one writes): LockedError.
+    Raises OSError on opening what is missing or neither of the two. `direct` goes past the host's page cache where
+    the host can and the request is aligned. `lock` excludes other writers, and other users if this one writes
+    (LockedError).
     After one failed flush every later one fails: the kernel may have dropped what could not be written.
     """
 
@@ -374,7 +375,7 @@ def _ask(fd: int, command: int, kind: int, start: int) -> int:
 
 
 def _lock(fd: int, path: str, read_only: bool) -> None:
-    """Take QEMU's locks for a reader or for a writer. Raises LockedError; does nothing where the host has no such locks.
+    """Take QEMU's locks for a reader or a writer. Raises LockedError; does nothing where the host has no such locks.
 
     Each opener holds a shared lock on a byte for what it does and on a byte for what it forbids; it may go on if nobody
     holds the opposite bytes.
