@@ -144,6 +144,8 @@ class Machine:
         """False: nothing restarts this board when its processor stops; the run ends with status 3."""
         self.max_insns: int | None = None
         self.pacer: Pacer | None = None
+        self.patience: Callable[[], Pacer | None] = lambda: None
+        """Without a pacer: asked at a halt for one, while an answer from outside may be on its way."""
         self.resets = 0
         self._retired_before = 0
         self._reset_wanted = False
@@ -457,10 +459,11 @@ class Machine:
         deadline = self.clock.next_deadline()
         if deadline is None:
             return
-        if self.pacer is not None:
-            seconds = self.pacer.ahead(deadline)
+        pacer = self.pacer if self.pacer is not None else self.patience()
+        if pacer is not None:
+            seconds = pacer.ahead(deadline)
             if seconds > 0 and world.wait(self, seconds):
-                self.clock.skip_to(min(deadline, self.pacer.reached()))
+                self.clock.skip_to(min(deadline, pacer.reached()))
                 return
         self.clock.skip_to(deadline)
 

@@ -12,6 +12,10 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from emu.net.options import Netdev
 
 VERSION = "0.1.0"
 
@@ -150,6 +154,8 @@ class GdbAddress:
 @dataclass
 class Config:
     """What the command line asks for."""
+
+    netdevs: list[Netdev] = field(default_factory=list)
 
     arch: str | None = None
     """"x86" or "ppc" where the name of the command says so."""
@@ -783,14 +789,37 @@ def _device(config: Config, value: str) -> None:
     config.devices.append((name, props))
 
 
+def _network(option: str) -> Callable[[Config, str], None]:
+    """-netdev, -nic, -net; only who has a network loads what knows them."""
+
+    def action(config: Config, value: str) -> None:
+        from emu.net import options
+
+        {"netdev": options.netdev, "nic": options.nic, "net": options.net}[option](config, value)
+
+    return action
+
+
 OBJECTS: dict[str, dict[str, str]] = {
+    "filter-dump": {
+        "netdev": "id of the -netdev",
+        "file": "file to write, which packet analysers read",
+        "maxlen": "bytes of each frame to keep (default 65536)",
+        "queue": "all, rx or tx",
+    },
+    "filter-buffer": {
+        "netdev": "id of the -netdev",
+        "interval": "microseconds for which frames are held",
+        "queue": "all, rx or tx",
+        "status": "on or off",
+    },
     "rng-builtin": {},
     "rng-random": {"filename": "where entropy is read (default /dev/urandom)"},
 }
 """What -object can make, with its properties and a line of help each."""
 # Objects of QEMU that change nothing of what a guest sees here, or that Emu does not have yet.
 FOREIGN_OBJECTS = re.compile(
-    r"^(iothread|memory-backend-|secret|tls-|authz-|cryptodev|can-|colo-|filter-|input-|qtest|rng-egd|throttle-group|"
+    r"^(iothread|memory-backend-|secret|tls-|authz-|cryptodev|can-|colo-|filter-(mirror|redirector|rewriter|replay)|input-|qtest|rng-egd|throttle-group|"
     r"thread-context|main-loop|sev-|tdx-|pr-manager)"
 )
 
@@ -1053,6 +1082,14 @@ OPTIONS: list[Option] = [
     Option(("object",), "TYPE,id=ID", "an object that devices name ('help' lists them)", _object),
     Option(("fsdev",), "local,id=ID,path=DIR", "a directory for -device virtio-9p-pci", _fsdev),
     Option(("virtfs",), "local,path=DIR,mount_tag=TAG", "share a directory with the guest (9p)", _virtfs),
+    Option(
+        ("netdev",),
+        "TYPE,id=ID,...",
+        "a network back end: user, socket, stream, tap, hubport ('help')",
+        _network("netdev"),
+    ),
+    Option(("nic",), "TYPE,model=NAME", "a back end and a card at once (model=help lists cards)", _network("nic")),
+    Option(("net",), "nic|TYPE,...", "the same in the old form: everything on one hub", _network("net")),
     Option(("fw_cfg",), "name=NAME,string=TEXT", "add a file to the firmware configuration device", _fw_cfg),
     Option(
         ("nographic",), "", "no display; the first serial port on the terminal, with the C-a keys", _flag("nographic")
@@ -1106,7 +1143,7 @@ FOREIGN: list[Option] = [
             "soundhw audiodev audio k loadvm pidfile global set smbios acpitable icount "
             "watchdog watchdog-action action sandbox overcommit mem-path numa blockdev tpmdev plugin "
             "trace incoming readconfig writeconfig msg add-fd uuid seed dfilter semihosting-config option-rom sd "
-            "mtdblock pflash iscsi g run-with compat spice usbdevice vnc rotate chroot runas user L netdev "
+            "mtdblock pflash iscsi g run-with compat spice usbdevice vnc rotate chroot runas user L "
             "bt async-teardown hdachs"
         ).split()
     ),
@@ -1115,8 +1152,6 @@ FOREIGN: list[Option] = [
         for name in ("no-acpi", "no-hpet", "no-fd-bootchk", "no-user-config", "nodefconfig")
     ),
     Option(("tb-size",), "MIB", "", _code_cache),
-    Option(("net",), "ARG", "", _unless("net", "none")),
-    Option(("nic",), "ARG", "", _unless("nic", "none")),
     Option(("vga",), "ARG", "", _unless("vga", "none", "std")),
     Option(("parallel",), "ARG", "", _unless("parallel", "none", "null")),
 ]

@@ -463,4 +463,5 @@ def virtio_blk(p: Plug) -> VirtioDevice:
     )
 
 
-import emu.plug_virtio  # noqa: E402,F401  (registers its devices)
+import emu.plug_net  # noqa: E402
+import emu.plug_virtio  # noqa: E402,F401  (register their devices)

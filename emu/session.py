@@ -27,6 +27,7 @@ from emu.terminal import Escapes, OutputClosed, Terminal
 
 if TYPE_CHECKING:
     from emu.gdbserver import GdbServer
+    from emu.net.network import Network
 
 LIKE_QEMU = ("int", "cpu", "cpu_reset", "mmu", "exec", "in_asm")
 POLL_SECONDS = 0.002
@@ -108,6 +109,7 @@ class Session:
         self.script: Script | None = None
         self.serial: list[Port | None] = []
         self.gdb: GdbServer | None = None
+        self.network: Network | None = None
         self.hosts: dict[int, Host] = {}
         """Host ends by the identity of their `Chardev`."""
         self.watched: list[Watched] = []
@@ -192,7 +194,17 @@ class Session:
         else:
             setup.date = rtc_base(config.rtc)
         self._date = setup.date
+        if config.netdevs:
+            self._open_network(setup)
         return setup
+
+    def _open_network(self, setup: Setup) -> None:
+        """Open what the -netdev options name."""
+        from emu.net.network import Network
+
+        filters = [(kind, props) for kind, props in self.config.objects.values() if kind.startswith("filter-")]
+        self.network = setup.network = Network(self.config.netdevs, filters, say=say, date=setup.date)
+        self.watched.append(self.network)
 
     def _say_warnings(self) -> None:
         """Print each warning once; with --strict the first one is an error."""
@@ -263,6 +275,8 @@ class Session:
     def _connect(self, machine: Machine) -> None:
         self._machine = machine
         config = self.config
+        if self.network is not None:
+            self.network.connect(machine)
         terminal = self.terminal
         if terminal is not None:
             terminal.actions |= {
@@ -347,6 +361,8 @@ class Session:
         finally:
             for host in self.hosts.values():
                 host.close()
+            if self.network is not None:
+                self.network.close()
             terminal.close()
             terminal.alarm = None
             signal.set_wakeup_fd(old_wakeup)
@@ -373,6 +389,8 @@ class Session:
         if self.gdb is not None and machine.paused:
             self.gdb.poll()
         if now - self._last_poll < POLL_SECONDS:
+            if self.network is not None and self.network.eager:
+                self.network.poll()
             return
         self._last_poll = now
         if self._deadline is not None and now >= self._deadline:
@@ -406,9 +424,11 @@ class Session:
         if self._deadline is not None:
             left = max(0.0, self._deadline - wall())
             seconds = left if seconds is None else min(seconds, left)
-        came = keyboard.wait(seconds)
+        soon = self.network.timeout() if self.network is not None else None
+        early = soon is not None and (seconds is None or soon < seconds)
+        came = keyboard.wait(soon if early else seconds)
         self._last_poll = 0.0
-        return came or machine.ending is not None or self._timed_out() or seconds is None
+        return came or early or machine.ending is not None or self._timed_out() or seconds is None
 
     def _timed_out(self) -> bool:
         return self._deadline is not None and wall() >= self._deadline

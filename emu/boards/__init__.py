@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from emu.cpu import Cpu, EmbeddedCpu
     from emu.machine import Machine
     from emu.media import Medium
+    from emu.net.network import Network
     from emu.memory import GuestRam
     from emu.options import Config
 
@@ -47,6 +48,7 @@ class Setup:
     debugcon: Console | None = None
     consoles: dict[str, Console | None] = field(default_factory=dict)
     media: list[Medium] = field(default_factory=list)
+    network: Network | None = None
     date: Date = (2025, 1, 1, 0, 0, 0)
     connect: Callable[[str, Entrance], None] = lambda name, channel: None
     """Lets what comes from outside by a chardev, named by its id, go to a channel of the gate."""

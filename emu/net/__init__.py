@@ -1,0 +1,1 @@
+"""Networks: back ends of network cards, hubs between them, and what watches and shapes their wires."""
