@@ -212,6 +212,11 @@ class Bus:
         """Who answers at an address of the space "ports", "memory" or "dcrs"."""
         return {"ports": self._ports, "memory": self._mmio, "dcrs": self.dcrs.space}[space].find(address)
 
+    def mappings(self, space: str) -> list[Mapping]:
+        """Everybody who answers in the space "ports", "memory" or "dcrs", by address."""
+        found = {"ports": self._ports, "memory": self._mmio, "dcrs": self.dcrs.space}[space].mappings
+        return sorted(found, key=lambda mapping: mapping.base)
+
     def map_lines(self) -> list[str]:
         """The maps as text, one line a range, sorted."""
         lines = []
