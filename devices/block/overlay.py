@@ -24,6 +24,7 @@ class OverlayDisk:
     """Writes stay here. At most `limit` bytes of them are in memory; the rest is in a file without a name."""
 
     BLOCK = BLOCK
+    private = True
 
     def __init__(self, base: Disk, limit: int = 256 << 20) -> None:
         self.base = base

@@ -22,7 +22,9 @@ class RawDisk:
     than it was is an I/O error for the range that is lost and for every write.
     """
 
-    def __init__(self, file: str | Storage, read_only: bool = False) -> None:
+    concurrent = True
+
+    def __init__(self, file: str | Storage, read_only: bool = False, give_back: bool = False) -> None:
         self.file: Storage = HostFile(file, read_only) if isinstance(file, str) else file
         self.path = self.file.path
         self._read_only = read_only or self.file.read_only
@@ -32,6 +34,9 @@ class RawDisk:
             raise OSError(errno.EINVAL, "a disk image must not be empty", self.path)
         self.size = whole_sectors(self._length)
         self._host = self.file if isinstance(self.file, HostFile) else None
+        self.slow_writes = self._host is not None and self._host.direct
+        self.give_back = give_back
+        """What is discarded, or zeroed with leave to unmap, goes back to the host."""
 
     @property
     def read_only(self) -> bool:
@@ -76,11 +81,12 @@ class RawDisk:
 
     def discard(self, offset: int, length: int) -> None:
         self._may_write(offset, length)
-        self.file.punch(offset, length)
+        if self.give_back:
+            self.file.punch(offset, length)
 
     def write_zeroes(self, offset: int, length: int, unmap: bool = False) -> None:
         self._may_write(offset, length)
-        if unmap and offset + length <= self._length and self.file.punch(offset, length):
+        if unmap and self.give_back and offset + length <= self._length and self.file.punch(offset, length):
             return
         step = 1 << 20
         for at in range(offset, offset + length, step):
@@ -110,6 +116,9 @@ class RawDisk:
 
 class MemoryDisk:
     """A disk whose bytes live in memory: decompressed images and tests."""
+
+    private = True
+    concurrent = True
 
     def __init__(self, data: bytes, read_only: bool = False) -> None:
         self.data = bytearray(data)

@@ -58,6 +58,7 @@ class Qcow2:
         self.header: Header = parse(file)
         self.snapshots: list[Snapshot] = read_snapshots(self.header, file)
         shown = self._find(snapshot) if snapshot is not None else None
+        self.slow_writes = bool(getattr(file, "direct", False))
         self._read_only = read_only or file.read_only or shown is not None
         if self.header.incompatible & CORRUPT and not self._read_only:
             raise ImageError("qcow2 header", "incompatible_features (byte 0x48)", "marked corrupt: repair or read only")
@@ -65,7 +66,7 @@ class Qcow2:
         self.backing = backing
         self.zstd = zstd
         self.give_back = give_back
-        """Clusters that become free go back to the host."""
+        """What is discarded, or zeroed with leave to unmap, becomes free, in the image and on the host."""
         self.tables = Tables(file, self.header, self.snapshots, shown)
         self.tables.freed = self._freed  # type: ignore[method-assign]
         self._bits, self._cluster = self.header.cluster_bits, self.header.cluster
@@ -440,13 +441,14 @@ class Qcow2:
         check_range(self.size, offset, length)
         with self._lock:
             self._begin()
-            self._clear(offset, length, unmap, exact=True)
+            self._clear(offset, length, unmap and self.give_back, exact=True)
 
     def discard(self, offset: int, length: int) -> None:
         check_range(self.size, offset, length)
         with self._lock:
             self._begin()
-            self._clear(offset, length, unmap=True, exact=False)
+            if self.give_back:
+                self._clear(offset, length, unmap=True, exact=False)
 
     def _clear(self, offset: int, length: int, unmap: bool, exact: bool) -> None:
         """Zeros, without room in the file where `unmap`. What is not a whole cluster only if `exact`."""
