@@ -1,13 +1,16 @@
-"""An IDE channel with two drives, and the ATA hard disk: registers, PIO transfers, interrupts.
+"""An IDE channel with two drives, and the ATA hard disk: registers, PIO and DMA transfers, interrupts.
 
 The channel is the task file of ATA/ATAPI-6 (chapters 6 to 9): command block at 1F0h or 170h, control block at 3F6h or
 376h, one interrupt line. Drivers talk to it directly (libata, xv6, DOS) and so may a BIOS. The packet drive is in
-devices.atapi. There is no DMA yet: IDENTIFY advertises PIO modes only and the bus-master registers (82371SB, section
-2.7) only store what is written and report interrupts.
+devices.atapi, the bus master that moves the data of DMA commands in devices.piix_ide.
 
-A command does its host I/O at once, holds BSY for some microseconds of virtual time and then shows its result together
-with INTRQ, so that every order of status bits a driver can see is legal. Writing commands ask for their first block of
-data at once, as the standard's PIO data-out protocol does (no interrupt for the first block).
+A PIO command does its host I/O at once, holds BSY for some microseconds of virtual time and then shows its result
+together with INTRQ, so that every order of status bits a driver can see is legal. Writing commands ask for their first
+block of data at once, as the standard's PIO data-out protocol does (no interrupt for the first block).
+
+A DMA command (9.10 of the standard) and FLUSH CACHE go through a `DiskQueue` and hold BSY until it completes; a drive
+that is given none advertises PIO modes only. Data is moved in pieces of at most `DMA_MAX`, each when the disk has it
+and the bus master has been started. A reset forgets what is under way. What is under way is part of the state.
 """
 
 # State fields are declared by calls (devices.state), each of which makes a dataclass field.
@@ -19,12 +22,12 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
-from devices.contracts import Clock, Disk, Line
+from devices.contracts import Clock, Disk, DiskQueue, Line
 from devices.device import Device, device
 from devices.registers import Bank
-from devices.state import choice, deadline, flag, octets, ranged, records, uint, uints
+from devices.state import choice, deadline, flag, octets, ranged, records, uint
 
 LOG = logging.getLogger("emu.disk")
 
@@ -44,7 +47,24 @@ COMMAND_NS = 3000
 """From a command to its first result, virtual ns."""
 BLOCK_NS = 1000
 """From one block of data to the next, virtual ns."""
-BUFFER_MAX = 1 << 17
+DMA_MAX = 2048
+"""Sectors that a DMA command moves at a time."""
+BUFFER_MAX = DMA_MAX * SECTOR
+
+PIO_MODES = (0x00, 0x01, 0x08, 0x09, 0x0A, 0x0B, 0x0C)
+MULTIWORD, ULTRA = 0x20, 0x40
+"""Transfer modes of SET FEATURES: Multiword DMA 0 to 2 and Ultra DMA 0 to 2, as the PIIX family has them."""
+DMA_MODES = tuple(kind | mode for kind in (MULTIWORD, ULTRA) for mode in range(3))
+
+
+class DmaPort(Protocol):
+    """The bus master's half of a DMA transfer. It calls the channel's `dma_ready` when it has been started."""
+
+    def give(self, data: bytes) -> int | None:
+        """Move data into memory: how many bytes there was room for, or None while it is not started."""
+
+    def take(self, length: int) -> bytes | None:
+        """Move data out of memory: what there was of it, or None while it is not started."""
 
 
 @dataclass
@@ -64,7 +84,12 @@ class DriveState:
     next_status: int = uint(8)
     """What the status becomes when BSY ends."""
     next_interrupt: bool = flag()
-    transfer: str = choice("none", "in", "out", "packet")
+    timed: bool = flag()
+    """BSY ends when the channel's timer says so."""
+    transfer: str = choice("none", "in", "out", "packet", "dma in", "dma out", "flush")
+    host: str = choice("none", "read", "write", "flush")
+    """What the queue does for the drive."""
+    host_due: int | None = deadline()
     buffer: bytearray = octets(BUFFER_MAX)
     position: int = ranged(0, BUFFER_MAX)
     # A hard disk's command under way.
@@ -73,16 +98,21 @@ class DriveState:
     lba: int = uint(49)
     left: int = ranged(0, 65536)
     """Sectors not yet transferred."""
-    per_block: int = ranged(1, 256, 1)
+    per_block: int = ranged(1, DMA_MAX, 1)
+    """Sectors for one DRQ, or for one request of a DMA command to the host."""
     # A hard disk's settings.
     multiple: int = ranged(0, MULTIPLE_MAX, MULTIPLE_MAX)
     heads: int = ranged(1, 16, 16)
     sectors: int = ranged(1, 255, 63)
     write_cache: bool = flag(True)
+    mode: int = uint(8)
+    """DMA mode that SET FEATURES has chosen; 0 for none."""
     # A packet drive.
     stream: int = uint(48)
     """Byte on the medium that is sent next."""
     stream_left: int = uint(48)
+    by_dma: bool = flag()
+    """The packet's data go by DMA."""
     reply: bytearray = octets(65536)
     """What is still to be sent of a reply that does not come from the medium."""
     sense: int = uint(8)
@@ -107,9 +137,11 @@ class Drive(ABC):
     resets: ClassVar[bool] = False
     """Takes DEVICE RESET even while busy (packet drives)."""
 
-    def __init__(self) -> None:
+    def __init__(self, queue: DiskQueue | None = None) -> None:
         self.channel: AtaChannel | None = None
         self.index = 0
+        self.queue = queue
+        """The way to the medium for DMA and flushes; None: the drive has no DMA."""
 
     @property
     def s(self) -> DriveState:
@@ -124,6 +156,65 @@ class Drive(ABC):
 
     def power_on(self) -> None:  # noqa: B027 (most drives have none)
         """Settings after power-on, beyond the state's defaults."""
+
+    def cancel(self) -> None:
+        """Forget what goes on."""
+        s = self.s
+        s.transfer = s.host = "none"
+        s.host_due = None
+        s.left = 0
+        s.timed = False
+        if self.queue is not None:
+            self.queue.cancel()
+
+    def settle(self) -> None:
+        """Before the drive uses its medium directly: earlier requests have reached it."""
+        if self.queue is not None:
+            self.queue.settle()
+
+    def dma(self) -> None:  # noqa: B027 (nothing to do for who has no DMA)
+        """Move data if both the medium and the bus master are ready."""
+
+    def resume(self) -> None:  # noqa: B027
+        """Ask the queue again for what it did when the state was saved."""
+
+    @property
+    def port(self) -> DmaPort | None:
+        """The bus master."""
+        return None if self.channel is None else self.channel.dma
+
+    @property
+    def has_dma(self) -> bool:
+        return self.queue is not None and self.port is not None
+
+    def dma_words(self, w: Words) -> None:
+        """The words of IDENTIFY that speak of DMA."""
+        if not self.has_dma:
+            return
+        s = self.s
+        w.put(49, 0x0B00)  # LBA, IORDY, DMA
+        w.put(53, w.get(53) | 0x0004)
+        w.put(63, 0x0007 | (1 << (s.mode & 7) << 8 if s.mode & ~7 == MULTIWORD else 0))
+        w.put(65, 120)
+        w.put(66, 120)
+        w.put(88, 0x0007 | (1 << (s.mode & 7) << 8 if s.mode & ~7 == ULTRA else 0))
+
+    def set_mode(self, mode: int) -> bool:
+        """SET FEATURES 03h: False for a mode that the drive does not have."""
+        if mode in DMA_MODES and self.has_dma:
+            self.s.mode = mode
+            return True
+        return mode in PIO_MODES
+
+    def finish(self, status: int) -> None:
+        """The command ends now, in a completion: show `status` and INTRQ."""
+        s = self.s
+        s.transfer = s.host = "none"
+        s.host_due = None
+        s.status = status
+        s.pending = True
+        if self.channel is not None:
+            self.channel.update()
 
     @abstractmethod
     def execute(self, opcode: int) -> None:
@@ -143,6 +234,7 @@ class Drive(ABC):
         s.status = BSY
         s.next_status = status
         s.next_interrupt = interrupt
+        s.timed = True
         if self.channel is not None:
             self.channel.wake(delay)
 
@@ -191,6 +283,9 @@ class Words:
     def __init__(self) -> None:
         self.data = bytearray(512)
 
+    def get(self, index: int) -> int:
+        return int.from_bytes(self.data[2 * index : 2 * index + 2], "little")
+
     def put(self, index: int, value: int, words: int = 1) -> None:
         """Store `value` in `words` words from `index`, lowest first."""
         self.data[2 * index : 2 * index + 2 * words] = value.to_bytes(2 * words, "little")
@@ -219,8 +314,9 @@ class AtaDisk(Drive):
         model: str = "Emu hard disk",
         firmware: str = "1.0",
         geometry: tuple[int, int, int] | None = None,
+        queue: DiskQueue | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(queue)
         self.disk = disk
         self.total = disk.size // SECTOR
         if geometry is None:
@@ -235,12 +331,13 @@ class AtaDisk(Drive):
         self._logged: set[tuple[str, int | None]] = set()
 
     def power_on(self) -> None:
-        _, self.s.heads, self.s.sectors = self.geometry
+        s = self.s
+        _, s.heads, s.sectors = self.geometry
+        s.mode = ULTRA | 2 if self.has_dma else 0
 
     def signature(self) -> None:
+        self.cancel()
         s = self.s
-        s.transfer = "none"
-        s.left = 0
         s.error = 1
         s.count = s.lba_low = 1
         s.lba_mid = s.lba_high = 0
@@ -249,9 +346,10 @@ class AtaDisk(Drive):
         s.pending = False
 
     def execute(self, opcode: int) -> None:
+        if self.s.transfer != "none":
+            self.cancel()  # a transfer that the host has given up
         s = self.s
         s.error = 0
-        s.transfer = "none"
         s.command = opcode
         handler = _COMMANDS.get(opcode)
         if handler is None:
@@ -295,7 +393,7 @@ class AtaDisk(Drive):
             s.device = (s.device & 0xF0) | head
 
     def _extended(self) -> bool:
-        return self.s.command in (0x24, 0x29, 0x34, 0x39, 0x42)
+        return self.s.command in (0x24, 0x25, 0x29, 0x34, 0x35, 0x39, 0x3D, 0x42, 0xCE)
 
     def _begin(self) -> bool:
         """Take address and count from the registers; False after failing the command for a bad range."""
@@ -330,6 +428,7 @@ class AtaDisk(Drive):
     def _read_host(self, sectors: int) -> bytes:
         """The next `sectors`, or those before the first unreadable one (none: empty)."""
         lba = self.s.lba
+        self.settle()
         try:
             return self.disk.read(lba * SECTOR, sectors * SECTOR)
         except OSError as error:
@@ -343,6 +442,7 @@ class AtaDisk(Drive):
         return good
 
     def _flush_host(self) -> bool:
+        self.settle()
         try:
             self.disk.flush()
         except OSError as error:
@@ -354,7 +454,7 @@ class AtaDisk(Drive):
 
     def _block_size(self) -> int | None:
         """Sectors for one DRQ: one, or the multiple count. None: READ or WRITE MULTIPLE while that is disabled."""
-        if self.s.command in (0xC4, 0x29, 0xC5, 0x39):
+        if self.s.command in (0xC4, 0x29, 0xC5, 0x39, 0xCE):
             return self.s.multiple or None
         return 1
 
@@ -399,6 +499,7 @@ class AtaDisk(Drive):
 
     def block_written(self) -> None:
         s = self.s
+        self.settle()
         try:
             self.disk.write(s.lba * SECTOR, bytes(s.buffer))
         except OSError as error:
@@ -410,10 +511,138 @@ class AtaDisk(Drive):
         if s.left:
             self.ask(min(s.per_block, s.left) * SECTOR)
             self.later(READY | DRQ, BLOCK_NS)
-        elif not s.write_cache and not self._flush_host():
+        elif self._through() and not self._flush_host():
             self.fail(ABRT, BLOCK_NS)
         else:
             self.done(BLOCK_NS)
+
+    def _through(self) -> bool:
+        """What is written must be stable when the command ends."""
+        return not self.s.write_cache or self.s.command in (0x3D, 0xCE)
+
+    # DMA
+
+    def read_dma(self) -> None:
+        if not self.has_dma:
+            self.fail(ABRT)
+        elif self._begin():
+            s = self.s
+            s.transfer = "dma in"
+            s.per_block = DMA_MAX
+            s.status = BSY
+            self._ask_host("read")
+
+    def write_dma(self) -> None:
+        if not self.has_dma:
+            self.fail(ABRT)
+        elif self.disk.read_only:
+            self.fail(ABRT | WP)
+        elif self._begin():
+            s = self.s
+            s.transfer = "dma out"
+            s.per_block = DMA_MAX
+            s.status = BSY
+            self.dma()
+
+    def _ask_host(self, what: str, at: int | None = None) -> None:
+        """Give the queue the next request: a read of what is left, a write of the buffer, a flush."""
+        s = self.s
+        queue = self.queue
+        if queue is None:
+            return
+        s.host = what
+        if what == "read":
+            s.host_due = queue.read(s.lba * SECTOR, min(s.left, s.per_block) * SECTOR, self._has_read, at=at)
+        elif what == "write":
+            s.host_due = queue.write(s.lba * SECTOR, bytes(s.buffer), self._has_written, at=at)
+        else:
+            s.host_due = queue.flush(self._has_flushed, at=at)
+
+    def resume(self) -> None:
+        s = self.s
+        if s.host != "none":
+            self._ask_host(s.host, s.host_due)
+
+    def _has_read(self, result: bytes | OSError) -> None:
+        s = self.s
+        s.host, s.host_due = "none", None
+        if not isinstance(result, OSError):
+            s.buffer = bytearray(result)
+            s.position = 0
+            self.dma()
+            return
+        self._log("read", result)
+        sectors = min(s.left, s.per_block)
+        if sectors > 1:
+            # Smaller pieces, to move what is good and to name the sector that is not.
+            s.per_block = max(1, sectors // 4)
+            self._ask_host("read")
+        else:
+            self._show_address(s.lba)
+            self.fail(UNC)
+
+    def dma(self) -> None:
+        s = self.s
+        port = self.port
+        if port is None or s.host != "none":
+            return
+        if s.transfer == "dma in" and s.buffer and s.status & BSY:
+            moved = port.give(bytes(s.buffer))
+            if moved is None:
+                return
+            if moved < len(s.buffer):
+                self._stuck()
+                return
+            self._advance(len(s.buffer) // SECTOR)
+            s.buffer = bytearray()
+            if s.left:
+                self._ask_host("read")
+            else:
+                self.finish(READY)
+        elif s.transfer == "dma out" and s.left and s.status & BSY:
+            length = min(s.left, s.per_block) * SECTOR
+            data = port.take(length)
+            if data is None:
+                return
+            s.buffer = bytearray(data[: len(data) // SECTOR * SECTOR])
+            s.position = 0
+            if s.buffer:
+                self._ask_host("write")
+            else:
+                self._stuck()
+
+    def _stuck(self) -> None:
+        """The bus master has no more room or data: the drive goes on asking until it is reset or gets a command."""
+        s = self.s
+        s.buffer = bytearray()
+        s.status = READY | DRQ
+
+    def _has_written(self, error: OSError | None) -> None:
+        s = self.s
+        s.host, s.host_due = "none", None
+        sectors = len(s.buffer) // SECTOR
+        s.buffer = bytearray()
+        if error is not None:
+            self._log("write", error)
+            self._show_address(s.lba)
+            self.fail(ABRT)
+            return
+        self._advance(sectors)
+        if s.left:
+            self.dma()
+        elif self._through():
+            self._ask_host("flush")
+        else:
+            self.finish(READY)
+
+    def _has_flushed(self, error: OSError | None) -> None:
+        s = self.s
+        s.host, s.host_due = "none", None
+        if error is None:
+            self.finish(READY)
+        else:
+            self._log("flush", error)
+            self.fail(ABRT)
 
     def read_verify(self) -> None:
         if not self._begin():
@@ -477,6 +706,10 @@ class AtaDisk(Drive):
         w.put(87, 0x4000)
         w.put(93, 0x6001)
         w.put(100, self.total, 4)
+        if self.has_dma:
+            w.put(84, 0x4040)  # WRITE DMA FUA EXT and its like
+            w.put(87, 0x4040)
+        self.dma_words(w)
         return w.sealed()
 
     def set_multiple(self) -> None:
@@ -511,8 +744,8 @@ class AtaDisk(Drive):
     def set_features(self) -> None:
         s = self.s
         feature, mode = s.features & 0xFF, s.count & 0xFF
-        if feature == 0x03:  # transfer mode: default PIO, PIO without IORDY, PIO 0 to 4
-            if mode not in (0x00, 0x01, 0x08, 0x09, 0x0A, 0x0B, 0x0C):
+        if feature == 0x03:
+            if not self.set_mode(mode):
                 self.fail(ABRT)
                 return
         elif feature == 0x02:
@@ -528,7 +761,11 @@ class AtaDisk(Drive):
         self.done()
 
     def flush(self) -> None:
-        if self._flush_host():
+        if self.queue is not None:
+            self.s.transfer = "flush"
+            self.s.status = BSY
+            self._ask_host("flush")
+        elif self._flush_host():
             self.done()
         else:
             self.fail(ABRT)
@@ -554,7 +791,9 @@ _READS = frozenset((0x20, 0x21, 0x24, 0x29, 0xC4))
 _COMMANDS = {
     **dict.fromkeys(range(0x10, 0x20), AtaDisk.recalibrate),
     **dict.fromkeys((0x20, 0x21, 0x24, 0x29, 0xC4), AtaDisk.read_sectors),
-    **dict.fromkeys((0x30, 0x31, 0x34, 0x39, 0xC5), AtaDisk.write_sectors),
+    **dict.fromkeys((0x30, 0x31, 0x34, 0x39, 0xC5, 0xCE), AtaDisk.write_sectors),
+    **dict.fromkeys((0x25, 0xC8, 0xC9), AtaDisk.read_dma),
+    **dict.fromkeys((0x35, 0x3D, 0xCA, 0xCB), AtaDisk.write_dma),
     **dict.fromkeys((0x40, 0x41, 0x42), AtaDisk.read_verify),
     **dict.fromkeys(range(0x70, 0x80), AtaDisk.seek),
     0x91: AtaDisk.initialize_parameters,
@@ -570,7 +809,7 @@ _COMMANDS = {
 }
 
 
-@device("ata", "IDE channel with two drives (ATA/ATAPI, PIO)")
+@device("ata", "IDE channel with two drives (ATA/ATAPI)")
 class AtaChannel(Device):
     """One channel. `drives` are drive 0 and drive 1; None for an empty place.
 
@@ -583,11 +822,14 @@ class AtaChannel(Device):
 
     regs = Bank(8)
 
-    def __init__(self, *, intr: Line, clock: Clock, drives: Sequence[Drive | None] = ()) -> None:
+    def __init__(
+        self, *, intr: Line, clock: Clock, drives: Sequence[Drive | None] = (), dma: DmaPort | None = None
+    ) -> None:
         if len(drives) > 2:
             raise ValueError("an IDE channel has two drives at most")
         self.intr = intr
         self.clock = clock
+        self.dma = dma
         self.drives: list[Drive | None] = [*drives, None, None][:2]
         for index, drive in enumerate(self.drives):
             if drive is not None:
@@ -607,34 +849,70 @@ class AtaChannel(Device):
             if drive is not None:
                 drive.power_on()
                 drive.signature()
-        self._update()
+        self.update()
+
+    def dma_ready(self) -> None:
+        """The bus master has been started."""
+        for drive in self.drives:
+            if drive is not None:
+                drive.dma()
 
     def check(self, registers: dict[str, int], state: ChannelState) -> None:
-        busy = any(s.status & BSY for s in state.drives)
-        if busy and state.due is None and not state.control & SRST:
+        if state.due is None and any(s.timed for s in state.drives):
             raise ValueError("due: a busy drive that nothing ends")
         for index, (drive, s) in enumerate(zip(self.drives, state.drives, strict=True)):
+            where = f"drives[{index}]"
             if s.position > len(s.buffer):
-                raise ValueError(f"drives[{index}].position: beyond the buffer")
-            if s.transfer != "none" and s.position == len(s.buffer):
-                raise ValueError(f"drives[{index}].buffer: a transfer without data")
-            if drive is None and (s.transfer != "none" or s.status or s.pending):
-                raise ValueError(f"drives[{index}]: a transfer or status where there is no drive")
+                raise ValueError(f"{where}.position: beyond the buffer")
+            if s.transfer in ("in", "out", "packet") and s.position == len(s.buffer):
+                raise ValueError(f"{where}.buffer: a transfer without data")
+            if drive is None and (s.transfer != "none" or s.status or s.pending or s.timed):
+                raise ValueError(f"{where}: a transfer or status where there is no drive")
+            self._check_host(where, drive, s)
+            waits = s.timed or s.host != "none" or s.transfer in ("dma in", "dma out")
+            if s.status & BSY and not waits and not state.control & SRST:
+                raise ValueError(f"{where}.status: a busy drive that nothing ends")
+            if s.timed and not s.status & BSY:
+                raise ValueError(f"{where}.timed: the drive is not busy")
             if isinstance(drive, AtaDisk):
-                if s.transfer == "packet":
-                    raise ValueError(f"drives[{index}].transfer: a packet for a hard disk")
-                if s.transfer == "out" and (len(s.buffer) % SECTOR or len(s.buffer) // SECTOR > s.left):
-                    raise ValueError(f"drives[{index}].buffer: not the sectors that are left")
-                if s.transfer == "in" and s.command in _READS and len(s.buffer) // SECTOR > s.left:
-                    raise ValueError(f"drives[{index}].buffer: more than the sectors that are left")
-                if s.left and s.lba + s.left > drive.total:
-                    raise ValueError(f"drives[{index}].lba: beyond the end of the disk")
+                self._check_disk(where, drive, s)
+
+    @staticmethod
+    def _check_host(where: str, drive: Drive | None, s: DriveState) -> None:
+        """A request to the host, and the DMA transfer that it is for."""
+        dma = s.transfer in ("dma in", "dma out", "flush") or s.host != "none"
+        if dma and (drive is None or drive.queue is None):
+            raise ValueError(f"{where}.transfer: DMA, which the drive does not have")
+        if (s.host == "none") != (s.host_due is None):
+            raise ValueError(f"{where}.host_due: does not fit {s.host}")
+        fits = {"read": ("dma in",), "write": ("dma out",), "flush": ("dma out", "flush"), "none": ()}[s.host]
+        if s.host != "none" and (s.transfer not in fits or not s.status & BSY or s.timed):
+            raise ValueError(f"{where}.host: {s.host} during {s.transfer}")
+        if s.transfer == "flush" and s.host != "flush":
+            raise ValueError(f"{where}.transfer: a flush that nothing ends")
+
+    @staticmethod
+    def _check_disk(where: str, drive: AtaDisk, s: DriveState) -> None:
+        if s.transfer == "packet":
+            raise ValueError(f"{where}.transfer: a packet for a hard disk")
+        moving = s.transfer in ("out", "dma in", "dma out") or (s.transfer == "in" and s.command in _READS)
+        if moving and (len(s.buffer) % SECTOR or len(s.buffer) // SECTOR > s.left):
+            raise ValueError(f"{where}.buffer: not the sectors that are left")
+        if (s.host == "read" and not s.left) or (s.host == "write" and not s.buffer):
+            raise ValueError(f"{where}.host: nothing to {s.host}")
+        if s.left and s.lba + s.left > drive.total:
+            raise ValueError(f"{where}.lba: beyond the end of the disk")
 
     def restored(self) -> None:
         if self.state.due is None:
             self._timer.cancel()
         else:
             self._timer.arm(self.state.due)
+        for drive in self.drives:
+            if drive is not None:
+                if drive.queue is not None:
+                    drive.queue.cancel()
+                drive.resume()
 
     # Time and interrupt
 
@@ -646,12 +924,14 @@ class AtaChannel(Device):
     def _due(self) -> None:
         self.state.due = None
         for s in self.state.drives:
-            if s.status & BSY:
+            if s.timed:
+                s.timed = False
                 s.status = s.next_status
                 s.pending = s.pending or s.next_interrupt
-        self._update()
+        self.update()
 
-    def _update(self) -> None:
+    def update(self) -> None:
+        """Drive the interrupt line."""
         state = self.state
         self.intr.set(state.drives[state.selected].pending and not state.control & NIEN)
 
@@ -710,7 +990,7 @@ class AtaChannel(Device):
             drive = self.drives[state.selected]
             if drive is not None:
                 drive.block_read()
-                self._update()
+                self.update()
         return data
 
     def _give(self, data: bytes) -> None:
@@ -725,7 +1005,7 @@ class AtaChannel(Device):
             drive = self.drives[state.selected]
             if drive is not None:
                 drive.block_written()
-                self._update()
+                self.update()
 
     def _latched(self, pair: int) -> int:
         if self._mute():
@@ -767,7 +1047,7 @@ class AtaChannel(Device):
         state = self.state
         if self.drives[state.selected] is not None:
             state.drives[state.selected].pending = False
-            self._update()
+            self.update()
         return self._status()
 
     @regs.on_write(1, "FEATURES")
@@ -806,7 +1086,7 @@ class AtaChannel(Device):
             for s in self.state.drives:
                 s.device = value | 0xA0
             self.state.selected = value >> 4 & 1
-            self._update()
+            self.update()
 
     @regs.on_write(7, "COMMAND")
     def _write_command(self, opcode: int) -> None:
@@ -819,7 +1099,7 @@ class AtaChannel(Device):
         elif drive is not None and (free or (opcode == 0x08 and drive.resets and not state.control & SRST)):
             s.pending = False
             drive.execute(opcode)
-        self._update()
+        self.update()
 
     def _signatures(self, *, interrupt: bool) -> None:
         """Reset both drives' registers; they are busy for a moment."""
@@ -851,77 +1131,7 @@ class AtaChannel(Device):
                 if drive is not None:
                     drive.signature()
                     s.status = BSY
+                    s.timed = False
         elif was & SRST and not value & SRST:
             self._signatures(interrupt=False)
-        self._update()
-
-
-@dataclass
-class BusMasterState:
-    command: list[int] = uints(2, 8)
-    status: list[int] = uints(2, 8)
-    table: list[int] = uints(2, 32)
-
-
-class _MarkedLine:
-    """An interrupt line that leaves its mark in the bus-master status."""
-
-    def __init__(self, master: BusMaster, channel: int, out: Line) -> None:
-        self.master = master
-        self.channel = channel
-        self.out = out
-
-    def set(self, level: bool) -> None:
-        if level:
-            self.master.state.status[self.channel] |= 0x04
-        self.out.set(level)
-
-
-@device("piix-bmide", "PIIX bus-master IDE registers (no DMA engine)")
-class BusMaster(Device):
-    """The sixteen bytes behind BAR4 of the IDE function (82371SB, section 2.7): eight for each channel.
-
-    Give `lines[0]` and `lines[1]` to the channels as their interrupt lines. Started without a drive that asks for DMA,
-    a channel is active until it is stopped, as the real one is.
-    """
-
-    State = BusMasterState
-    state: BusMasterState
-
-    def __init__(self, *, primary: Line, secondary: Line) -> None:
-        super().__init__()
-        self.lines = (_MarkedLine(self, 0, primary), _MarkedLine(self, 1, secondary))
-
-    def read(self, offset: int, width: int) -> int:
-        """Read BAR4 space."""
-        value = 0
-        for at in range(width):
-            value |= self._read_byte(offset + at & 15) << (8 * at)
-        return value
-
-    def write(self, offset: int, width: int, value: int) -> None:
-        """Write BAR4 space."""
-        for at in range(width):
-            self._write_byte(offset + at & 15, value >> (8 * at) & 0xFF)
-
-    def _read_byte(self, offset: int) -> int:
-        channel, reg = divmod(offset, 8)
-        if reg == 0:
-            return self.state.command[channel]
-        if reg == 2:
-            return self.state.status[channel]
-        if reg >= 4:
-            return self.state.table[channel] >> (8 * (reg - 4)) & 0xFF
-        return 0
-
-    def _write_byte(self, offset: int, value: int) -> None:
-        channel, reg = divmod(offset, 8)
-        state = self.state
-        if reg == 0:
-            state.command[channel] = value & 0x09
-            state.status[channel] = state.status[channel] & ~0x01 | value & 0x01
-        elif reg == 2:  # error and interrupt are cleared by ones, the drive-capable bits are stored
-            state.status[channel] = state.status[channel] & 0x07 & ~(value & 0x06) | value & 0x60
-        elif reg >= 4:
-            shift = 8 * (reg - 4)
-            state.table[channel] = (state.table[channel] & ~(0xFF << shift) | value << shift) & 0xFFFFFFFC
+        self.update()

@@ -2,13 +2,16 @@
 
 The packet protocol is that of ATA/ATAPI-6 (8.27, 9.8), the commands those of SPC-3 and MMC-5 that CD drivers and boot
 loaders use. The channel (devices.ata) carries the registers; the medium is a `Disk` of 2,048-byte blocks or None.
-A host read error is reported as an unrecovered read error (sense 3/11/00) with one line in the log.
+With a queue for its medium the drive also moves the data of packets by DMA. A host read error is reported as an
+unrecovered read error (sense 3/11/00) with one line in the log.
 """
 
 from __future__ import annotations
 
-from devices.ata import ABRT, BLOCK_NS, COMMAND_NS, DRDY, DRQ, DSC, ERR, LOG, Drive, Words
-from devices.contracts import Disk
+from collections.abc import Callable
+
+from devices.ata import ABRT, BLOCK_NS, BSY, COMMAND_NS, DMA_MAX, DRDY, DRQ, DSC, ERR, LOG, SECTOR, ULTRA, Drive, Words
+from devices.contracts import Disk, DiskQueue
 
 BLOCK = 2048
 PACKET = 12
@@ -56,7 +59,7 @@ def _msf(block: int) -> bytes:
 
 
 class AtapiCdrom(Drive):
-    """A CD-ROM drive. `disk` is the medium, None for an empty tray."""
+    """A CD-ROM drive. `disk` is the medium, None for an empty tray; `queued` gives the queue for a medium."""
 
     resets = True
 
@@ -67,8 +70,10 @@ class AtapiCdrom(Drive):
         serial: str = "EMU00003",
         model: str = "Emu CD-ROM",
         firmware: str = "1.0",
+        queued: Callable[[Disk | None], DiskQueue] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(queued(disk) if queued is not None else None)
+        self._queued = queued
         self.disk = disk
         self.serial = serial
         self.model = model
@@ -84,13 +89,24 @@ class AtapiCdrom(Drive):
         """Put another medium in (None: leave the tray empty). The guest learns of it by a unit attention."""
         s = self.s
         self.disk = disk
+        if s.host != "none":
+            s.host, s.host_due = "none", None
+            self._check(NO_MEDIUM)
+        if self.queue is not None:
+            self.queue.cancel()
+        if self._queued is not None:
+            self.queue = self._queued(disk)
         s.stream_left = 0
         s.tray_open = False
         s.medium_changed = disk is not None
 
+    def power_on(self) -> None:
+        self.s.mode = ULTRA | 2 if self.has_dma else 0
+
     def signature(self) -> None:
+        self.cancel()
         s = self.s
-        s.transfer = "none"
+        s.by_dma = False
         s.error = 1
         s.count = s.lba_low = 1
         s.lba_mid, s.lba_high = 0x14, 0xEB
@@ -109,8 +125,9 @@ class AtapiCdrom(Drive):
             self.signature()
             self.later(0, interrupt=False)
             return
+        if s.transfer != "none":
+            self.cancel()  # a transfer that the host has given up
         s.error = 0
-        s.transfer = "none"
         s.command = opcode
         if opcode == 0xA0:
             self._packet()
@@ -121,7 +138,7 @@ class AtapiCdrom(Drive):
         elif opcode in (0xE5, 0x98):
             s.count = 0xFF
             self.done()
-        elif opcode == 0xEF and s.features & 0xFF == 0x03 and s.count & 0xFF in (0, 1, 8, 9, 10, 11, 12):
+        elif opcode == 0xEF and s.features & 0xFF == 0x03 and self.set_mode(s.count & 0xFF):
             self.done()
         elif opcode in (0xEC, 0x20):
             # IDENTIFY DEVICE and READ SECTORS are refused with the signature, which is how drivers tell.
@@ -152,15 +169,17 @@ class AtapiCdrom(Drive):
         w.put(85, 0x4218)
         w.put(87, 0x4000)
         w.put(93, 0x6001)
+        self.dma_words(w)
         return w.sealed()
 
     # Packets
 
     def _packet(self) -> None:
         s = self.s
-        if s.features & 0x03:  # DMA or overlap
+        if s.features & 0x02 or (s.features & 0x01 and not self.has_dma):  # overlap, or DMA
             self.fail(ABRT)
             return
+        s.by_dma = bool(s.features & 0x01)
         s.stream_left = 0
         s.reply = bytearray()
         self.ask(PACKET, "packet")
@@ -215,6 +234,9 @@ class AtapiCdrom(Drive):
             s.count = REASON_DONE
             self.done(delay)
             return
+        if s.by_dma:
+            self._begin_dma()
+            return
         limit = (s.lba_mid & 0xFF) | (s.lba_high & 0xFF) << 8
         limit = 0xFFFE if limit in (0, 0xFFFF) else limit
         if limit < left:
@@ -238,11 +260,81 @@ class AtapiCdrom(Drive):
         try:
             data = self.disk.read(start, stored) if stored else b""
         except OSError as error:
-            if error.errno not in self._logged:
-                self._logged.add(error.errno)
-                LOG.error("%s: read failed: %s", self.model, error.strerror or error)
+            self._log(error)
             raise Sense(UNREADABLE) from None
         return data + bytes(length - stored)
+
+    # DMA
+
+    def _begin_dma(self) -> None:
+        """Fetch what is sent next: a piece of the medium, or the reply."""
+        s = self.s
+        s.transfer = "dma in"
+        s.status = BSY
+        s.position = 0
+        if s.stream_left:
+            self._ask_host(None)
+        else:
+            s.buffer, s.reply = s.reply, bytearray()
+            self.dma()
+
+    def _piece(self) -> int:
+        return min(self.s.stream_left, DMA_MAX * SECTOR)
+
+    def _ask_host(self, at: int | None) -> None:
+        s = self.s
+        if self.disk is None or self.queue is None:
+            raise Sense(NO_MEDIUM)
+        stored = max(0, min(self._piece(), self.disk.size - s.stream))
+        s.host = "read"
+        s.host_due = self.queue.read(s.stream, stored, self._has_read, at=at)
+
+    def resume(self) -> None:
+        if self.s.host != "none":
+            try:
+                self._ask_host(self.s.host_due)
+            except Sense as end:  # the machine was saved with another medium
+                self.s.host, self.s.host_due = "none", None
+                self._check(end.code)
+
+    def _has_read(self, result: bytes | OSError) -> None:
+        s = self.s
+        s.host, s.host_due = "none", None
+        if isinstance(result, OSError):
+            self._log(result)
+            self._check(UNREADABLE)
+            return
+        s.buffer = bytearray(result)
+        s.buffer.extend(bytes(self._piece() - len(result)))
+        self.dma()
+
+    def dma(self) -> None:
+        s = self.s
+        port = self.port
+        if port is None or s.transfer != "dma in" or s.host != "none" or not s.buffer or not s.status & BSY:
+            return
+        moved = port.give(bytes(s.buffer))
+        if moved is None:
+            return
+        sent, s.buffer = len(s.buffer), bytearray()
+        if moved < sent:
+            s.stream_left = 0
+            s.status = DRDY | DSC | DRQ  # more data than memory for it: until a reset or the next command
+            return
+        if s.stream_left:
+            s.stream += sent
+            s.stream_left -= sent
+            if s.stream_left:
+                self._ask_host(None)
+                return
+        s.count = REASON_DONE
+        s.error = 0
+        self.finish(DRDY | DSC)
+
+    def _log(self, error: OSError) -> None:
+        if error.errno not in self._logged:
+            self._logged.add(error.errno)
+            LOG.error("%s: read failed: %s", self.model, error.strerror or error)
 
     def _require_medium(self) -> None:
         if self.s.tray_open:

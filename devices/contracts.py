@@ -120,6 +120,9 @@ class DiskQueue(Protocol):
     def write_zeroes(self, offset: int, length: int, unmap: bool, done: Done, *, at: int | None = None) -> int:
         """Store zeros; `unmap` allows the room to be given back to the host."""
 
+    def settle(self) -> None:
+        """Wait until the host has done all that was submitted: before somebody uses the disk without the queue."""
+
     def cancel(self) -> None:
         """Forget all requests under way: their `done` is never called. A write among them may still happen."""
 

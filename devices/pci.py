@@ -25,7 +25,7 @@ Shadow = Callable[[int, int, bool, bool], None]
 """Told (physical address, size, reads reach RAM, writes reach RAM)."""
 
 COMMAND, STATUS, REVISION, CLASS, HEADER, SUBSYSTEM, LINE, PIN = 0x04, 0x06, 0x08, 0x09, 0x0E, 0x2C, 0x3C, 0x3D
-IO_ENABLE, MEMORY_ENABLE = 0x01, 0x02
+IO_ENABLE, MEMORY_ENABLE, MASTER_ENABLE = 0x01, 0x02, 0x04
 LINKS = 4
 
 
@@ -386,12 +386,24 @@ class Piix3Ide(PciFunction):
     class_code = 0x010180
     status = 0x0280
 
-    def __init__(self, *, bus_master: Moved) -> None:
+    def __init__(self, *, bus_master: Moved, mastering: Callable[[], None] = lambda: None) -> None:
+        """`mastering` is called when the function may master the bus from now on."""
+        self._mastering = mastering
         super().__init__((Bar(4, 16, bus_master, io=True),))
         for register in (0x40, 0x42):  # IDETIM; bit 15 is set by firmware and enables the channel for drivers
             self.declare(register, 2, 0, 0xF3FF)
         self.declare(0x44, 1, 0, 0xFF)
         self.clear()
+
+    @property
+    def masters(self) -> bool:
+        """The function may master the bus."""
+        return bool(self.state.config[COMMAND] & MASTER_ENABLE)
+
+    def written(self, register: int, width: int) -> None:
+        super().written(register, width)
+        if register <= COMMAND < register + width and self.masters:
+            self._mastering()
 
 
 @device("piix4-pm", "82371AB power management function")

@@ -161,16 +161,12 @@ class DiskQueue:
     def __init__(
         self, disk: Disk, *, name: str, inputs: Inputs, workers: Workers, patient: Callable[[], bool] = lambda: True
     ) -> None:
-        self.disk = disk
         self.name = name
         self._gate = inputs
         self._clock = inputs.clock
         self._workers = workers
         self._may_wait = patient
-        self._concurrent: bool = getattr(disk, "concurrent", False)
-        self._fast: Callable[[int, int], bool] | None = getattr(disk, "fast", None)
-        self._private = disk.read_only or getattr(disk, "private", False)
-        self._small = SMALL if self._fast is not None and not getattr(disk, "slow_writes", False) else 0
+        self._know(disk)
         self._timer = inputs.clock.timer(f"disk {name}", self._due)
         self._verdict = f"disk {name} verdict"
         inputs.decision(self._verdict)
@@ -184,6 +180,19 @@ class DiskQueue:
         self._active: list[Request] = []
         self._held: deque[Request] = deque()
         workers.queues.append(self)
+
+    def _know(self, disk: Disk) -> None:
+        self.disk = disk
+        self._concurrent: bool = getattr(disk, "concurrent", False)
+        self._fast: Callable[[int, int], bool] | None = getattr(disk, "fast", None)
+        self._private: bool = disk.read_only or getattr(disk, "private", False)
+        self._small = SMALL if self._fast is not None and not getattr(disk, "slow_writes", False) else 0
+
+    def change(self, disk: Disk) -> None:
+        """Another medium: what is under way on the old one is forgotten."""
+        self.settle()
+        self.cancel()
+        self._know(disk)
 
     @property
     def size(self) -> int:

@@ -191,7 +191,11 @@ class Machine:
         return self._retired_before + self.cpu.icount
 
     def disk_queue(self, disk: Disk, name: str) -> DiskQueue:
-        """`disk` as a controller with DMA wants it. `name` is that of one drive. Raises ValueError for one in use."""
+        """`disk` as a controller with DMA wants it. `name` is one drive's; asked for again, its medium changes."""
+        for queue in self.workers.queues:
+            if queue.name == name:
+                queue.change(disk)
+                return queue
 
         def patient() -> bool:
             return self.pacer is None

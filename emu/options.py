@@ -50,8 +50,8 @@ DEVICES: dict[str, dict[str, str]] = {
     "isa-debug-exit": {"iobase": "first port (default 0x501)", "iosize": "number of ports (default 2)"},
     "isa-debugcon": {"iobase": "port (default 0xe9)", "chardev": "id of the -chardev that shows the output"},
     "pc-testdev": {},
-    "ide-hd": {"drive": "id of a -drive with if=none", "bus": "ide.0 or ide.1", "unit": "0 or 1"},
-    "ide-cd": {"drive": "id of a -drive with if=none", "bus": "ide.0 or ide.1", "unit": "0 or 1"},
+    "ide-hd": {"drive": "id of a -drive with if=none", "bus": "ide.0, ide.1, or CARD.0, CARD.1", "unit": "0 or 1"},
+    "ide-cd": {"drive": "id of a -drive with if=none", "bus": "ide.0, ide.1, or CARD.0, CARD.1", "unit": "0 or 1"},
 }
 # Devices of QEMU that Emu does not model yet: a warning rather than "unknown".
 FOREIGN_DEVICES = re.compile(
@@ -137,6 +137,8 @@ class Drive:
     read_only: bool = False
     id: str | None = None
     positional: bool = False
+    card: str = ""
+    """The id of the IDE controller that it is on, if that is a card."""
 
 
 @dataclass(frozen=True)
@@ -1281,10 +1283,12 @@ def _attach(config: Config, name: str, props: dict[str, str]) -> None:
             if name == "ide-cd":
                 drive.media, drive.read_only = "cdrom", True
             if "bus" in props:
-                match = re.fullmatch(r"ide\.([01])", props["bus"])
-                if match is None:
-                    raise unknown("bus", props["bus"], ("ide.0", "ide.1"))
-                drive.index = 2 * int(match[1]) + number(props.get("unit", "0"), "-device unit", 0, 1)
+                cards = [p["id"] for n, p in config.devices if n == "piix3-ide" and "id" in p]
+                match = re.fullmatch(r"(.+)\.([01])", props["bus"])
+                if match is None or match[1] not in ("ide", *cards):
+                    raise unknown("bus", props["bus"], [f"{card}.{n}" for card in ("ide", *cards) for n in (0, 1)])
+                drive.card = "" if match[1] == "ide" and "ide" not in cards else match[1]
+                drive.index = 2 * int(match[2]) + number(props.get("unit", "0"), "-device unit", 0, 1)
             return
     raise UsageError(f"-device {name}: no -drive if=none,id={shown(wanted)} to attach")
 
@@ -1302,20 +1306,20 @@ def _virtio_drives(config: Config) -> None:
 
 def _place_drives(config: Config) -> None:
     """Give every drive without an index the first free place of its interface."""
-    used: dict[tuple[str, int], str] = {}
+    used: dict[tuple[str, str, int], str] = {}
     for drive in [d for d in config.drives if d.index is not None] + [d for d in config.drives if d.index is None]:
         if drive.interface in ("none", "virtio"):
             continue
         places = 4 if drive.interface == "ide" else 2
         start = 2 if drive.media == "cdrom" and drive.index is None else 0
         if drive.index is None:
-            free = [i for i in [*range(start, places), *range(start)] if (drive.interface, i) not in used]
+            free = [i for i in [*range(start, places), *range(start)] if (drive.interface, drive.card, i) not in used]
             if not free:
                 raise UsageError(f"too many {drive.interface} drives; there is room for {places}")
             drive.index = free[0]
         if drive.index >= places:
             raise UsageError(f"{drive.interface} drive index {drive.index}: expected 0 to {places - 1}")
-        key = (drive.interface, drive.index)
+        key = (drive.interface, drive.card, drive.index)
         if key in used:
             raise UsageError(
                 f"{drive.interface} drive {drive.index} is given twice: {used[key]}, {shown(drive.file or '')}"

@@ -423,6 +423,20 @@ def help_for(name: str) -> ShowAndExit:
 # -- the devices
 
 
+@pluggable("piix3-ide", "IDE controller with two channels; -device ide-hd,drive=D,bus=ID.0,unit=1 puts a disk on it")
+def piix3_ide(p: Plug) -> None:
+    """A card with up to four drives."""
+    from devices.piix_ide import PiixIdeCard
+    from emu.boards.ide import card_name, ide_drives
+
+    name = card_name(p.setup, p.text("id"), own="ide-pci" in p.machine.devices)
+    card = PiixIdeCard(slot=p.slot, clock=p.machine.clock, drives=ide_drives(p.machine, p.setup, name))
+    for index, channel in enumerate(card.channels):
+        p.add(channel, f"channel{index}")
+    p.add(card.bus_master, "dma")
+    p.card(card)
+
+
 @virtio(
     "blk",
     "virtio disk",

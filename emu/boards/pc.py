@@ -29,9 +29,6 @@ from typing import TYPE_CHECKING
 
 from cores.x86.models import cpu_model, cpuid
 from devices.acpi_pm import AcpiPm
-from devices.ata import AtaChannel, AtaDisk, BusMaster
-from devices.ata import Drive as AtaDrive
-from devices.atapi import AtapiCdrom
 from devices.contracts import Line, NullConsole, Wire
 from devices.debug_exit import DebugExit
 from devices.debugcon import Debugcon, ShutdownPort
@@ -45,11 +42,13 @@ from devices.lapic import Lapic
 from devices.pc_testdev import LINES, MEMORY, PcTestdev
 from devices.pci import I440fx, PciHost, Piix3Ide, Piix3Isa, Piix4Pm
 from devices.pic8259 import Pic8259
+from devices.piix_ide import BusMaster, channels
 from devices.pit8254 import Pit8254
 from devices.port92 import Port92
 from devices.rtc_mc146818 import RtcMc146818, days_from_civil
 from devices.uart16550 import Uart16550
 from devices.vga import Vga
+from emu.boards.ide import ide_drives
 from emu.bus import UNIMP, Bus
 from emu.clock import Clock
 from emu.firmware import BiosHost
@@ -161,8 +160,10 @@ def pc(setup: Setup) -> Machine:
     bus.map_ports(0xCFC, 4, host.read_data, host.write_data, max_width=4, name="pci data")
     bridge = I440fx(shadow=lambda at, size, readable, writable: ram.set_kind(at, size, _shadow(readable, writable)))
     isa = Piix3Isa(irq_source=irqs.source)
-    master = BusMaster(primary=irqs.source(14), secondary=irqs.source(15))
-    ide = Piix3Ide(bus_master=_movable(bus, 16, master.read, master.write, 4, "ide bus master"))
+    master = BusMaster(primary=irqs.source(14), secondary=irqs.source(15), memory=dma_view, enabled=lambda: ide.masters)
+    ide = Piix3Ide(
+        mastering=master.enable, bus_master=_movable(bus, 16, master.read, master.write, 4, "ide bus master")
+    )
     acpi = AcpiPm(clock=clock, sci=irqs.source(9), power_off=m.power_off)
     power = Piix4Pm(moved=_movable(bus, 64, acpi.read, acpi.write, 4, "acpi"))
     bus.map_ports(0xB2, 2, acpi.read_smi, acpi.write_smi, name="smi")
@@ -180,19 +181,14 @@ def pc(setup: Setup) -> Machine:
     )
 
     # Disks.
-    slots: list[AtaDrive | None] = [None] * 4
-    for medium in setup.media:
-        if medium.drive.interface == "ide" and medium.drive.index is not None:
-            slots[medium.drive.index] = _ide_drive(medium)
-    channels = []
-    for index, (base, control) in enumerate(((0x1F0, 0x3F6), (0x170, 0x376))):
-        channel = AtaChannel(intr=master.lines[index], clock=clock, drives=slots[2 * index : 2 * index + 2])
+    ide_channels = channels(master, clock, ide_drives(m, setup, ""))
+    for index, (channel, base, control) in enumerate(zip(ide_channels, (0x1F0, 0x170), (0x3F6, 0x376), strict=True)):
         data = bus.map_ports(base, 8, channel.read, channel.write, max_width=4, name=f"ide{index}")
         data.read_block, data.write_block = channel.read_data_block, channel.write_data_block
         data.room = channel.data_room
         bus.map_ports(control, 1, channel.read_control, channel.write_control, name=f"ide{index} control")
-        channels.append(channel)
-    m.disks += [medium.disk for medium in setup.media if medium.disk is not None]
+    disks = (medium.disk for medium in setup.media if medium.disk is not None)
+    m.disks += [disk for disk in disks if not any(disk is known for known in m.disks)]
 
     # Display: text at B8000 and chain-4 graphics at A0000 are plain memory while the VGA says so.
     vga = Vga(
@@ -207,7 +203,7 @@ def pc(setup: Setup) -> Machine:
     m.screen = vga.text_screen
 
     m.devices.update({"pic": pic, "irqs": irqs, "pit": pit, "rtc": rtc, "kbd": kbd, "port92": port92, "dma": dma})
-    m.devices.update({"ide0": channels[0], "ide1": channels[1], "vga": vga, "shutdown": shutdown})
+    m.devices.update({"ide0": ide_channels[0], "ide1": ide_channels[1], "vga": vga, "shutdown": shutdown})
     m.devices.update({"pci": host, "i440fx": bridge, "piix3": isa, "ide-pci": ide, "ide-dma": master})
     m.devices.update({"pm": power, "acpi": acpi})
     plug_in(m, setup, cards)
@@ -364,12 +360,6 @@ def _map(m: Machine, base: int, count: int, read: Read, write: Write, max_width:
         raise UsageError(f"-device {error}") from None
 
 
-def _ide_drive(medium: Medium) -> AtaDrive:
-    if medium.cdrom or medium.disk is None:
-        return AtapiCdrom(medium.disk)
-    return AtaDisk(medium.disk, serial=f"EMU{(medium.drive.index or 0) + 1:05}")
-
-
 def _keyboard_input(m: Machine, kbd: I8042, *, own_bios: bool) -> None:
     """Let text be typed: a key at a time, and not faster than a BIOS guest takes them."""
     refusals = 0
@@ -445,7 +435,7 @@ def _bios_drives(setup: Setup) -> list[BiosDrive]:
         return DriveKind.CD if medium.cdrom else DriveKind.HD
 
     order = (DriveKind.FLOPPY, DriveKind.HD, DriveKind.CD)
-    attached = [medium for medium in setup.media if medium.drive.interface in ("floppy", "ide")]
+    attached = [m for m in setup.media if m.drive.interface in ("floppy", "ide") and not m.drive.card]
     attached.sort(key=lambda medium: (order.index(kind(medium)), medium.drive.index or 0))
     return [BiosDrive(kind(medium), medium.disk) for medium in attached]
 

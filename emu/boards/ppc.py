@@ -73,11 +73,14 @@ def start(setup: Setup, name: str, *, most: int) -> Parts:
 def refuse_pc_parts(setup: Setup, name: str) -> None:
     """Devices and disks that need a bus this board has not. Raises UsageError; disks are only warned of."""
     config = setup.config
+    ide = any(device == "piix3-ide" for device, _ in config.devices)
     for device, _ in config.devices:
-        if device in DEVICES:
+        if device in DEVICES and not (ide and device.startswith("ide-")):
             raise UsageError(f"-device {device}: -M {name} has no bus for it")
-    if any(medium.drive.interface in ("ide", "floppy") for medium in setup.media):
-        config.warn(f"-M {name}: no disk controller is available yet; disks are not attached")
+    if any(medium.drive.interface == "ide" for medium in setup.media) and not ide:
+        config.warn(f"-M {name}: has no disk controller; -device piix3-ide adds one; disks are not attached")
+    if any(medium.drive.interface == "floppy" for medium in setup.media):
+        config.warn(f"-M {name}: has no floppy controller; floppies are not attached")
     if config.debugcon is not None:
         config.warn(f"-M {name}: has no debug console; -debugcon is ignored")
     if config.fw_cfg:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from devices.ata import AtaChannel, AtaDisk, BusMaster
+from devices.ata import AtaChannel, AtaDisk
 from devices.backends import MemoryDisk
 
 BSY, DRDY, DRQ, ERR = 0x80, 0x40, 0x08, 0x01
@@ -507,23 +507,6 @@ def test_more_than_two_drives_or_one_drive_twice_are_refused(clock, line):
     AtaChannel(intr=line, clock=clock, drives=[drive])
     with pytest.raises(ValueError):
         AtaChannel(intr=line, clock=clock, drives=[drive])
-
-
-def test_bus_master_marks_interrupts_and_clears_them_by_ones(lines, clock):
-    primary, secondary = lines(), lines()
-    master = BusMaster(primary=primary, secondary=secondary)
-    channel = AtaChannel(intr=master.lines[0], clock=clock, drives=[AtaDisk(MemoryDisk(bytes(512)))])
-    channel.write(7, 1, 0xE7)
-    clock.advance(10_000)
-    assert primary.level and master.read(2, 1) == 0x04 and master.read(10, 1) == 0
-    master.write(2, 1, 0x64)
-    assert master.read(2, 1) == 0x60
-    master.write(0, 1, 0x09)
-    assert master.read(0, 4) == 0x00610009
-    master.write(0, 1, 0)
-    assert master.read(2, 1) == 0x60
-    master.write(12, 4, 0x12345677)
-    assert master.read(12, 4) == 0x12345674
 
 
 OPERATIONS = st.one_of(
