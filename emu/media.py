@@ -6,12 +6,18 @@ was found. A disk is opened for writing only if the guest may write to it.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import zlib
 from dataclasses import dataclass
 
-from devices.backends import SECTOR, MemoryDisk, OverlayDisk, RawDisk
+from devices.backends import SECTOR, MemoryDisk, OverlayDisk
+from devices.block.filters import Policy
+from devices.block.opening import ALIASES, ReferenceRefused, Rules, open_image
+from devices.block.opening import FORMATS as FORMATS
+from devices.block.storage import BlockDisk, ImageError, LockedError
+from devices.block.throttle import Limits, Throttle
 from devices.contracts import Disk
 from emu.options import Config, Drive, UsageError, plain_path, shown
 
@@ -21,15 +27,10 @@ PROTECTIVE = 0xEE
 """The type of the partition that covers a GPT disk of any size."""
 CD_SECTOR = 2048
 UNPACKED_LIMIT = 2 << 30
+FORMAT_ALIASES = ALIASES
+PLAIN_ERRORS = (errno.ELOOP, errno.ENOTSUP, errno.ENOSYS)
+"""Errors whose text says everything."""
 FLOPPY_SIZES = frozenset(kib << 10 for kib in (160, 180, 320, 360, 720, 1200, 1440, 1680, 1722, 2880))
-FOREIGN_FORMATS = (
-    (0, b"QFI\xfb", "qcow2"),
-    (0, b"KDMV", "VMDK"),
-    (0, b"# Disk DescriptorFile", "VMDK"),
-    (0x40, b"\x7f\x10\xda\xbe", "VDI"),
-    (0, b"conectix", "VHD"),
-    (0, b"vhdxfile", "VHDX"),
-)
 
 
 @dataclass
@@ -111,27 +112,33 @@ def open_drive(drive: Drive, config: Config) -> Medium:
             raise wrong(path, expected, "an empty file")
         if os.path.isfile(path) and os.path.getsize(path) < SECTOR and not _is_gzip(path):
             raise wrong(path, f"{expected} of at least one sector ({SECTOR} bytes)", size_text(os.path.getsize(path)))
-        raw = _open_raw(path, read_only, config)
-        head = raw.read(0, min(raw.size, 1 << 16))
+        disk = _open_image(drive, read_only, config)
+        head = disk.read(0, min(disk.size, 1 << 16))
     except (OSError, ValueError) as error:
-        raise wrong(path, expected, found(error)) from None
-    disk: Disk = raw
-    if drive.format is None:
-        for offset, magic, name in FOREIGN_FORMATS:
-            if head[offset : offset + len(magic)] == magic:
-                raw.close()
-                raise wrong(path, "a raw disk image", f"{name} (qemu-img convert -O raw makes a raw one)")
-        if head[:2] == GZIP:
-            raw.close()
-            disk = MemoryDisk(_unpacked(path), read_only=drive.read_only)
-            head = disk.read(0, min(disk.size, 1 << 16))
-            if not read_only:
-                config.warn(f"{plain_path(path)}: compressed; what the guest writes is not kept")
+        raise refusal(path, error) from None
+    kind = getattr(disk, "kind", "raw")
+    if drive.format is None and kind == "raw" and head[:2] == GZIP:
+        disk.close()
+        disk = MemoryDisk(_unpacked(path), read_only=drive.read_only)
+        head = disk.read(0, min(disk.size, 1 << 16))
+        if not read_only:
+            config.warn(f"{plain_path(path)}: compressed; what the guest writes is not kept")
     if lost := missing(head, disk.size, drive):
         config.warn(f"{plain_path(path)}: {lost}; it may have been cut off")
     if snapshot and not drive.read_only:
         disk = OverlayDisk(disk)
-    return Medium(drive, disk, f"{plain_path(path)}: {describe(drive, disk.size, head)}")
+    line = f"{plain_path(path)}: {describe(drive, disk.size, head, kind)}"
+    return Medium(drive, _with_policy(disk, drive, config), line)
+
+
+def refusal(path: str, error: Exception) -> UsageError:
+    """The line for an image that cannot be opened."""
+    if isinstance(error, ReferenceRefused):
+        wanted = shown(error.wanted)
+        return UsageError(f"{shown(path)}: {shown(str(error.strerror), 400)}; --allow-backing {wanted} allows it")
+    if isinstance(error, ImageError | LockedError) or (isinstance(error, OSError) and error.errno in PLAIN_ERRORS):
+        return UsageError(f"{shown(path)}: {shown(str(error.strerror), 600)}")
+    return wrong(path, "a disk image", found(error))
 
 
 def _is_gzip(path: str) -> bool:
@@ -139,26 +146,62 @@ def _is_gzip(path: str) -> bool:
         return file.read(2) == GZIP
 
 
-def _open_raw(path: str, read_only: bool, config: Config) -> RawDisk:
+def rules_for(drive: Drive, config: Config) -> Rules:
+    """How the images of a drive are opened. They may lead to what -drive and --allow-backing name."""
+    from emu.zstd import find
+
+    return Rules(
+        allowed=[*(one.file for one in config.drives if one.file), *config.allow_backing],
+        any_file="all" in config.allow_backing,
+        lock=drive.locking,
+        direct=drive.cache[0],
+        give_back=drive.discard,
+        zstd=find,
+        names=list(drive.backing),
+    )
+
+
+def _open_image(drive: Drive, read_only: bool, config: Config) -> BlockDisk:
+    rules, path = rules_for(drive, config), drive.file or ""
     if read_only:
-        return RawDisk(path, True)
+        return open_image(path, drive.format, read_only=True, rules=rules)
     try:
-        return RawDisk(path, False)
-    except PermissionError as error:
-        disk = _read_only(path, error)
+        return open_image(path, drive.format, rules=rules)
+    except ReferenceRefused:
+        raise
     except OSError as error:
-        if error.errno != 30:  # EROFS: Python has no class of its own for it
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-        disk = _read_only(path, error)
+        try:
+            disk = open_image(path, drive.format, read_only=True, rules=rules)
+        except OSError:
+            raise error from None
     config.warn(f"{plain_path(path)}: not writable; the guest gets a read-only disk")
     return disk
 
 
-def _read_only(path: str, error: OSError) -> RawDisk:
-    try:
-        return RawDisk(path, True)
-    except OSError:
-        raise error from None
+def _with_policy(disk: BlockDisk, drive: Drive, config: Config) -> BlockDisk:
+    """A disk with the cache mode, zero detection and limits that a drive asks for."""
+    _, through, unsafe = drive.cache
+    if unsafe:
+        config.warn(f"{plain_path(drive.file or '')}: flushes are ignored; a crash of the host may lose data")
+    limits = {}
+    for name in (what + kind for what in ("iops", "bps") for kind in ("", "_rd", "_wr")):
+        average, burst = drive.limits.get(name, 0), drive.limits.get(f"{name}_max", 0)
+        length = drive.limits.get(f"{name}_max_length", 1)
+        if (burst or length != 1) and not average:
+            raise UsageError(f"-drive {name}_max: expected {name} too")
+        if burst and burst < average:
+            raise UsageError(f"-drive {name}_max: {burst} is less than {name}, {average}")
+        if average:
+            limits[name] = Limits(average, burst, max(1, length))
+    for name in ("iops", "bps"):
+        if name in limits and (f"{name}_rd" in limits or f"{name}_wr" in limits):
+            raise UsageError(f"-drive: {name} and {name}_rd or {name}_wr exclude one another")
+    if not (through or unsafe or limits) and drive.detect_zeroes == "off":
+        return disk
+    throttle = Throttle(limits, drive.iops_size) if limits else None
+    return Policy(disk, write_through=through, no_flush=unsafe, detect_zeroes=drive.detect_zeroes, throttle=throttle)
 
 
 def _unpacked(path: str) -> bytes:
@@ -177,19 +220,19 @@ def _unpacked(path: str) -> bytes:
     return out
 
 
-def describe(drive: Drive, size: int, head: bytes) -> str:
+def describe(drive: Drive, size: int, head: bytes, kind: str = "raw") -> str:
     """A line about an image: format, size, what is on it, and cylinders/heads/sectors."""
     from bios.pc.disk import floppy_format, hard_disk_geometry
 
     if drive.media == "cdrom":
-        return f"raw, {size_text(size)}, CD-ROM"
+        return f"{kind}, {size_text(size)}, CD-ROM"
     if drive.interface == "floppy":
         geometry = floppy_format(size)[0]
         what = "floppy"
     else:
         geometry = hard_disk_geometry(size, head[:SECTOR].ljust(SECTOR, b"\0"))
         what = content(head)
-    return f"raw, {size_text(size)}, {what}, {geometry.cylinders}/{geometry.heads}/{geometry.sectors}"
+    return f"{kind}, {size_text(size)}, {what}, {geometry.cylinders}/{geometry.heads}/{geometry.sectors}"
 
 
 def content(head: bytes) -> str:

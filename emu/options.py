@@ -139,6 +139,20 @@ class Drive:
     positional: bool = False
     card: str = ""
     """The id of the IDE controller that it is on, if that is a card."""
+    cache: tuple[bool, bool, bool] = (False, False, False)
+    """Past the host's page cache, a flush with each write, no flush at all."""
+    discard: bool = False
+    detect_zeroes: str = "off"
+    werror: str = "enospc"
+    rerror: str = "report"
+    limits: dict[str, int] = field(default_factory=dict)
+    """iops, bps, with _rd or _wr, and with _max or _max_length behind it."""
+    iops_size: int = 0
+    locking: bool = True
+    backing: list[tuple[str, str]] = field(default_factory=list)
+    """File and format of each backing file, from the top; empty: what the image says."""
+    node: bool = False
+    """A -blockdev."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +187,8 @@ class Config:
     dump_dtb: str | None = None
     bios: str | None = None
     drives: list[Drive] = field(default_factory=list)
+    allow_backing: list[str] = field(default_factory=list)
+    """Files that images may lead to; "all": any."""
     boot: str = ""
     boot_menu: bool = False
     snapshot: bool = False
@@ -612,62 +628,20 @@ def _cdrom(config: Config, value: str) -> None:
     config.drives.append(Drive(value, "ide", 2, media="cdrom", read_only=True))
 
 
-_DRIVE_IGNORED = ("cache", "aio", "werror", "rerror", "discard", "detect-zeroes", "copy-on-read", "serial", "addr")
-_DRIVE_KEYS = ("file", "if", "index", "media", "format", "snapshot", "readonly", "read-only", "id", "bus", "unit")
-
-
 def _drive(config: Config, value: str) -> None:
-    if value == "help":
-        raise ShowAndExit(
-            "file=\nif=ide|floppy|virtio|none\nindex=\nbus=\nunit=\nmedia=disk|cdrom\nformat=raw\nsnapshot=on|off\nreadonly=on|off\nid="
-        )
-    drive = Drive(None)
-    bus = unit = None
-    for key, text in keyed(value, "-drive").items():
-        if key in ("file", "file.filename"):
-            drive.file = text
-        elif key == "if":
-            if text in ("scsi", "sd", "mtd", "pflash", "xen"):
-                config.warn(f"-drive if={text}: not available yet; not attached")
-            elif text not in ("ide", "floppy", "none", "virtio"):
-                raise unknown("drive interface", text, ("ide", "floppy", "none", "virtio"))
-            drive.interface = text
-        elif key in ("index", "bus", "unit"):
-            amount = number(text, f"-drive {key}", 0, 3)
-            if key == "index":
-                drive.index = amount
-            elif key == "bus":
-                bus = amount
-            else:
-                unit = amount
-        elif key == "media":
-            if text not in ("disk", "cdrom"):
-                raise unknown("drive media", text, ("disk", "cdrom"))
-            drive.media = text
-        elif key in ("format", "driver"):
-            _drive_format(text)
-            drive.format = text
-        elif key == "snapshot":
-            drive.snapshot = switch(text, "-drive snapshot")
-        elif key in ("readonly", "read-only"):
-            drive.read_only = switch(text, f"-drive {key}")
-        elif key == "id":
-            drive.id = text
-        elif key.split(".")[0] not in _DRIVE_IGNORED and not key.startswith(("throttling", "file.", "bps", "iops")):
-            raise unknown("-drive property", key, _DRIVE_KEYS)
-    if bus is not None or unit is not None:
-        drive.index = 2 * (bus or 0) + (unit or 0)
-    if drive.media == "cdrom":
-        drive.read_only = True
-    if drive.interface in ("ide", "floppy", "none", "virtio"):
-        config.drives.append(drive)
+    from emu.drives import drive
+
+    drive(config, value)
 
 
-def _drive_format(text: str) -> None:
-    if text in ("qcow2", "qcow", "vmdk", "vdi", "vpc", "vhdx", "vvfat", "qed", "luks", "parallels", "dmg", "bochs"):
-        raise UsageError(f"-drive format={text}: only raw images can be read yet (qemu-img convert -O raw makes one)")
-    if text != "raw":
-        raise unknown("drive format", text, ("raw",))
+def _blockdev(config: Config, value: str) -> None:
+    from emu.drives import blockdev
+
+    blockdev(config, value)
+
+
+def _allow_backing(config: Config, value: str) -> None:
+    config.allow_backing.append(value)
 
 
 def _boot(config: Config, value: str) -> None:
@@ -1068,7 +1042,8 @@ OPTIONS: list[Option] = [
     Option(("fda",), "FILE", "floppy disk A (also -fdb)", _fd(0)),
     Option(("fdb",), "FILE", "", _fd(1)),
     Option(("cdrom",), "FILE", "CD-ROM", _cdrom),
-    Option(("drive",), "KEY=VALUE,...", "a drive: file=, if=, index=, media=, format=, snapshot=, readonly=", _drive),
+    Option(("drive",), "KEY=VALUE,...", "a drive: file=, if=, format=, cache=, discard=, iops= ... ('help')", _drive),
+    Option(("blockdev",), "DRIVER,node-name=N", "a node for drive= of a device: driver=, file=, filename=", _blockdev),
     Option(("boot",), "ORDER", "boot order: letters of a (floppy), c (disk), d (CD)", _boot),
     Option(("snapshot",), "", "never write to the disk images", _flag("snapshot")),
     Option(("serial",), "DEV", "next serial port: stdio, mon:stdio, tcp:, unix:, pty, file:, null, none", _serial),
@@ -1128,6 +1103,9 @@ OWN: list[Option] = [
         "PowerPC: say at the end which TLB entry serves a read, write or execute, or why none",
         _page,
     ),
+    Option(
+        ("allow-backing",), "FILE", "images may stand on this backing file (all: on any that they name)", _allow_backing
+    ),
     Option(("strict",), "", "make every warning about the command line an error", _flag("strict")),
 ]
 
@@ -1143,7 +1121,7 @@ FOREIGN: list[Option] = [
         Option((name,), "ARG", "", _not_yet(name))
         for name in (
             "soundhw audiodev audio k loadvm pidfile global set smbios acpitable icount "
-            "watchdog watchdog-action action sandbox overcommit mem-path numa blockdev tpmdev plugin "
+            "watchdog watchdog-action action sandbox overcommit mem-path numa tpmdev plugin "
             "trace incoming readconfig writeconfig msg add-fd uuid seed dfilter semihosting-config option-rom sd "
             "mtdblock pflash iscsi g run-with compat spice usbdevice vnc rotate chroot runas user L "
             "bt async-teardown hdachs"

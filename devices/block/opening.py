@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from devices.block.qcow2.header import is_qcow2
@@ -54,7 +54,7 @@ class Rules:
     lock: bool = True
     direct: bool = False
     give_back: bool = False
-    zstd: Zstd | None = None
+    zstd: Callable[[], Zstd | None] = lambda: None
     backing: bool = True
     """False: an image's backing file stays closed, and what it holds cannot be read."""
     names: list[tuple[str, str]] = field(default_factory=list)

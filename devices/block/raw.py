@@ -22,6 +22,7 @@ class RawDisk:
     than it was is an I/O error for the range that is lost and for every write.
     """
 
+    kind = "raw"
     concurrent = True
 
     def __init__(self, file: str | Storage, read_only: bool = False, give_back: bool = False) -> None:

@@ -13,6 +13,7 @@ __all__ = ["ReadOnlyImage"]
 class ReadOnlyImage:
     """A read-only disk of `size` bytes in pieces of `piece` bytes; a format says what a piece is by `find`."""
 
+    kind = "vmdk"
     concurrent = True
 
     def __init__(self, file: Storage, size: int, piece: int) -> None:

@@ -30,6 +30,8 @@ def _checksum(data: bytes, at: int) -> int:
 class Vhd(ReadOnlyImage):
     """Raises ImageError for what the format does not allow, and for differencing disks."""
 
+    kind = "vhd"
+
     def __init__(self, file: Storage) -> None:
         length = file.length()
         footer, where = file.read(0, SECTOR), 0

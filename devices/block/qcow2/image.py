@@ -12,7 +12,7 @@ import errno
 import threading
 import zlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from devices.block.qcow2.header import CORRUPT, DIRTY, ZSTD, Header, Snapshot, parse, read_snapshots
@@ -40,8 +40,11 @@ class Qcow2:
     """An open image. `backing` is what unallocated clusters read from; who opens decides which file that may be.
 
     Raises ImageError for what the format does not allow. With `snapshot` (id or name) the disk is that internal
-    snapshot, read-only. Safe for calls from several threads, one at a time.
+    snapshot, read-only. `zstd` finds the compressor when it is needed first. Calls from several threads
+    wait for one another.
     """
+
+    kind = "qcow2"
 
     def __init__(
         self,
@@ -50,7 +53,7 @@ class Qcow2:
         read_only: bool = False,
         backing: BlockDisk | None = None,
         snapshot: str | None = None,
-        zstd: Zstd | None = None,
+        zstd: Callable[[], Zstd | None] = lambda: None,
         give_back: bool = False,
     ) -> None:
         self.file = file
@@ -64,7 +67,8 @@ class Qcow2:
             raise ImageError("qcow2 header", "incompatible_features (byte 0x48)", "marked corrupt: repair or read only")
         self.size = shown.disk_size if shown else self.header.size
         self.backing = backing
-        self.zstd = zstd
+        self._find_zstd = zstd
+        self._zstd: Zstd | None = None
         self.give_back = give_back
         """What is discarded, or zeroed with leave to unmap, becomes free, in the image and on the host."""
         self.tables = Tables(file, self.header, self.snapshots, shown)
@@ -96,6 +100,15 @@ class Qcow2:
     @property
     def read_only(self) -> bool:
         return self._read_only
+
+    @property
+    def zstd(self) -> Zstd:
+        """The compressor. Raises OSError where there is none."""
+        if self._zstd is None:
+            self._zstd = self._find_zstd()
+            if self._zstd is None:
+                raise OSError(errno.ENOSYS, "zstd clusters need Python 3.14 or the package zstandard", self.path)
+        return self._zstd
 
     @property
     def plain(self) -> bool:
@@ -204,8 +217,6 @@ class Qcow2:
         packed = self.file.read(offset, size)
         try:
             if self.header.compression == ZSTD:
-                if self.zstd is None:
-                    raise OSError(errno.ENOSYS, "zstd clusters need Python 3.14 or the package zstandard", self.path)
                 data = self.zstd.decompress(packed, self._cluster)
             else:
                 data = zlib.decompressobj(-12).decompress(packed, self._cluster)
@@ -397,8 +408,6 @@ class Qcow2:
         with self._lock:
             self._begin()
             if self.header.compression == ZSTD:
-                if self.zstd is None:
-                    raise OSError(errno.ENOSYS, "zstd clusters need Python 3.14 or the package zstandard", self.path)
                 packed = self.zstd.compress(data)
             else:
                 squeeze = zlib.compressobj(9, zlib.DEFLATED, -12)
