@@ -66,7 +66,8 @@ def walk_440(ea: Val, access: Val) -> None:
     with when(~allowed):
         return_(0, 0, 0, select(fetch, value(S.INSTRUCTION_STORAGE, 8), value(S.DATA_STORAGE, 8)), esr)
     small = inside == 0x3FF
-    flags = rights.bit(1).zext(8) | (word2.bit(7).zext(8) << 1) | (word2.bit(10).zext(8) << 2)
+    both = rights.bit(1) & rights.bit(0)  # what stores find without asking again, loads may read
+    flags = both.zext(8) | (word2.bit(7).zext(8) << 1) | (word2.bit(10).zext(8) << 2)
     return_(1, physical, flags | (word2.bit(8).zext(8) << 3) | (small.zext(8) << 4), 0, 0)
 
 

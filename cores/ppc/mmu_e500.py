@@ -119,7 +119,8 @@ def walk_e500(ea: Val, access: Val) -> None:
             0, 0, 0, select(fetch, value(S.INSTRUCTION_STORAGE, 8), value(S.DATA_STORAGE, 8)),
             esr | virtual.zext(32),
         )  # fmt: skip
-    flags = select(rights.bit(2), const(STORES, 8), const(0, 8))
+    # What stores find without asking again, loads may read.
+    flags = select(rights.bit(2) & rights.bit(0), const(STORES, 8), const(0, 8))
     flags = flags | select(mas2.bit(0), const(LITTLE, 8), const(0, 8))
     flags = flags | select(mas2.bit(3), const(INHIBITED, 8), const(0, 8))
     flags = flags | select(mas2.bit(1), const(GUARDED, 8), const(0, 8))

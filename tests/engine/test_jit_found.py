@@ -52,3 +52,38 @@ def test_stores_that_walk_over_page_ends_meet_each_page(model: str, step: int) -
     for _ in range(4):
         assert both.differs([cpu.run(600) for cpu in both.cpus]) == ""
     assert both.cpus[0].reg("r9") != P.WINDOW + 0x800
+
+
+@pytest.mark.parametrize("model", ["440EP", "e500v2"])
+def test_a_load_beside_a_store_faults_in_a_page_that_only_stores_may_touch(model: str) -> None:
+    both = P.pair(model)
+    both.start(Random(1), both.families, 1)
+    words = encode("stw", rs=8, ra=9, d=0), encode("lwz", rt=10, ra=9, d=4), encode("b", li=-8)
+    code = b"".join(w.to_bytes(4, "big") for w in words)
+    stores_only = {"utlb2": {2: 0x12}} if model == "440EP" else {"etlb_mas3": {S.TLB1_FIRST + 2: P.DATA | 0x0C}}
+    for cpu, ram in zip(both.cpus, both.rams, strict=True):
+        ram.view[P.CODE : P.CODE + len(code)] = code
+        cpu.invalidate(P.CODE, len(code))
+        cpu.load_values(
+            {"gpr": {8: 0x12345678, 9: P.WINDOW, 10: 0}, "msr": 1 << S.MSR_ME, "dbcr0": 0, "tcr": 0, "pid": {0: 0},
+             **stores_only}
+        )  # fmt: skip
+        cpu.remap()
+    for _ in range(4):
+        assert both.differs([cpu.run(600) for cpu in both.cpus]) == ""
+    assert both.cpus[0].reg("r10") == 0
+
+
+def test_a_group_of_accesses_may_begin_at_the_largest_displacement() -> None:
+    both = T.twins()
+    entries = T.entries((0x20 + page * 7 % 64) << 12 | T.P | T.W | T.U for page in range(16))
+    # movq mm0, [ebx+7ffffffe]; mov eax, [ebx+7ffffff0]; mov ecx, [ebx+7ffffff4]; jmp: the first one crosses a page.
+    code = bytes.fromhex("0f6f83feffff7f 8b83f0ffff7f 8b8bf4ffff7f ebea")
+    both.start({T.FREE: code, T.WINDOW_TABLE: entries}, T.flat_state(0))
+    for k, cpu in enumerate(both.cpus):
+        cpu.set_reg("ebx", T.WINDOW + 0x2FFE - 0x7FFFFFFE & 0xFFFFFFFF)
+        both.rams[k].view[0x20000:0x60000] = Random(1).randbytes(0x40000)
+        cpu.invalidate(0x20000, 0x40000)
+    for _ in range(3):
+        both.run(4000)
+        assert both.difference() == ""

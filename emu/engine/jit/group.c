@@ -8,7 +8,7 @@ enum { ALONE = 0, LEADER = 1, MEMBER = 2 };
 
 struct Group {
     int32_t base, leader, node; /* the common value, the first access, the node of the host address */
-    int32_t low, high;          /* stretch, from the common value */
+    int64_t low, high;          /* stretch, from the common value */
     int32_t members, writes;
 };
 
@@ -52,11 +52,11 @@ static void find_groups(struct Jit *j)
         if (found < 0) {
             if (groups == 64) continue;
             found = groups++;
-            group[found] = (struct Group){base, k, -1, at, at + size, 0, write};
+            group[found] = (struct Group){base, k, -1, at, (int64_t)at + size, 0, write};
         }
         struct Group *g = &group[found];
         if (at < g->low) g->low = at;
-        if (at + size > g->high) g->high = at + size;
+        if ((int64_t)at + size > g->high) g->high = (int64_t)at + size;
         g->members++;
         number[k] = found;
     }
@@ -67,7 +67,7 @@ static void find_groups(struct Jit *j)
         if (g->leader == k) {
             int32_t at;
             /* The node stands behind the trace's end, but is made by the first access. */
-            g->node = new_node(j, N_BASE, 64, 0, common_value(j, x->a, &at), g->high - g->low, -1, (uint64_t)(int64_t)g->low);
+            g->node = new_node(j, N_BASE, 64, 0, common_value(j, x->a, &at), (int32_t)(g->high - g->low), -1, (uint64_t)g->low);
             if (j->failed) return;
             x->fold = LEADER;
         } else {
