@@ -133,7 +133,9 @@ static int translate(Cpu *cpu, uint32_t ea, uint32_t access, uint64_t *at, int *
         *at = (uint64_t)cpu->frame[k] << 12 | (ea & ~PAGE_MASK);
         return 0;
     }
+    const uint64_t from = clock_start(cpu);
     proc_walk(cpu, ea, access, &ok, at, &rights, &ivor, &esr);
+    clock_add(cpu, from, &cpu->stats.fill_ns);
     if (!ok) return raise_at(cpu, ivor, esr, ea);
     *little = (rights & RIGHT_LITTLE) != 0;
     if (rights & RIGHT_SMALL) return 0;
@@ -151,7 +153,7 @@ static int translate(Cpu *cpu, uint32_t ea, uint32_t access, uint64_t *at, int *
     if (*little) return 0;
     const int writable = (rights & RIGHT_STORE) && r->kind == KIND_RAM;
     const uint64_t addend = (uint64_t)(uintptr_t)(cpu->ram + offset) - tag;
-    /* A page that may be stored to need not be one that may be loaded from. */
+    /* A store fills nothing for loads. */
     if (!(access & ACCESS_STORE)) e->rtag = tag;
     else if (e->rtag != tag || e->addend != addend) e->rtag = NO_TAG;
     e->wtag = writable && !cpu->page_code[offset >> 12] ? tag : NO_TAG;

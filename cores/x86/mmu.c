@@ -174,7 +174,9 @@ static int translate(Cpu *cpu, uint32_t lin, uint32_t access, uint64_t *physical
         return 0;
     }
     cpu->walking = !cpu->single;
+    const uint64_t from = clock_start(cpu);
     proc_walk(cpu, lin, access, &ok, &at, &rights, &error);
+    clock_add(cpu, from, &cpu->stats.fill_ns);
     cpu->walking = 0;
     if (unlikely(cpu->retry)) return 1;
     if (!ok) return page_fault(cpu, lin, error);

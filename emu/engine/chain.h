@@ -1,5 +1,19 @@
 /* How control goes from block to block without the run loop; C only, behind the core's own core.h. */
 
+/* Host time in ns, where somebody wants to know where it goes: --stats. */
+static inline uint64_t clock_start(const Cpu *cpu)
+{
+    struct timespec t;
+    if (likely(!cpu->timing)) return 0;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static inline void clock_add(const Cpu *cpu, uint64_t from, uint64_t *sum)
+{
+    if (unlikely(from)) *sum += clock_start(cpu) - from;
+}
+
 /* Where the fetch TLB has the page of an address, if it has it. */
 static inline struct FetchEntry *fetch_at(const Cpu *cpu, uint32_t lin) { return &cpu->dfetch[(lin >> 12) & (FETCH_SIZE - 1)]; }
 static inline uint32_t fetch_tag(uint32_t lin) { return lin & PAGE_MASK; }

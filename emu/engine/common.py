@@ -21,6 +21,12 @@ NO_PASS = (1 << 64) - 1
 STOP, HOOK, ERROR = 1, 2, 4
 NODES = 1 << 20
 """Characters for a trace as text: several times what the longest needs."""
+TIMES = ("run_ns", "fill_ns")
+LEAVING = (
+    "attention", "jump", "branch", "fault", "end", "budget", "few_left", "hot", "no_trace_yet", "miss",
+    "run_budget", "run_halt", "run_shutdown", "run_hook", "run_stop", "run_error",
+)  # fmt: skip
+"""What `exits` counts, in its order: why blocks and traces came back to the run loop, and why it came back."""
 CALLBACKS = (
     "port_read", "port_write", "mmio_read", "mmio_write", "acknowledge", "port_read_block", "port_write_block", "event",
 )  # fmt: skip
@@ -30,11 +36,15 @@ class Boundary:
     """What a callback finds behind its handle. `ports` answers the second address space: ports, or DCRs."""
 
     def __init__(self, bus: Any, cpu: Any, ports: Any) -> None:
-        self.bus = bus
-        self.ports = ports
         self.cpu = cpu
         self.error: BaseException | None = None
         self.on_event: Any = None
+        self.connect(bus, ports)
+
+    def connect(self, bus: Any, ports: Any) -> None:
+        """Who answers from now on."""
+        self.bus = bus
+        self.ports = ports
         self.read_block = getattr(bus, "port_read_block", None)
         self.write_block = getattr(bus, "port_write_block", None)
         self.block_count = getattr(bus, "port_block_count", None)
@@ -451,14 +461,29 @@ class CompiledCpu:
         st = self._c.stats
         out: dict[str, Any] = {"tier": self.tier}
         for name, _ in self.ffi.typeof("struct Stats").fields:
-            if self.tier == "jit" or not name.startswith("jit_"):
+            if name not in TIMES and (self.tier == "jit" or not name.startswith("jit_")):
                 out[name] = int(getattr(st, name))
         if self.tier == "jit":
             out["jit_s"] = round(out["jit_ns"] / 1e9, 3)
         out["code_cache_bytes"] = int(self._c.arena_used)
         for name in self.STATS:
             out[name] = int(getattr(self._c, name))
+        counts = dict(zip(LEAVING, self._c.exits, strict=True))
+        counts["fault"] = max(0, counts["fault"] - out["retries"])
+        out["exits"] = {name: int(n) for name, n in counts.items() if n}
         return out
+
+    def measure(self, metered: Any) -> None:
+        """Measure where host time goes; `metered(bus, space)` is asked instead of the bus, and of the ports or DCRs."""
+        bus, ports = self._boundary.bus, self._boundary.ports
+        outer = metered(bus, "ports")
+        self._boundary.connect(outer, outer if ports is bus else metered(ports, "dcrs"))
+        self._c.timing = 1
+
+    def times(self) -> dict[str, float]:
+        """Seconds in the engine altogether, and therein making code and walking page tables."""
+        st = self._c.stats
+        return {"engine": st.run_ns / 1e9, "translate": st.jit_ns / 1e9, "tlb_fill": st.fill_ns / 1e9}
 
     def exceptions(self) -> list[dict[str, int]]:
         """The last 16 deliveries, oldest first, each with the members of the core's ExceptionRecord."""

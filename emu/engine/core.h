@@ -33,6 +33,7 @@ enum { RUN_BUDGET = 0, RUN_HALT, RUN_SHUTDOWN, RUN_HOOK, RUN_STOP, RUN_ERROR };
 #define EXIT_HOT ((const struct Insn *)7)  /* the block here is worth translating */
 #define EXIT_JIT ((const struct Insn *)8)  /* a trace ended in a place that may have one */
 #define EXIT_MISS ((const struct Insn *)9)  /* a trace took something for granted that is not so */
+#define EXITS_OF_RUN 10 /* where in `exits` those of emu_run begin */
 #define IS_EXIT(p) ((uintptr_t)(p) < 16)
 
 /* Overlays an Insn but for its `fn`, `start` and `next`: the slot behind a lone instruction holds both. */

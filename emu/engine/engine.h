@@ -71,7 +71,7 @@ struct Watch {
 struct Stats {
     uint64_t blocks, decoded, lookups, singles, retries, tlb_fills, tlb_flushes, code_flushes, page_invalidations, interrupts,
         exceptions, mmio_reads, mmio_writes, port_reads, port_writes, jit_traces, jit_insns, jit_bytes, jit_ns, jit_enters,
-        jit_deopts, jit_flushes, jit_refused;
+        jit_deopts, jit_flushes, jit_refused, run_ns, fill_ns;
 };
 
 typedef struct Cpu {
@@ -123,6 +123,8 @@ typedef struct Cpu {
     uint64_t arena_used;
     struct Insn scratch[68];
     struct Stats stats;
+    uint64_t exits[16]; /* 0: something to attend to; 1 to 9: what ended a chain of blocks (EXIT_*); 10 on: what ended emu_run */
+    uint32_t timing;    /* measure where the time goes */
 
     /* A debugger outside, which the guest cannot notice. Addresses are linear. */
     uint32_t breaks[256];

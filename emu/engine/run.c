@@ -28,6 +28,7 @@ static int run_loop(Cpu *cpu, int64_t budget)
             cpu->link = NULL;
             cpu->jit_link = NULL;
             last = NULL;
+            cpu->exits[0]++;
             const int leave = attend(cpu);
             if (leave) return leave - 1;
             continue;
@@ -78,6 +79,7 @@ static int run_loop(Cpu *cpu, int64_t budget)
             continue;
         }
         last = r;
+        cpu->exits[(uintptr_t)r]++;
         if (r == EXIT_FAULT) {
             cpu->link = NULL;
             if (cpu->retry) {
@@ -107,7 +109,10 @@ static int run_loop(Cpu *cpu, int64_t budget)
 int emu_run(Cpu *cpu, int64_t budget)
 {
     cpu->running = 1;
+    const uint64_t from = clock_start(cpu);
     const int reason = run_loop(cpu, budget);
+    clock_add(cpu, from, &cpu->stats.run_ns);
+    cpu->exits[EXITS_OF_RUN + reason]++;
     cpu->running = 0;
     return reason;
 }
