@@ -341,6 +341,8 @@ class Piix3Isa(PciFunction):
         self.declare(0xA8, 1, 0x0F, 0xFF)
         self.clear()
         self._sources = [0] * LINKS
+        self._high: set[int] = set()
+        """The interrupts that are driven: only those that change are told, as a card may ask for many."""
         self._irqs = {irq: irq_source(irq) for irq in self.ROUTABLE}
 
     def link(self, slot: int, pin: int) -> Line:
@@ -361,21 +363,30 @@ class Piix3Isa(PciFunction):
         links = self.state.links
         super().reset()
         self.state.links = links  # the sources drive their own levels at their reset
-        self._route()
+        self._high = self._wanted()
+        for irq, line in self._irqs.items():
+            line.set(irq in self._high)
 
     def written(self, register: int, width: int) -> None:
         super().written(register, width)
         if register < 0x64 and register + width > 0x60:
             self._route()
 
+    def restored(self) -> None:
+        super().restored()
+        self._high = self._wanted()
+
+    def _wanted(self) -> set[int]:
+        state = self.state
+        routes = state.config[0x60 : 0x60 + LINKS]
+        wanted = {route & 0x0F for route, asked in zip(routes, state.links, strict=True) if asked and not route & 0x80}
+        return wanted & self._irqs.keys()
+
     def _route(self) -> None:
-        high = set()
-        for link in range(LINKS):
-            route = self.state.config[0x60 + link]
-            if self.state.links[link] and not route & 0x80:
-                high.add(route & 0x0F)
-        for irq, line in self._irqs.items():
-            line.set(irq in high)
+        high = self._wanted()
+        changed, self._high = high ^ self._high, high
+        for irq in sorted(changed):
+            self._irqs[irq].set(irq in high)
 
 
 @device("piix3-ide", "82371SB IDE function")
