@@ -418,6 +418,8 @@ def holder(fd: int, byte: int) -> str:
                     continue
                 with open(f"/proc/{process}/fdinfo/{number}", encoding="ascii", errors="replace") as file:
                     if any(_covers(line, byte) for line in file):
+                        if int(process) == os.getpid():
+                            return "another drive of this machine"
                         return f"process {process} ({_command(process)})"
         except (OSError, ValueError):
             continue

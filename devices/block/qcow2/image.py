@@ -55,6 +55,7 @@ class Qcow2:
         snapshot: str | None = None,
         zstd: Callable[[], Zstd | None] = lambda: None,
         give_back: bool = False,
+        repairing: bool = False,
     ) -> None:
         self.file = file
         self.path = file.path
@@ -63,7 +64,7 @@ class Qcow2:
         shown = self._find(snapshot) if snapshot is not None else None
         self.slow_writes = bool(getattr(file, "direct", False))
         self._read_only = read_only or file.read_only or shown is not None
-        if self.header.incompatible & CORRUPT and not self._read_only:
+        if self.header.incompatible & CORRUPT and not self._read_only and not repairing:
             raise ImageError("qcow2 header", "incompatible_features (byte 0x48)", "marked corrupt: repair or read only")
         self.size = shown.disk_size if shown else self.header.size
         self.backing = backing
@@ -84,7 +85,7 @@ class Qcow2:
         self._packed = 0
         self._lock = threading.RLock()
         self._closed = False
-        if self.header.incompatible & DIRTY and not self._read_only:
+        if self.header.incompatible & DIRTY and not self._read_only and not repairing:
             from devices.block.qcow2.check import repair
 
             repair(self)
@@ -511,6 +512,23 @@ class Qcow2:
                 self.file.punch(start << self._bits, last + 1 - start << self._bits)
                 start = cluster
             last = cluster
+
+    def make_empty(self) -> None:
+        """Unmap everything: the disk reads like its backing file. Stable when it returns."""
+        with self._lock:
+            self._begin()
+            for index, entry in enumerate(self.tables.l1):
+                table = self.tables.l2_table(index) if entry else None
+                if table is None:
+                    continue
+                for at, one in enumerate(table):
+                    if one:
+                        self._releasable((index << self._l2_bits) + at, one)
+                for one in table:
+                    if one:
+                        self._release(one)
+                self.tables.drop_l2(index)
+            self.flush()
 
     def resize(self, size: int) -> None:
         """Change the disk's size (a multiple of 512); what is cut off is lost. Stable when it returns."""

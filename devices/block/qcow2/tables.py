@@ -433,6 +433,15 @@ class Tables:
         self._l2_dirty.add(index)
         return found
 
+    def drop_l2(self, index: int) -> None:
+        """Forget an L2 table whose entries were released."""
+        entry, self.l1[index] = self.l1[index], 0
+        self.l1_changed = self.changed = True
+        self.l2.pop(index, None)
+        self._l2_dirty.discard(index)
+        self._l2_moved.discard(index)
+        self.release((entry & OFFSET) >> self.bits, table=True)
+
     def commit(self) -> None:
         """Make the present state the one in the file, and stable."""
         if self.failed is not None:
