@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from emu.options import FsDev, UsageError, shown, unknown
 from emu.plug import Plug, pluggable, virtio
+from emu.plug_net import NIC, wire
 
 if TYPE_CHECKING:
     from devices.virtio.balloon import Balloon
@@ -110,8 +111,8 @@ def balloons(machine: Machine) -> dict[str, Balloon]:
     """The balloons of a machine by their key."""
     from devices.virtio.balloon import Balloon
 
-    found = {name.removesuffix("-virtio"): device for name, device in machine.devices.items()}
-    return {name: device for name, device in found.items() if isinstance(device, Balloon)}
+    found = machine.devices.items()
+    return {name.removesuffix("-virtio"): device for name, device in found if isinstance(device, Balloon)}
 
 
 def set_balloon(machine: Machine, size: int) -> None:
@@ -129,6 +130,43 @@ def _to_balloon(machine: Machine, message: bytes) -> None:
     if not names:
         raise UsageError("no balloon: -device virtio-balloon-pci makes one")
     machine.inputs.ports[f"{names[0]}.target"].put(message)
+
+
+# -- network
+
+
+@virtio(
+    "net",
+    "network card",
+    {
+        **NIC,
+        "host_mtu": "largest packet, in bytes, that the driver is told",
+        "csum": "off: the card fills in no checksums",
+        "guest_csum": "off: checksums of what comes in are not looked at",
+        "host_tso4": "off: the card cuts up no TCP segments over IPv4",
+        "host_tso6": "off: nor over IPv6",
+        "mrg_rxbuf": "off: a frame has to fit into one buffer",
+        "ctrl_vq": "off: no commands",
+    },
+)
+def virtio_net(p: Plug) -> VirtioDevice:
+    """A card on a wire."""
+    from devices.virtio import net
+
+    off = {
+        "csum": net.CSUM | net.HOST_TSO4 | net.HOST_TSO6 | net.HOST_ECN,
+        "guest_csum": net.GUEST_CSUM | net.GUEST_OFFLOADS,
+        "host_tso4": net.HOST_TSO4,
+        "host_tso6": net.HOST_TSO6,
+        "mrg_rxbuf": net.MERGE,
+        "ctrl_vq": net.NEEDS_CTRL,
+    }
+    without = 0
+    for name, mask in off.items():
+        without |= 0 if p.switch(name, True) else mask
+    port, mac = wire(p)
+    mtu = p.number("host_mtu", 0, 0, 65535)
+    return net.Net(**p.virtio(), port=port, mac=bytes(mac), mtu=mtu, without=without)
 
 
 # -- consoles

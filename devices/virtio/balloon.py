@@ -130,6 +130,11 @@ class Balloon(VirtioDevice):
         super().reset()
         self.state.wanted = wanted  # what a person asked for outlives the driver
 
+    def started(self) -> None:
+        for queue in self.queues:  # Linux makes its first statistics available before it is ready
+            if queue.running and not queue.state.inflight:
+                self.notified(queue.index)
+
     def stopped(self) -> None:
         self._kept = None
 
