@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from devices.rtc_mc146818 import days_from_civil
-from emu.clock import Pacer, wall
+from emu.clock import IdlePacer, Pacer, wall
 from emu.net.dump import Dump
 from emu.net.hub import Hub, HubPort
 from emu.net.options import Netdev, hub_of, kinds, mac_address
@@ -62,6 +62,7 @@ class Network:
         self._macs: set[str] = set()
         self._dumps: list[Dump] = []
         self._machine: Machine | None = None
+        self._pacer: Pacer | None = None
         year, month, day, hour, minute, second = date
         self._since = ((days_from_civil(year, month, day) * 24 + hour) * 60 + minute) * 60 + second
         try:
@@ -172,6 +173,7 @@ class Network:
                 self._say(f"warning: netdev {shown(name)} has no card")
             if isinstance(wire.backend, User):
                 wire.backend.connect_clock(machine.clock)
+        self._pacer = IdlePacer(machine.clock)
         machine.patience = self.pace
 
     # -- the outside
@@ -194,9 +196,9 @@ class Network:
 
     def pace(self) -> Pacer | None:
         """Asked when an unpaced machine halts: the pace of this idle time, None to skip it."""
-        if self._machine is None or not self.busy:
+        if self._pacer is None or not self.busy:
             return None
-        return Pacer(self._machine.clock)
+        return self._pacer
 
     def descriptors(self) -> tuple[list[int], list[int]]:
         """What to wait for: to read and to write."""
