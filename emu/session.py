@@ -27,6 +27,7 @@ from emu.terminal import Escapes, OutputClosed, Terminal
 
 if TYPE_CHECKING:
     from emu.gdbserver import GdbServer
+    from emu.meter import Meter
     from emu.net.network import Network
 
 LIKE_QEMU = ("int", "cpu", "cpu_reset", "mmu", "exec", "in_asm")
@@ -119,6 +120,7 @@ class Session:
         self._deadline: float | None = None
         self._auto_paced = False
         self._started = wall()
+        self._meter: Meter | None = None
 
     # -- building
 
@@ -157,6 +159,11 @@ class Session:
             from emu.tools.trace import attach
 
             attach(machine, config.debug)
+        if config.stats:
+            from emu.meter import Meter
+
+            self._meter = Meter()
+            self._meter.attach(machine)
         machine.power_on()
         machine.paused = config.start_paused
         if config.gdb is not None and listener is not None:
@@ -497,6 +504,7 @@ class Session:
             "resets": machine.resets,
             "inputs": machine.inputs.count,
             "engine": machine.cpu.stats(),
+            **(self._meter.report(machine, seconds) if self._meter is not None else {}),
         }
         sys.stderr.write(json.dumps(line) + "\n")
         sys.stderr.flush()
