@@ -27,6 +27,9 @@ KEPT = 1 << 20
 """Bytes of a guest's output that may wait for their reader."""
 PIECE = 4096
 PATIENCE = 0.04
+PIECE_OF_WAIT = 0.1
+LAST_WORDS = 0.5
+"""Seconds that a client has for what it is sent last."""
 TELNET_HELLO = b"\xff\xfb\x01\xff\xfb\x03\xff\xfb\x00\xff\xfd\x00"
 """We echo, suppress go-ahead, and both sides send eight bits (RFC 854, 856 to 858)."""
 IAC = 0xFF
@@ -79,8 +82,8 @@ class Host:
         """Bytes that wait for the reader."""
         return 0
 
-    def start(self) -> None:
-        """The front is there, and the run about to begin."""
+    def start(self, stop: Callable[[], bool]) -> None:
+        """The front is there, and the run about to begin. `stop` ends a wait for a client."""
         if self.front is not None and self.connected:
             self.front.opened()
 
@@ -93,6 +96,9 @@ class Host:
 
     def poll(self) -> None:
         """Do what has come; never blocks."""
+
+    def hang_up(self) -> None:
+        """End the connection, where there is one."""
 
     def close(self) -> None:
         """The run is over."""
@@ -240,8 +246,11 @@ class Stream(Host):
             self.front.closed()
 
     def close(self) -> None:
-        """See `Host`. What still waits is tried once more."""
+        """See `Host`. The reader has a moment to take what still waits."""
+        end = wall() + LAST_WORDS
         self._flush()
+        while self._waiting and self._out >= 0 and select.select([], [self._out], [], max(0.0, end - wall()))[1]:
+            self._flush()
         self.front = None
         self._gone()
 
@@ -341,15 +350,15 @@ class SocketHost(Stream):
         """The TCP port that is listened on; 0 for none."""
         return self._listener.getsockname()[1] if self._listener is not None and not self.spec.path else 0
 
-    def start(self) -> None:
+    def start(self, stop: Callable[[], bool]) -> None:
         """Wait for the client if the command line says so."""
         if self._listener is not None and self.spec.wait:
             self._say(f"waiting for connection on: {self._where()},server=on")
-            while self._in < 0:
-                select.select([self._listener], [], [])
+            while self._in < 0 and not stop():
+                select.select([self._listener], [], [], PIECE_OF_WAIT)
                 self._accept()
         elif self.connected:
-            super().start()
+            super().start(stop)
 
     def _connect(self) -> bool:
         self._retry_at = wall() + self.spec.reconnect
@@ -371,6 +380,11 @@ class SocketHost(Stream):
             return False
         self._adopt(sock)
         return True
+
+    def hang_up(self) -> None:
+        """See `Host`."""
+        self._flush()
+        self._gone()
 
     def _accept(self) -> None:
         if self._listener is None:
@@ -403,7 +417,7 @@ class SocketHost(Stream):
         if self._in < 0:
             self._accept()
             if self._listener is None and self.spec.reconnect and wall() >= self._retry_at and self._connect():
-                super().start()
+                super().start(lambda: True)
         super().poll()
 
     def _take(self, data: bytes) -> None:

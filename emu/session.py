@@ -13,22 +13,26 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
 from emu.boards import Setup, board
 from emu.chardev import Entrance, Front, GuestFront, Host, Mux, StdioHost, make
 from emu.clock import Pacer, calendar, wall
+from emu.errors import ReplayError
 from emu.expect import Script, last_lines
 from emu.machine import Cause, Machine
 from emu.media import open_drive, sort_positional
-from emu.options import CORES, Chardev, Config, UsageError, rtc_base, shown
+from emu.options import CORES, Chardev, Config, MonitorSpec, UsageError, gdb_address, rtc_base, shown
 from emu.terminal import Escapes, OutputClosed, Terminal
 
 if TYPE_CHECKING:
     from emu.gdbserver import GdbServer
     from emu.meter import Meter
+    from emu.monitor.start import Monitors
     from emu.net.network import Network
+    from emu.record import Recorder, Recording
 
 LIKE_QEMU = ("int", "cpu", "cpu_reset", "mmu", "exec", "in_asm")
 POLL_SECONDS = 0.002
@@ -98,6 +102,31 @@ class Watched(Protocol):
         """Bring to the gate what has come."""
 
 
+class Waker:
+    """Ends a sleep from another thread (`Watched`)."""
+
+    live = False
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def wake(self) -> None:
+        """Something has come."""
+        with suppress(OSError):
+            os.write(self._write, b"\0")
+
+    def descriptors(self) -> tuple[list[int], list[int]]:
+        return [self._read], []
+
+    def poll(self) -> None:
+        with suppress(OSError):
+            os.read(self._read, 4096)
+
+    def close(self) -> None:
+        os.close(self._read)
+        os.close(self._write)
+
+
 class Session:
     """The `Outside` of a machine that was started by a command."""
 
@@ -115,6 +144,9 @@ class Session:
         """Host ends by the identity of their `Chardev`."""
         self.watched: list[Watched] = []
         """Everything outside that is asked between instructions whether something has come."""
+        self.monitors: Monitors | None = None
+        self._recorder: Recorder | None = None
+        self._recording: Recording | None = None
         self._warned = 0
         self._last_poll = 0.0
         self._deadline: float | None = None
@@ -127,7 +159,13 @@ class Session:
     def run(self) -> int:
         """Do all of it; returns the exit status. Raises UsageError before the guest runs, MachineError during it."""
         set_up_logging(self.config)
-        return self._drive(self.build())
+        try:
+            return self._drive(self.build())
+        except ReplayError as error:
+            raise UsageError(str(error)) from None
+        finally:
+            if self._recorder is not None:
+                self._recorder.close()
 
     def build(self) -> Machine:
         """The machine, powered on and connected. Raises UsageError."""
@@ -143,6 +181,12 @@ class Session:
             from emu.gdbserver import listen
 
             listener = listen(config.gdb)
+        if config.replay is not None:
+            self._prepare_replay(config.replay)
+        if config.record is not None:
+            from emu.record import Recorder
+
+            self._recorder = Recorder(config.record)
         setup = self._setup()
         machine = board(config.machine)(setup)
         self._say_warnings()
@@ -172,7 +216,73 @@ class Session:
             self.gdb = GdbServer(machine, listener, path=config.gdb.path)
             if not config.gdb.path and not config.gdb.port:
                 say(f"gdb: port {listener.getsockname()[1]}")
+        self._open_monitors(machine, setup)
+        self._begin_recording(machine, setup)
         return machine
+
+    def _prepare_replay(self, path: str) -> None:
+        """Open a recording. Of the outside only what shows something is left, and no disk is written. UsageError."""
+        from emu.record import Recording
+
+        config = self.config
+        self._recording = Recording(path)
+        config.snapshot = True
+        config.script = []
+        config.clock = config.clock or "warp"
+        shown_kinds = ("stdio", "file", "null", "none", "ringbuf")
+        for device in (*config.serial, *config.chardevs.values(), *(spec.chardev for spec in config.monitors)):
+            if device.kind not in shown_kinds:
+                device.kind = "null"
+        if config.debugcon is not None and config.debugcon.kind not in shown_kinds:
+            config.debugcon.kind = "null"
+
+    def _begin_recording(self, machine: Machine, setup: Setup) -> None:
+        """Write the header of a recording, or let the input come from one. Raises UsageError."""
+        if self._recorder is None and self._recording is None:
+            return
+        from emu.record import identity
+
+        made = identity(self.config, setup)
+        if self._recording is not None:
+            self._recording.start(machine, made, self.config.warn)
+            self._say_warnings()
+        if self._recorder is not None:
+            self._recorder.start(machine, self._date, made)
+            for medium in setup.media:
+                disk = medium.disk
+                if disk is not None and not disk.read_only and not getattr(disk, "private", False):
+                    name = shown(medium.drive.file or "")
+                    say(f"warning: --record: the run may change {name}; a replay needs it as it is now (or -snapshot)")
+
+    def _open_monitors(self, machine: Machine, setup: Setup) -> None:
+        """Put the monitors behind their host ends. What they do to the machine can be replayed without them."""
+        from emu.monitor.actions import Actions
+
+        actions = Actions(machine)
+        if not self.config.monitors:
+            return
+        from emu.monitor.start import Monitors
+
+        def host(spec: MonitorSpec) -> Host:
+            return self.hosts[id(spec.chardev)]
+
+        self.monitors = Monitors(machine, self.config, actions, host, self.hosts.values(), setup.media)
+        self.monitors.control.network = self.network
+        self.monitors.control.gdb = self._start_gdb
+        machine.patient = any(host(spec).spec.kind != "stdio" for spec in self.config.monitors)
+
+    def _start_gdb(self, device: str) -> str:
+        """The monitor's `gdbserver`. Raises UsageError."""
+        from emu.gdbserver import GdbServer, listen
+
+        address = gdb_address(device)
+        if self.gdb is not None:
+            self.gdb.finish(0)
+            self.gdb = None
+        if address is None:
+            return ""
+        self.gdb = GdbServer(self._machine, listen(address), path=address.path)
+        return str(address)
 
     def _setup(self) -> Setup:
         """Open everything the command line names."""
@@ -200,6 +310,8 @@ class Session:
             setup.date = calendar(config.rtc == "utc")
         else:
             setup.date = rtc_base(config.rtc)
+        if self._recording is not None:
+            setup.date = self._recording.date
         self._date = setup.date
         if config.netdevs:
             self._open_network(setup)
@@ -210,7 +322,9 @@ class Session:
         from emu.net.network import Network
 
         filters = [(kind, props) for kind, props in self.config.objects.values() if kind.startswith("filter-")]
-        self.network = setup.network = Network(self.config.netdevs, filters, say=say, date=setup.date)
+        self.network = setup.network = Network(
+            self.config.netdevs, filters, say=say, opened=self._recording is None, date=setup.date
+        )
         self.watched.append(self.network)
 
     def _say_warnings(self) -> None:
@@ -353,16 +467,29 @@ class Session:
         self._keyboard = terminal
         terminal.alarm = read_fd
         terminal.others = self._descriptors
+        waker = Waker()
+        self.watched.append(waker)
         try:
             for number in old:
                 signal.signal(number, self._on_signal)
             signal.signal(signal.SIGCONT, lambda number, frame: terminal.resume())
             terminal.open()
+            machine.workers.wake = waker.wake
             for host in self.hosts.values():
-                host.start()
+                host.start(lambda: machine.ending is not None or self._timed_out())
             if self.script is not None:
                 self.script.start()
             ending = machine.run(self)
+            # Whatever ended it: the timers that are due have fired, as they have where a recording of it ends.
+            machine.clock.fire()
+            if self._recorder is not None:
+                self._recorder.finish(machine)
+                if self._recorder.failed:
+                    say(f"--record {shown(self._recorder.path)}: {self._recorder.failed}; the recording is not whole")
+            if self._recording is not None:
+                self._recording.finish(machine)
+            if self.monitors is not None:
+                self.monitors.ended()
             if self.gdb is not None:
                 self.gdb.finish(ending.status)
         finally:
@@ -377,6 +504,10 @@ class Session:
                 signal.signal(number, handler)
             os.close(read_fd)
             os.close(write_fd)
+            machine.workers.close()
+            machine.workers.wake = lambda: None
+            self.watched.remove(waker)
+            waker.close()
             self._close(machine)
         return self._report(machine, ending.cause, ending.status, ending.text)
 
@@ -407,6 +538,8 @@ class Session:
             self.gdb.poll()
         for watched in self.watched:
             watched.poll()
+        if self.monitors is not None:
+            self.monitors.poll()
         if self._auto_paced and not self._somebody_may_come():
             self._auto_paced = False
             machine.pacer = None
@@ -431,6 +564,8 @@ class Session:
         if self._deadline is not None:
             left = max(0.0, self._deadline - wall())
             seconds = left if seconds is None else min(seconds, left)
+        if self.monitors is not None and self.monitors.busy:
+            seconds = 0.0
         soon = self.network.timeout() if self.network is not None else None
         early = soon is not None and (seconds is None or soon < seconds)
         came = keyboard.wait(soon if early else seconds)
