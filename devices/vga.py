@@ -142,6 +142,10 @@ class Vga(Device):
         self._remap()
         self._retime()
 
+    def save(self) -> dict[str, object]:
+        self._collect()  # what the guest wrote into a window that is plain memory is part of the state
+        return super().save()
+
     def restored(self) -> None:
         self._derive()
         self._retime()

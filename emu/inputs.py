@@ -293,6 +293,11 @@ class Inputs:
         """Input comes from a recording: sources should not even be opened."""
         return self._source is not None
 
+    @property
+    def upcoming(self) -> Input | None:
+        """What comes in next in a replay; None at the end of the recording."""
+        return self._next
+
     def replay(self, entries: Iterable[Input]) -> None:
         """Take all input from `entries`, which are in the order of their recording. Nothing else comes in from now."""
         self._source = iter(entries)

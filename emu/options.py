@@ -223,6 +223,8 @@ class Config:
     jit_size: int | None = None
     """Bytes of code that the JIT may keep; None: its own choice."""
     clock: str | None = None
+    record: str | None = None
+    replay: str | None = None
     dump_screen: bool = False
     dump_tlb: bool = False
     pages: list[tuple[int, str]] = field(default_factory=list)
@@ -740,6 +742,25 @@ def _mon(config: Config, value: str) -> None:
     config.monitors.append(MonitorSpec(config.chardevs[name], mode == "control", pretty))
 
 
+def _icount(config: Config, value: str) -> None:
+    """Time is always counted in instructions, at a rate of our own; what is left of the option is record and replay."""
+    props = keyed(value, "-icount", "shift")
+    mode, path = props.pop("rr", None), props.pop("rrfile", None)
+    if props.get("shift", "auto") != "auto":
+        number(props["shift"], "-icount shift", 0, 10)
+    for key in props:
+        if key not in ("shift", "align", "sleep"):
+            raise unknown("-icount property", key, ("shift", "align", "sleep", "rr", "rrfile"))
+    if (mode is None) != (path is None):
+        raise UsageError("-icount: rr=record|replay and rrfile=FILE go together")
+    if mode == "record":
+        config.record = path
+    elif mode == "replay":
+        config.replay = path
+    elif mode is not None:
+        raise unknown("-icount rr", mode, ("record", "replay"))
+
+
 def _device(config: Config, value: str) -> None:
     props = keyed(value, "-device", "driver")
     name = props.pop("driver", "")
@@ -1072,6 +1093,7 @@ OPTIONS: list[Option] = [
         ("nographic",), "", "no display; the first serial port on the terminal, with the C-a keys", _flag("nographic")
     ),
     Option(("display",), "none", "no display", _display),
+    Option(("icount",), "shift=N,rr=MODE,rrfile=FILE", "rr=record or rr=replay: as --record and --replay", _icount),
     Option(("nodefaults",), "", "no devices other than the board's own", _flag("nodefaults")),
     Option(("no-reboot",), "", "end where the guest would restart", _flag("no_reboot")),
     Option(("no-shutdown",), "", "stay when the guest powers off", _flag("no_shutdown")),
@@ -1094,6 +1116,8 @@ OWN: list[Option] = [
     Option(("stats",), "", "one JSON line of counters on stderr at the end", _flag("stats")),
     Option(("accel",), "TIER", "jit, interp, reference or auto; jit,tb-size=MIB bounds the code it makes", _accel),
     Option(("perfmap",), "", "let perf(1) name the code of the JIT: /tmp/perf-PID.map", _flag("perfmap")),
+    Option(("record",), "FILE", "write all input to FILE, so that the run can be replayed", _set("record", str)),
+    Option(("replay",), "FILE", "run again what was recorded: same command, input from FILE", _set("replay", str)),
     Option(("clock",), "PACE", "warp: skip idle time; paced: wait it out", _clock),
     Option(("dump-screen",), "", "print the text screen at the end", _flag("dump_screen")),
     Option(("dump-tlb",), "", "PowerPC: print TLB entries and special registers at the end", _flag("dump_tlb")),
@@ -1120,7 +1144,7 @@ FOREIGN: list[Option] = [
     *(
         Option((name,), "ARG", "", _not_yet(name))
         for name in (
-            "soundhw audiodev audio k loadvm pidfile global set smbios acpitable icount "
+            "soundhw audiodev audio k loadvm pidfile global set smbios acpitable "
             "watchdog watchdog-action action sandbox overcommit mem-path numa tpmdev plugin "
             "trace incoming readconfig writeconfig msg add-fd uuid seed dfilter semihosting-config option-rom sd "
             "mtdblock pflash iscsi g run-with compat spice usbdevice vnc rotate chroot runas user L "
@@ -1228,6 +1252,8 @@ def _check(config: Config) -> None:
     _check_monitors(config)
     if sum(dev.kind == "stdio" for dev in _stdio_users(config)) > 1:
         raise UsageError("only one character device can use stdio")
+    if config.record is not None and config.replay is not None:
+        raise UsageError("--record and --replay: one or the other")
     _place_drives(config)
     _virtio_drives(config)
     if config.strict and config.warnings:

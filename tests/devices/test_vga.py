@@ -583,3 +583,13 @@ def test_no_access_raises_or_leaves_an_unsavable_state(clock, accesses):
     saved = vga.save()
     vga.load(saved)
     assert vga.save() == saved
+
+
+def test_what_is_saved_holds_what_is_in_a_direct_window_whether_or_not_somebody_looked(clock):
+    screen = Screen(clock)
+    screen.mode(MODE_3)
+    assert screen.calls[-1] == ("text", True)
+    screen.text[0:4] = b"H\x07i\x07"
+    before = screen.vga.save()
+    assert screen.vga.text_screen()[0].startswith("Hi")
+    assert screen.vga.save() == before
