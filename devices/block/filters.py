@@ -110,7 +110,7 @@ class _Over:
 class FaultInjector(_Over):
     """Call number `at` (from 0) fails with `code`, and all later ones too if `forever`.
 
-    With `partial` a write that fails has stored its first half. `calls` counts, so that a run without a fault tells how
+    With `partial` a write that fails has stored its first half, in whole sectors. `calls` counts, so that a run without a fault tells how
     many there are.
     """
 
@@ -136,7 +136,9 @@ class FaultInjector(_Over):
     def write(self, offset: int, data: bytes | memoryview) -> None:
         if self._fails():
             if self.partial:
-                self.file.write(offset, memoryview(data)[: len(data) // 2])
+                half = (offset + len(data) // 2) // SECTOR * SECTOR - offset
+                if half > 0:
+                    self.file.write(offset, memoryview(data)[:half])
             raise self._error()
         self.file.write(offset, data)
 
