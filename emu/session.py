@@ -30,6 +30,7 @@ from emu.terminal import Escapes, OutputClosed, Terminal
 if TYPE_CHECKING:
     from emu.gdbserver import GdbServer
     from emu.meter import Meter
+    from emu.monitor.control import Control
     from emu.monitor.start import Monitors
     from emu.net.network import Network
     from emu.record import Recorder, Recording
@@ -213,7 +214,7 @@ class Session:
         if config.gdb is not None and listener is not None:
             from emu.gdbserver import GdbServer
 
-            self.gdb = GdbServer(machine, listener, path=config.gdb.path)
+            self.gdb = GdbServer(machine, listener, path=config.gdb.path, control=self._control)
             if not config.gdb.path and not config.gdb.port:
                 say(f"gdb: port {listener.getsockname()[1]}")
         self._open_monitors(machine, setup)
@@ -258,18 +259,26 @@ class Session:
         """Put the monitors behind their host ends. What they do to the machine can be replayed without them."""
         from emu.monitor.actions import Actions
 
-        actions = Actions(machine)
+        self._actions = Actions(machine)
+        self._media = setup.media
         if not self.config.monitors:
             return
+        self._control()
+        machine.patient = any(self.hosts[id(m.chardev)].spec.kind != "stdio" for m in self.config.monitors)
+
+    def _control(self) -> Control:
+        """What all monitors share, gdb's commands included."""
+        if self.monitors is not None:
+            return self.monitors.control
         from emu.monitor.start import Monitors
 
         def host(spec: MonitorSpec) -> Host:
             return self.hosts[id(spec.chardev)]
 
-        self.monitors = Monitors(machine, self.config, actions, host, self.hosts.values(), setup.media)
+        self.monitors = Monitors(self._machine, self.config, self._actions, host, self.hosts.values(), self._media)
         self.monitors.control.network = self.network
         self.monitors.control.gdb = self._start_gdb
-        machine.patient = any(host(spec).spec.kind != "stdio" for spec in self.config.monitors)
+        return self.monitors.control
 
     def _start_gdb(self, device: str) -> str:
         """The monitor's `gdbserver`. Raises UsageError."""
@@ -281,7 +290,7 @@ class Session:
             self.gdb = None
         if address is None:
             return ""
-        self.gdb = GdbServer(self._machine, listen(address), path=address.path)
+        self.gdb = GdbServer(self._machine, listen(address), path=address.path, control=self._control)
         return str(address)
 
     def _setup(self) -> Setup:

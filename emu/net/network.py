@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 FIRST_MAC = 0x525400123456
-EAGER = 0.05
-"""Seconds after a frame for which the network is polled at each look of the machine, not only every few ms."""
+EAGER, EAGER_POLL = 0.05, 0.0002
+"""Seconds after a frame for which the network is polled more often than the rest, and how often, while the guest runs."""
 
 
 class Network:
@@ -63,6 +63,7 @@ class Network:
         self._dumps: list[Dump] = []
         self._machine: Machine | None = None
         self._pacer: Pacer | None = None
+        self._polled = 0.0
         year, month, day, hour, minute, second = date
         self._since = ((days_from_civil(year, month, day) * 24 + hour) * 60 + minute) * 60 + second
         try:
@@ -190,8 +191,10 @@ class Network:
 
     @property
     def eager(self) -> bool:
-        """A frame passed just now: the next one may come any moment."""
+        """A frame passed just now, so the next one may come any moment, and nobody has looked for a while."""
         now = wall()
+        if now - self._polled < EAGER_POLL:
+            return False
         return any(now - wire.activity < EAGER for wire in self.wires.values())
 
     def pace(self) -> Pacer | None:
@@ -216,6 +219,7 @@ class Network:
 
     def poll(self) -> None:
         """Bring to the gate what has come."""
+        self._polled = wall()
         for wire in self.wires.values():
             wire.poll()
 
