@@ -450,9 +450,9 @@ class SocketHost(Stream):
                     pass
 
 
-def listen(spec: Chardev) -> socket.socket:
-    """A listening socket that does not block. Raises UsageError in one line."""
-    where = f"unix:{spec.path}" if spec.path else f"tcp:{spec.host}:{spec.port}"
+def listen(spec: Chardev, what: str = "") -> socket.socket:
+    """A listening socket that does not block. Raises UsageError in one line, which begins with `what`."""
+    where = what or (f"unix:{spec.path}" if spec.path else f"tcp:{spec.host}:{spec.port}")
     try:
         if spec.path:
             return listen_unix(spec.path)

@@ -14,22 +14,22 @@ from __future__ import annotations
 import os
 import select
 import socket
-import stat
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
+from emu.chardev import listen as listening_socket
 from emu.clock import wall
 from emu.cpu import DebuggedCpu, Exit, GuestFault
-from emu.gdbmonitor import answer
 from emu.gdbpackets import EFAULT, EINVAL, ENOSPC, PACKET, Framing, Refused, data_of, escaped, framed, number, unescaped
 from emu.gdbregisters import Register, describe
 from emu.machine import Cause
 from emu.memory import Dma
-from emu.options import GdbAddress, UsageError, shown
+from emu.options import Chardev, GdbAddress, shown
 
 if TYPE_CHECKING:
     from emu.machine import Machine
+    from emu.monitor.control import Control
 
 QUEUE = 64
 """Packets that may wait while the guest runs."""
@@ -48,69 +48,27 @@ FEATURES = f"PacketSize={PACKET:x};QStartNoAckMode+;qXfer:features:read+;swbreak
 
 def listen(address: GdbAddress) -> socket.socket:
     """A listening socket. Raises UsageError in one line."""
-    try:
-        if address.path:
-            return _listen_unix(address.path)
-        found = socket.getaddrinfo(address.host or "127.0.0.1", address.port, type=socket.SOCK_STREAM)
-        family, kind, protocol, _, where = found[0]
-        sock = socket.socket(family, kind, protocol)
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(where)
-            sock.listen(1)
-        except OSError:
-            sock.close()
-            raise
-    except (OSError, UnicodeError) as error:
-        text = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise UsageError(f"-gdb {shown(str(address))}: cannot listen there: {text}") from None
-    sock.setblocking(False)
-    return sock
-
-
-def _listen_unix(path: str) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        if _is_left_over(path):
-            os.unlink(path)
-        before = os.umask(0o177)
-        try:
-            sock.bind(path)
-        finally:
-            os.umask(before)
-        sock.listen(1)
-    except OSError:
-        sock.close()
-        raise
-    sock.setblocking(False)
-    return sock
-
-
-def _is_left_over(path: str) -> bool:
-    """Whether there is a socket behind which nobody listens."""
-    try:
-        if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            return False
-    except OSError:
-        return False
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            return True
-        except OSError:
-            pass
-    return False
+    where = Chardev("socket", address.path, host=address.host, port=address.port)
+    return listening_socket(where, f"-gdb {shown(str(address))}")
 
 
 class GdbServer:
     """Serves one client after the other on a machine. `listener` may be None: `attach` gives it a client."""
 
-    def __init__(self, machine: Machine, listener: socket.socket | None = None, *, path: str = "") -> None:
-        """`path`: the file of a unix socket, removed by `finish`."""
+    def __init__(
+        self,
+        machine: Machine,
+        listener: socket.socket | None = None,
+        *,
+        path: str = "",
+        control: Callable[[], Control] | None = None,
+    ) -> None:
+        """`path`: the file of a unix socket, removed by `finish`. `control` gives the monitor that carries out
+        `monitor` commands, one of its own by default."""
         self.machine = machine
         self.listener = listener
         self._path = path
+        self._control = control
         self._cpu = cast(DebuggedCpu, machine.cpu)
         self._description = describe(self._cpu)
         self._pc = next(r for r in self._description.registers.values() if r.type == "code_ptr")
@@ -570,14 +528,13 @@ class GdbServer:
             self.machine.reset()
 
     def _monitor(self, rest: str) -> str:
-        words = data_of(rest).decode("utf-8", "replace").split()
-        if words == ["system_reset"]:
-            self._reset()
-            return "OK"
-        if words in (["quit"], ["q"]):
-            self.machine.end(Cause.QUIT)
-            return "OK"
-        text = answer(self._cpu, words).encode()
+        # Only who asks pays for the monitor.
+        from emu.gdbmonitor import answer, control_of
+
+        if self._control is None:
+            own = control_of(self.machine)
+            self._control = lambda: own
+        text = answer(self._control(), data_of(rest).decode("utf-8", "replace").strip()).encode()
         for at in range(0, len(text), PACKET // 4):
             self._reply("O" + text[at : at + PACKET // 4].hex())
         return "OK"

@@ -74,6 +74,8 @@ class Actions:
         machine = self.machine
         if machine.parked:
             machine.switch_on()
+        elif machine.paused and not machine.no_reboot:
+            machine.reset()
         else:
             machine.request_reset("host-qmp-system-reset")
 

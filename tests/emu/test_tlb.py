@@ -9,7 +9,8 @@ import pytest
 
 from emu.__main__ import main
 from emu.boards import Setup, board
-from emu.gdbmonitor import answer
+from emu.gdbmonitor import answer, control_of
+from emu.machine import Machine
 from emu.options import parse
 from emu.tools import tlb
 from tests.emu.test_explain import fails
@@ -18,12 +19,16 @@ pytest.importorskip("emu.engine._ppc")
 
 
 def cpu_of(folder: Path, name: str, values: dict[str, int]) -> Any:
+    return machine_of(folder, name, values).cpu
+
+
+def machine_of(folder: Path, name: str, values: dict[str, int]) -> Machine:
     (folder / "code").write_bytes(b"\x48\0\0\0")
     machine = board(name)(Setup(parse(["-M", name, "-m", "64", "-kernel", str(folder / "code")])))
     machine.power_on()
     for register, value in values.items():
         machine.cpu.set_reg(register, value)
-    return machine.cpu
+    return machine
 
 
 UTLB = {
@@ -107,9 +112,10 @@ def test_a_page_is_looked_up_from_the_command_line(tmp_path: Path, capfd: pytest
     assert "unknown --page access wrte; did you mean write?" in fails(capfd, *words, "--page", "0,wrte")
 
 
-def test_a_page_is_looked_up_from_gdb(tmp_path: Path) -> None:
-    cpu = cpu_of(tmp_path, "ppce500", TLBS)
-    assert "\n-> 000001000 (" in answer(cpu, ["page", "0x1000"])
-    assert "for supervisor execute" in answer(cpu, ["page", "4096", "execute"])
-    for words in (["page"], ["page", "here"], ["page", "0", "jump"], ["page", "-1"]):
-        assert answer(cpu, words) == "page: expected an address, and read, write, execute or nothing behind it\n"
+def test_a_page_is_looked_up_from_the_monitor(tmp_path: Path) -> None:
+    control = control_of(machine_of(tmp_path, "ppce500", TLBS))
+    assert "\n-> 000001000 (" in answer(control, "page 0x1000")
+    assert "for supervisor execute" in answer(control, "page 4096 execute")
+    for words in ("page 0 jump", "page -1"):
+        assert answer(control, words).startswith("page: expected an address, and read, write, execute")
+    assert "unexpected end of expression" in answer(control, "page")

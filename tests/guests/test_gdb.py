@@ -126,7 +126,7 @@ def test_linux_on_powerpc_is_stopped_stepped_and_watched(
     assert re.search(rf"pc +{place + 4:#x}", seen), seen
     assert "Hardware watchpoint 2" in seen and "New value" in seen, seen
     assert re.search(r"\$4 = (0x|\{uint64 = 0x)[0-9a-f]+", seen), seen
-    assert re.search(r"c0000000-[0-9a-f]+ -> 000000000", seen), seen
+    assert re.search(r"0x00000000c0000000 0x0000000000000000 +[0-9]+[kKM]", seen), seen
 
 
 def symbol(path: str, name: str) -> int:
