@@ -67,6 +67,9 @@ VIRTIO_PCI = {
 }
 
 
+VIRTIO_MMIO = {"legacy": "on: version 1 of the registers (default off)"}
+
+
 @dataclass(frozen=True)
 class Kind:
     """Something that can be plugged in: `props` with a line of help each, `bus` "pci" or "mmio"."""
@@ -136,7 +139,7 @@ def virtio(
             p.add(made, "virtio")
             p.mmio(made)
 
-        pluggable(f"virtio-{name}-device", help, own, bus="mmio")(on_mmio)
+        pluggable(f"virtio-{name}-device", help, {**own, **VIRTIO_MMIO}, bus="mmio")(on_mmio)
         return build
 
     return register
@@ -185,8 +188,9 @@ class PciBoard:
     physical: SlotMemory
     big_endian: bool = False
     message: Callable[[int, int], None] | None = None
-    mmio: Callable[[VirtioDevice], Device] | None = None
-    """Puts a virtio device into the next virtio-mmio slot and gives its transport; None where there are none."""
+    mmio: Callable[[VirtioDevice, bool], Device] | None = None
+    """Puts a virtio device into the next virtio-mmio slot, with the legacy interface if True, and gives its transport;
+    None where there are none."""
 
 
 def movable_ports(bus: Bus, size: int, read: Read, write: Write, max_width: int, name: str) -> Moved:
@@ -327,7 +331,7 @@ class Plug:
         """Put a virtio device into a virtio-mmio slot. Raises UsageError."""
         if self.board.mmio is None:
             raise self.wrong(f"-M {self.machine.name} has no virtio-mmio slots; {self.name[:-7]}-pci fits its PCI bus")
-        self.add(self.board.mmio(device))
+        self.add(self.board.mmio(device, self.switch("legacy", False)))
 
 
 ADDRESS = re.compile(r"(?:0[xX])?([0-9a-fA-F]{1,2})(?:\.([0-7]))?")

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bios.ppc import trees
 from bios.ppc.trees import BAMBOO
 from devices.irq import IrqRouter
 from devices.ppc4xx_cpr_sdr import Cpr440Ep, Sdr440Ep
@@ -28,7 +29,7 @@ from devices.ppc4xx_emac import Emac, Zmii
 from devices.ppc4xx_pci import Pci440Ep
 from devices.ppc4xx_plb import Cpm4xx
 from devices.ppc4xx_sdram import Sdram440Ep
-from emu.boards.ppc import pci_slots, start
+from emu.boards.ppc import MmioPlace, pci_slots, start
 from emu.boards.ppc4xx import boot_440, dead_serial, interrupts, on_chip, pci_host, serial_ports
 from emu.memory import Dma
 from emu.options import UsageError
@@ -74,6 +75,7 @@ def bamboo(setup: Setup) -> Machine:
     m.devices["slots"] = slots
     host = Pci440Ep(memory=Dma(m.ram))
     pci_host(parts, BAMBOO, host)
-    pci_slots(parts, setup, host, range(1, 5), lambda slot, pin: slots.source(slot - 1))
+    mmio = MmioPlace(0xEF700000, "ibm,opb", 0xEF700000, uics[0].line(24), "ibm,uic-440ep", (24, trees.HIGH))
+    pci_slots(parts, setup, host, range(1, 5), lambda slot, pin: slots.source(slot - 1), mmio)
     boot_440(parts, setup, BAMBOO, there)
     return m

@@ -31,7 +31,9 @@ from devices.irq import IrqRouter
 from devices.mpic import Mpic
 from devices.rtc_ds1338 import Ds1338
 from emu.boards.ppc import (
+    MMIO_STEP,
     Firmware,
+    MmioPlace,
     boot,
     machine_check_where_nobody_answers,
     pci_slots,
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
 FIRMWARE_FLOOR = 32 << 20
 """U-Boot uses what is below."""
 PCI_INPUTS = range(1, 5)
+MMIO_INPUT, MMIO = 60, 0xD0000
+"""Input and place of the virtio-mmio slots, where the chip has nothing."""
 
 
 class Ccsr:
@@ -139,8 +143,13 @@ def build(setup: Setup, name: str, board: BoardE500, *, most: int) -> Machine:
         pci,
         board.slots,
         lambda slot, pin: shared.source(trees.pci_input(slot, pin)),
+        MmioPlace(
+            board.ccsr + MMIO, "simple-bus", MMIO, mpic.line(MMIO_INPUT), "fsl,mpic", (MMIO_INPUT, trees.MPIC_HIGH)
+        ),
         message=lambda address, value: pci.inbound.write(address, value.to_bytes(4, "little")),
     )
+    for base, _ in parts.mmio:
+        ccsr.take(base - board.ccsr, MMIO_STEP)
     ccsr.fill()
     windows = (board.pci_memory, board.pci_io)
     machine_check_where_nobody_answers(parts, [(window.address, window.size) for window in windows])

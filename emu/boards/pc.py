@@ -48,6 +48,8 @@ from devices.port92 import Port92
 from devices.rtc_mc146818 import RtcMc146818, days_from_civil
 from devices.uart16550 import Uart16550
 from devices.vga import Vga
+from devices.virtio.mmio import SIZE as VIRTIO_SIZE
+from devices.virtio.mmio import VirtioMmio
 from emu.boards.ide import ide_drives
 from emu.bus import UNIMP, Bus
 from emu.clock import Clock
@@ -62,6 +64,8 @@ if TYPE_CHECKING:
     from bios.pc.host import Drive as BiosDrive
     from bios.plan import LoadPlan
     from devices.contracts import Console
+    from devices.device import Device
+    from devices.virtio.device import VirtioDevice
     from emu.boards import Date, Setup
     from emu.bus import Mapping, Read, Write
     from emu.cpu import PcCpu
@@ -73,6 +77,8 @@ KERNEL_LIMIT = 3584 << 20
 LOW_ROM = 0x20000
 LAPIC_ID = 0x20
 SERIAL_PORTS = ((0x3F8, 4), (0x2F8, 3))
+MMIO_BASE, MMIO_IRQS = 0xFEC10000, (5, 7, 6, 10, 11)
+"""The virtio-mmio slots. Interrupts below 10 are edge-triggered, so each has one of its own."""
 SERIAL_RETRY = 100_000  # ns: about one character at 115200 baud
 KEY_INTERVAL = 20_000_000  # ns between two keys that are typed for a person
 
@@ -178,6 +184,7 @@ def pc(setup: Setup) -> Machine:
         memory=dma_view,
         physical=dma_view,
         message=None if lapic is None else partial(_message, lapic),
+        mmio=_mmio_slots(m, setup, irqs),
     )
 
     # Disks.
@@ -229,6 +236,24 @@ def pc(setup: Setup) -> Machine:
     _keyboard_input(m, kbd, own_bios=rom is None)
     _boot(m, setup, rom, apic=lapic is not None)
     return m
+
+
+def _mmio_slots(m: Machine, setup: Setup, irqs: IrqRouter) -> Callable[[VirtioDevice, bool], Device]:
+    """Maps one virtio device after another; the kernel of -kernel is told where, as nothing else on a PC could."""
+    free = list(MMIO_IRQS)
+    told = "virtio_mmio.device=" in setup.config.append
+
+    def add(device: VirtioDevice, legacy: bool) -> Device:
+        if not free:
+            raise UsageError(f"-device: all {len(MMIO_IRQS)} virtio-mmio slots are taken")
+        base, irq = MMIO_BASE + VIRTIO_SIZE * (len(MMIO_IRQS) - len(free)), free.pop(0)
+        made = VirtioMmio(device=device, irq=irqs.source(irq), legacy=legacy)
+        m.bus.map_mmio(base, VIRTIO_SIZE, made.read, made.write, name=f"{device.name} registers")
+        if setup.config.kernel is not None and not told:
+            setup.config.append = f"{setup.config.append} virtio_mmio.device={VIRTIO_SIZE}@{base:#x}:{irq}".lstrip()
+        return made
+
+    return add
 
 
 def _message(lapic: Lapic, address: int, value: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bios.fdt import Tree
@@ -13,8 +13,10 @@ from bios.plan import ImageError, LoadPlan
 from bios.ppc import load, trees
 from bios.ppc.load import Registers
 from cores.ppc import models
+from devices.irq import IrqRouter
 from devices.rtc_mc146818 import days_from_civil
 from devices.uart16550 import Uart16550
+from devices.virtio.mmio import VirtioMmio
 from emu.bus import Bus
 from emu.clock import Clock
 from emu.machine import Machine
@@ -25,8 +27,10 @@ from emu.plug import PciBoard, plug_in, windowed
 
 if TYPE_CHECKING:
     from devices.contracts import Line
+    from devices.device import Device
     from devices.fsl_pci import FslPci
     from devices.ppc4xx_pci import Pci440Ep, Pci460Ex
+    from devices.virtio.device import VirtioDevice
     from emu.boards import Date, Setup
     from emu.cpu import EmbeddedCpu
 
@@ -42,6 +46,8 @@ class Parts:
 
     machine: Machine
     cpu: EmbeddedCpu
+    mmio: list[tuple[int, MmioPlace]] = field(default_factory=list)
+    """The virtio-mmio slots in use."""
 
     @property
     def bus(self) -> Bus:
@@ -113,12 +119,62 @@ def serial(parts: Parts, setup: Setup, index: int, base: int, size: int, line: C
     return True
 
 
+MMIO_SLOTS = 8
+MMIO_STEP = 0x200
+
+
+@dataclass(frozen=True)
+class MmioPlace:
+    """Where a board has its virtio-mmio slots: a free place in its map, a bus whose devices kernels look for, on which
+    the place is at `at`, and a free input of an interrupt controller. Bus and controller are named by "compatible"."""
+
+    base: int
+    bus: str
+    at: int
+    line: Line
+    controller: str
+    interrupts: tuple[int, int]
+
+
+def _mmio_slots(parts: Parts, place: MmioPlace) -> Callable[[VirtioDevice, bool], Device]:
+    """Maps one virtio device after another; all share the interrupt."""
+    m = parts.machine
+    router = IrqRouter([[place.line]])
+
+    def add(device: VirtioDevice, legacy: bool) -> Device:
+        if len(parts.mmio) == MMIO_SLOTS:
+            raise UsageError(f"-device: all {MMIO_SLOTS} virtio-mmio slots are taken")
+        m.devices.setdefault("mmio-irq", router)
+        base = place.base + MMIO_STEP * len(parts.mmio)
+        made = VirtioMmio(device=device, irq=router.source(0), legacy=legacy)
+        m.bus.map_mmio(base, MMIO_STEP, made.read, made.write, name=f"{device.name} registers", swap=True)
+        parts.mmio.append((base, place))
+        return made
+
+    return add
+
+
+def _mmio_nodes(parts: Parts, tree: Tree) -> None:
+    """The nodes of the slots in use, for drivers that look for "virtio,mmio"."""
+    for base, place in parts.mmio:
+        nodes = {name: node for node in reversed(list(tree.root.walk())) for name in node.texts("compatible")}
+        bus, controller = nodes.get(place.bus), nodes.get(place.controller)
+        if bus is None or controller is None:
+            continue
+        at = place.at + base - place.base
+        node = bus.node(f"virtio_mmio@{at:x}", compatible="virtio,mmio")
+        node.reg((at, MMIO_STEP))
+        node.set("interrupt-parent", [controller])
+        node.set("interrupts", list(place.interrupts))
+
+
 def pci_slots(
     parts: Parts,
     setup: Setup,
     host: FslPci | Pci440Ep | Pci460Ex,
     slots: Sequence[int],
     irq: Callable[[int, int], Line],
+    mmio: MmioPlace,
     message: Callable[[int, int], None] | None = None,
 ) -> None:
     """Plug in what the command line wants on the PCI bus. `irq` is called with (slot, pin). Raises UsageError."""
@@ -132,6 +188,7 @@ def pci_slots(
         physical=Dma(m.ram),
         big_endian=True,
         message=message,
+        mmio=_mmio_slots(parts, mmio),
     )
     plug_in(m, setup, board)
 
@@ -165,6 +222,7 @@ def boot(parts: Parts, setup: Setup, firmware: Firmware) -> None:
     Raises UsageError, and ShowAndExit after -machine dumpdtb=.
     """
     m, config = parts.machine, setup.config
+    _mmio_nodes(parts, firmware.tree)
     plan = _plan(setup, firmware, m.ram.size, m.name)
     if config.dump_dtb is not None:
         _write(config.dump_dtb, plan.segments[-1][1])

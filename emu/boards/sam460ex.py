@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bios.ppc import trees
 from bios.ppc.trees import CANYONLANDS
 from devices.irq import IrqRouter
 from devices.ppc4xx_cpr_sdr import Cpr460Ex, Sdr460Ex
@@ -34,7 +35,7 @@ from devices.ppc4xx_l2c import L2Cache460Ex
 from devices.ppc4xx_pci import Pci460Ex, Pcie460Ex
 from devices.ppc4xx_plb import Ahb460Ex, Cpm4xx
 from devices.ppc4xx_sdram import Sdram460Ex
-from emu.boards.ppc import pci_slots, start
+from emu.boards.ppc import MmioPlace, pci_slots, start
 from emu.boards.ppc4xx import boot_440, interrupts, on_chip, pci_host, serial_ports
 from emu.memory import Dma
 from emu.options import UsageError
@@ -76,7 +77,8 @@ def sam460ex(setup: Setup) -> Machine:
     m.devices["slots"] = slots
     host = Pci460Ex(memory=Dma(m.ram))
     pci_host(parts, CANYONLANDS, host)
-    pci_slots(parts, setup, host, range(1, 32), lambda slot, pin: slots.source(0))
+    mmio = MmioPlace(0x4EF700000, "ibm,opb", 0xEF700000, uics[0].line(25), "ibm,uic-460ex", (25, trees.HIGH))
+    pci_slots(parts, setup, host, range(1, 32), lambda slot, pin: slots.source(0), mmio)
     for number, (spec, port) in enumerate(zip(CANYONLANDS.pcie, (Pcie460Ex(port=0), Pcie460Ex(port=1)), strict=True)):
         bus.map_dcrs(spec.dcr, 0x20, port.read_dcr, port.write_dcr, name=f"pcie{number}")
         bus.map_mmio(spec.registers, 0x1000, port.read_utl, port.write_utl, name=f"pcie{number} registers")
