@@ -151,7 +151,8 @@ static struct Block *build_block(Cpu *cpu, uint32_t ip, uint64_t offset, uint32_
     if ((uint64_t)code_limit(cpu) - ip + 1 < room) room = code_limit(cpu) - ip + 1;
     uint32_t at = 0, n = 0;
     int open = 1;
-    while (n < BLOCK_MAX && open) {
+    const uint32_t most = cpu->block_limit ? cpu->block_limit : BLOCK_MAX;
+    while (n < most && open) {
         struct Insn *i = &b->insn[n];
         if (unlikely(cpu->break_count) && at < room && is_break(cpu, code_linear(cpu, ip + at))) {
             memset(i, 0, sizeof *i);

@@ -125,6 +125,7 @@ typedef struct Cpu {
     struct Stats stats;
     uint64_t exits[16]; /* 0: something to attend to; 1 to 9: what ended a chain of blocks (EXIT_*); 10 on: what ended emu_run */
     uint32_t timing;    /* measure where the time goes */
+    uint32_t block_limit; /* instructions of a block at most, for tests; 0: as many as usual */
 
     /* A debugger outside, which the guest cannot notice. Addresses are linear. */
     uint32_t breaks[256];

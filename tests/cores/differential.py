@@ -28,8 +28,9 @@ from cores.x86.forms import Form
 from cores.x86.models import cpu_model
 from cores.x86.strategies import Place
 from emu.cpu import Exit
-from tests.cores.flat import make_cpu
+from tests.cores.flat import FlatRam, OpenBus
 from tests.cores.oracle_unicorn import END_ERROR, END_STOPPED, FLOATS, JUMPS, REPEATS
+from tests.cores.tiers import against_the_oracle, processor
 
 ORACLE = Path(__file__).with_name("oracle_unicorn.py")
 SIZE = 0x40000
@@ -591,8 +592,13 @@ def _answer(answer: bytes, p: Program) -> Answer:
 class Subject:
     """The C engine in the modes."""
 
-    def __init__(self, found: list[Mode], tier: str = "interp") -> None:
-        self.cpu, self.ram = make_cpu(tier, SIZE, MODEL)
+    def __init__(self, found: list[Mode], tier: str = "") -> None:
+        self.ram = FlatRam(SIZE)
+        self.cpu = (
+            processor("x86", tier, OpenBus(), self.ram, MODEL)
+            if tier
+            else against_the_oracle("x86", OpenBus(), self.ram, MODEL)
+        )
         self.states: dict[str, Any] = {}
         for mode in found:
             probes(mode)

@@ -25,6 +25,7 @@ from cores.ppc.models import reset_values
 from emu.memory import GuestRam
 from tests.cores.ppc_oracle import CODE, DATA, DATA_SIZE, HALTS, READ_ONLY, RECORD, STATE
 from tests.cores.ppc_tiers import Bus
+from tests.cores.tiers import against_the_oracle
 
 PATIENCE = 5.0
 SYNDROMES = {0x10: S.ESR_FP, 0x20: S.ESR_PIL, 0x30: S.ESR_PPR, 0x40: S.ESR_PTR}
@@ -345,11 +346,9 @@ class Subject:
     """Ours, in the oracle's shape."""
 
     def __init__(self, model: str) -> None:
-        from emu.engine.ppc import PpcCpu
-
         self.model = model_of(model)
         self.ram, self.bus = GuestRam(1 << 20, flat=True), Bus()
-        self.cpu = PpcCpu(self.bus, self.ram, model)
+        self.cpu = against_the_oracle("ppc", self.bus, self.ram, model)
         self.bus.cpu = self.cpu
         self.c: Any = self.cpu._c
         self.cpu.load_values(reset_values(self.model))

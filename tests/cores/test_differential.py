@@ -1,7 +1,7 @@
 """Random programs in every mode on the C engine and on Unicorn in a process of its own: every instruction is compared.
 
-`EMU_DIFFERENTIAL=1000000` sets how many instructions the slow test compares. Seed n of a mode is
-`draw(Random(f"{mode}{n}"), mode, 16)`.
+`EMU_DIFFERENTIAL=1000000` sets how many instructions the slow test compares, `EMU_DIFFERENTIAL_TIER=jit` lets
+translated code run. Seed n of a mode is `draw(Random(f"{mode}{n}"), mode, 16)`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pytest
 
 from tests.cores import differential
 from tests.cores.differential import CODE, Bench, Mode, Program, decoded, draw
+from tests.cores.tiers import TIER
 
 pytest.importorskip("emu.engine._x86")
 pytestmark = pytest.mark.skipif(
@@ -32,6 +33,9 @@ EXCUSED = 0.5  # share of the programs that may end early at a known difference
 def bench() -> Iterator[Bench]:
     both = Bench()
     yield both
+    if TIER == "jit":
+        # Not forms that only the interpreter does, and what faults, runs on there.
+        assert both.subject.cpu.stats()["jit_enters"] > 0.3 * both.executed
     both.close()
 
 

@@ -1,7 +1,7 @@
 """Programs drawn from the PowerPC spec on the C engine and on Unicorn in a process of its own.
 
-`EMU_DIFFERENTIAL=1000000` sets how many instructions the slow tests compare, and a twentieth more of supervisors. Seed
-n of a model is `Bench(model).draw(Random(f"{model}{n}"))`.
+`EMU_DIFFERENTIAL=1000000` sets how many instructions the slow tests compare, and a twentieth more of supervisors;
+`EMU_DIFFERENTIAL_TIER=jit` lets translated code run. Seed n of a model is `Bench(model).draw(Random(f"{model}{n}"))`.
 """
 
 from __future__ import annotations

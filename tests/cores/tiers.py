@@ -6,6 +6,7 @@ is the pair of now. The JIT translates at once there, or short programs would ne
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -32,6 +33,18 @@ def comparing(pair: tuple[str, str]) -> Iterator[None]:
         yield
     finally:
         _chosen.pop()
+
+
+TIER = os.environ.get("EMU_DIFFERENTIAL_TIER", "interp")
+"""The tier that the comparisons with Unicorn run on."""
+
+
+def against_the_oracle(core: str, bus: Any, ram: Any, *model: str) -> Any:
+    """A processor for steps of one instruction. Each has a block of its own, so that a step runs translated code."""
+    cpu = processor(core, TIER, bus, ram, *model)
+    if TIER != "reference":
+        cpu._c.block_limit = 1
+    return cpu
 
 
 def processor(core: str, tier: str, bus: Any, ram: Any, *model: str, jit_size: int | None = None) -> Any:
