@@ -1,6 +1,7 @@
 """The JIT against the interpreter on random programs that get hot: same registers, counts, accesses and memory.
 
-`python -m tests.engine.fuzz_jit [--core x86|ppc] [--seconds S] [--seed N] [--cases N]`: status 0 and a line of counts,
+`python -m tests.engine.fuzz_jit [--core x86|ppc] [--seconds S] [--seed N] [--cases N]`: status 0 and a line of counts
+(programs of each kind: what they were seen to do),
 2 without a JIT, or 1 at the first difference, with its seed, what is left of the program when everything is taken away
 that does not matter, and the words that run it again: `--seed N --cases 1 --keep ITEMS --pieces PIECES`. Everything
 follows from the seed. Programs run in child processes, so that also one that kills or hangs it is found and made small.
@@ -24,10 +25,12 @@ from typing import Any
 
 import numpy as np
 
+from cores.ppc import state as S
 from cores.ppc import text as ppc_text
 from cores.x86 import text as x86_text
 from emu.clock import wall
 from emu.cpu import Exit
+from tests.cores import tier_machine as X
 from tests.cores.ppc_tiers import Pair as PpcPair
 from tests.cores.tier_machine import Pair as X86Pair
 from tests.cores.tiers import comparing
@@ -41,6 +44,9 @@ SIZES = (None, 1 << 20, 1 << 16)
 """Bytes of translated code, batch by batch; None: as many as the JIT likes."""
 HANG = 60
 """Seconds after which a program hangs."""
+KINDS = ("self_modifying", "across_pages", "faulting", "remapping", "changing_mode")
+NUMBERS = 3 + len(KINDS)
+"""What a child leaves: seed, instructions, traces, programs of each kind."""
 Piece = tuple[int, str]
 """So many instructions at once, then what happens: "" nothing, "i" INTR, "n" NMI, "pADDRESS.BYTE" a device's store."""
 
@@ -76,6 +82,8 @@ class Rigs:
     jit_size: int | None
     pairs: dict[str, Any] = field(default_factory=dict)
     executed: int = 0
+    kinds: list[int] = field(default_factory=lambda: [0] * len(KINDS))
+    """Programs that were seen to do what `KINDS` says."""
 
     def pair(self, case: Case) -> Any:
         """The pair for a case: the JIT first."""
@@ -91,16 +99,54 @@ class Rigs:
         if both.cpus[0].tier == "jit":
             both.cpus[0].jit_threshold = threshold
         case.start(both, case.program.image(keep))
+        before = self.counters(both)
+        modes, maps = {self.mode_of(case, both)}, {self.map_of(case, both)}
         for number, (count, event) in enumerate(how):
             exits = [cpu.run(count) for cpu in both.cpus]
             wrong = self.wrong(both, exits)
             if wrong:
                 return f"after piece {number}, {both.cpus[1].icount} instructions: {wrong}"
+            modes.add(self.mode_of(case, both))
+            maps.add(self.map_of(case, both))
             if exits[0] is Exit.SHUTDOWN:
                 break
             self.happen(both, event or "i" * (exits[0] is Exit.HALT))
         self.executed += both.cpus[0].icount
+        at = case.program.addresses(keep)
+        written, faults = (now - then for now, then in zip(self.counters(both), before, strict=True))
+        seen = (written, at[0] >> 12 != at[-1] >> 12, faults, len(maps) > 1, len(modes) > 1)
+        for k, yes in enumerate(seen):
+            self.kinds[k] += bool(yes)
         return ""
+
+    @staticmethod
+    def counters(both: Any) -> tuple[int, int]:
+        """Pages of code written, exceptions."""
+        stats = both.cpus[1].stats()
+        return stats["page_invalidations"], stats["exceptions"]
+
+    @staticmethod
+    def map_of(case: Case, both: Any) -> tuple[Any, ...]:
+        """What programs change of translations: page tables, or entries of the TLB; nothing where there are none."""
+        c = both.cpus[1]._c
+        if case.core == "x86":
+            if not c.cr0 >> 31:
+                return ()
+            table = np.frombuffer(both.rams[1].view[X.TABLE : X.TABLE + 0x800], dtype="<u4")
+            return ((table & 0xFFFFFF9F).tobytes(),)  # not what the processor itself marks
+        if case.kind.startswith("4"):
+            return tuple(int(row[k]) for row in (c.utlb0, c.utlb1, c.utlb2) for k in range(2, 9))
+        return tuple(
+            int(row[k]) for row in (c.etlb_mas1, c.etlb_mas3) for k in range(S.TLB1_FIRST + 2, S.TLB1_FIRST + 9)
+        )
+
+    @staticmethod
+    def mode_of(case: Case, both: Any) -> tuple[int, ...]:
+        """What decides how code is decoded, and what it may do."""
+        c = both.cpus[1]._c
+        if case.core == "ppc":
+            return (int(c.msr),)
+        return int(c.cr0), int(c.cr4), int(c.cpl), int(c.eflags) >> 17 & 1, int(c.seg_attr[1])
 
     @staticmethod
     def wrong(both: Any, exits: list[Exit]) -> str:
@@ -142,15 +188,14 @@ class Board:
     def __init__(self) -> None:
         self.memory = mmap.mmap(-1, mmap.PAGESIZE)
 
-    def put(self, seed: int, executed: int, traces: int) -> None:
-        self.memory[:24] = struct.pack("<QQQ", seed, executed, traces)
+    def put(self, *numbers: int) -> None:
+        self.memory[: 8 * NUMBERS] = struct.pack(f"<{NUMBERS}Q", *numbers, *[0] * (NUMBERS - len(numbers)))
 
-    def get(self) -> tuple[int, int, int]:
-        seed, executed, traces = struct.unpack("<QQQ", self.memory[:24])
-        return seed, executed, traces
+    def get(self) -> tuple[int, ...]:
+        return struct.unpack(f"<{NUMBERS}Q", self.memory[: 8 * NUMBERS])
 
 
-def apart(work: Callable[[Board], str]) -> tuple[str, tuple[int, int, int]]:
+def apart(work: Callable[[Board], str]) -> tuple[str, tuple[int, ...]]:
     """Do work in a child process: what it says, or how it died; and the numbers it left."""
     board = Board()
     read, write = os.pipe()
@@ -175,19 +220,19 @@ def apart(work: Callable[[Board], str]) -> tuple[str, tuple[int, int, int]]:
     return said, board.get()
 
 
-def batch(core: str, first: int, count: int, jit_size: int | None) -> tuple[str, tuple[int, int, int]]:
+def batch(core: str, first: int, count: int, jit_size: int | None) -> tuple[str, tuple[int, ...]]:
     """Run the programs of some seeds; the first that goes wrong is the one on the board."""
 
     def work(board: Board) -> str:
         rigs = Rigs(jit_size)
         for seed in range(first, first + count):
-            board.put(seed, rigs.executed, traces(rigs))
+            board.put(seed, rigs.executed, traces(rigs), *rigs.kinds)
             signal.alarm(HANG)
             case, how, threshold = everything(seed, core)
             said = rigs.run(case, range(len(case.program.items)), how, threshold)
             if said:
                 return said
-        board.put(first + count, rigs.executed, traces(rigs))
+        board.put(first + count, rigs.executed, traces(rigs), *rigs.kinds)
         return ""
 
     return apart(work)
@@ -356,15 +401,15 @@ def main(words: Sequence[str] | None = None) -> int:
         finding.report()
         return int(bool(finding.said))
     end = wall() + options.seconds
-    done = {core: {"programs": 0, "instructions": 0, "traces": 0} for core in cores}
+    done = {core: dict.fromkeys(("programs", "instructions", "traces", *KINDS), 0) for core in cores}
     first, last = options.seed, options.seed + options.cases if options.cases else None
     while first < last if last else wall() < end:
         for core in cores:
             count = BATCH - first % BATCH
             count = min(count, last - first) if last else count
             jit_size = options.jit_size or SIZES[first // BATCH % len(SIZES)]
-            said, (seed, executed, made) = batch(core, first, count, jit_size)
-            for name, n in (("programs", seed - first), ("instructions", executed), ("traces", made)):
+            said, (seed, *numbers) = batch(core, first, count, jit_size)
+            for name, n in zip(done[core], (seed - first, *numbers), strict=True):
                 done[core][name] += n
             if said:
                 examine(core, seed, first, jit_size, said)

@@ -236,6 +236,8 @@ class X86:
         dice = rng.random()
         if self.paged and rng.random() < 0.1:
             return self.remap()
+        if rng.random() < 0.03:
+            return self.switch()
         if self.busy and dice < 0.5:
             dice = 0.72 + dice / 2.2  # more of what follows
         if dice < 0.12 and self.dense:
@@ -386,13 +388,52 @@ class X86:
         p.add(there(front, k + 4 + rng.randrange(1, 3)))
         p.add(raw(self.memory("ff", 4, slot)))
 
-    def remap(self) -> None:
-        """Now and then change a page-table entry, and have the TLB forget it, or all of it."""
-        rng, counter, over = self.rng, self.slot(), len(self.program.items) + 4
+    def switch(self) -> None:
+        """Now and then another mode: code of the other size and back, or a bit of CR0 or CR4."""
+        rng = self.rng
+        self.seldom(1)
+        if self.mode.startswith(("flat", "segments")) and rng.random() < 0.5:
+            self.program.add(self.other_size())
+            return
+        if rng.random() < 0.7:
+            bits = [1, 2, 3, 16, 18, 30, *([31] if self.paged else [])] if self.mode != "real" else [0, 0, 1, 2, 3, 18]
+            number, bit = 0xC0, rng.choice(bits)
+        else:
+            number, bit = 0xE0, rng.choice((2, 4, 7, 9))
+        front, back = bytes([0x0F, 0x20, number]), bytes([0x0F, 0x22, number])
+        change = Item(f"CR{(number - 0xC0) // 8} bit {bit}", 6 + len(self.wide) + 5, self._fixed(
+            front + self.wide + b"\x35" + (1 << bit).to_bytes(4, "little") + back))  # fmt: skip
+        self.program.add(change)
+
+    @staticmethod
+    def _fixed(code: bytes) -> Build:
+        return lambda where, here: code
+
+    def other_size(self) -> Item:
+        """A far jump to code of the other size, an instruction there, and back."""
+        inc = bytes([0x40 + self.rng.choice((0, 1, 2, 3, 5, 6, 7))])
+        there, here_ = (X.CODE0_16, X.CODE0_32) if self.place.big else (X.CODE0_32, X.CODE0_16)
+
+        def build(where: Callable[[int], int], here: int) -> bytes:
+            first, second = (b"\xea", b"\x66\xea") if self.place.big else (b"\x66\xea", b"\xea")
+            at = here + len(first) + 6
+            out = first + at.to_bytes(4, "little") + there.to_bytes(2, "little") + inc
+            return out + second + (here + 16).to_bytes(4, "little") + here_.to_bytes(2, "little")
+
+        return Item("there and back", 16, build)
+
+    def seldom(self, items: int) -> None:
+        """Mostly jump over the next items but once in a few rounds."""
+        rng, counter, over = self.rng, self.slot(), len(self.program.items) + 3 + items
         if rng.random() < 0.8:
             self.program.add(raw(self.memory("ff", 0, counter)))
             self.program.add(raw(self.memory("f7", 0, counter, rng.choice((1, 3, 7, 15)).to_bytes(4, "little"))))
-            self.program.add(self.jump(b"\x0f\x85", f"to {over + 1}", self.upto(over + 1)))
+            self.program.add(self.jump(b"\x0f\x85", f"to {over}", self.upto(over)))
+
+    def remap(self) -> None:
+        """Now and then change a page-table entry, and have the TLB forget it, or all of it."""
+        rng = self.rng
+        self.seldom(2)
         page = rng.choice((X.DATA >> 12, (X.DATA >> 12) + 1, X.STACK >> 12, *[X.CODE + 0x1000 >> 12] * 3))
         self.program.add(
             raw(self.memory("81", 6, X.TABLE + self.entry * page, rng.choice((2, 1, 4, 0x1000)).to_bytes(4, "little")))
@@ -582,6 +623,8 @@ class Ppc:
         rng, p = self.rng, self.program
         if self.paged and rng.random() < 0.06:
             return self.remap()
+        if rng.random() < 0.03:
+            return self.switch()
         dice = rng.random()
         if dice < 0.08:
             p.add(self.plain(*immediate(rng.randrange(3, 7), rng.choice((P.DATA, P.WINDOW)) + rng.randrange(0x3F00))))
@@ -639,14 +682,26 @@ class Ppc:
 
         self.program.add(Item(f"{name} = {to}", 12 + 4 * len(more), build))
 
-    def remap(self) -> None:
-        """Now and then change rights or validity of an entry of the TLB."""
+    def switch(self) -> None:
+        """Now and then a bit of MSR: who the data belong to, what is enabled, and, seldom, problem state."""
+        bit = self.rng.choice((4, 4, 8, 11, 13, 13, 15, 25 if ppc_model(self.model).has("spe") else 13, 14))
+        self.seldom()
+        change = (26 if bit < 16 else 27) << 26 | B << 21 | B << 16 | 1 << bit % 16  # xori, xoris
+        self.program.add(self.plain(0x7C0000A6 | B << 21, change, 0x7C000124 | B << 21, ISYNC))
+
+    def seldom(self) -> None:
+        """Mostly jump over the next item but once in a few rounds."""
         rng, over = self.rng, len(self.program.items) + 3
         if rng.random() < 0.8:
             count = 14 << 26 | B << 21 | B << 16 | 1
             test = 28 << 26 | B << 21 | B << 16 | rng.choice((1, 3, 7, 15))  # andi.
             self.program.add(self.plain(*load(self.counter()), count, STORE, test))
             self.program.add(self.branch(16 << 26 | 4 << 21 | 2 << 16, 0xFFFC, f"to {over}", self.upto(over)))
+
+    def remap(self) -> None:
+        """Now and then change rights or validity of an entry of the TLB."""
+        rng = self.rng
+        self.seldom()
         entry = rng.choice((*range(2, 6), *ENTRIES[:2] * 3)) if self.paged else rng.randrange(2, 6)
         if ppc_model(self.model).has("440"):
             word, change = rng.choice(((2, 0x09), (2, 0x12), (2, 0x24), (0, 0x200), (1, 0x1000)))

@@ -35,9 +35,16 @@ def test_a_seed_gives_one_program_and_one_way_to_run_it(core: str) -> None:
 
 @pytest.mark.parametrize("core", CORES)
 def test_programs_run_long_and_alike_on_equal_processors(core: str) -> None:
-    said, (seed, executed, _) = fuzz_jit.batch(core, 0, 12, None)
+    said, (seed, executed, *_) = fuzz_jit.batch(core, 0, 12, None)
     assert (said, seed) == ("", 12)
     assert executed > 10_000
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_programs_of_every_kind_are_drawn(core: str) -> None:
+    said, (seed, _, _, *kinds) = fuzz_jit.batch(core, 0, 60, None)
+    assert (said, seed) == ("", 60)
+    assert all(count > 5 for count in kinds), dict(zip(fuzz_jit.KINDS, kinds, strict=True))
 
 
 @pytest.mark.parametrize("core", CORES)
@@ -70,7 +77,7 @@ def test_what_only_earlier_programs_bring_about_is_told_with_the_first_of_them(m
         return said or ("planted" if len(self.pairs) > 2 and before else "")
 
     monkeypatch.setattr(Rigs, "run", run)
-    said, (seed, _, _) = fuzz_jit.batch("ppc", 0, 50, None)
+    said, (seed, *_) = fuzz_jit.batch("ppc", 0, 50, None)
     assert said == "planted" and seed >= 2
     examine("ppc", seed, 0, None, said)
     assert "only after the programs before it" in capsys.readouterr().out
