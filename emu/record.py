@@ -242,10 +242,14 @@ class Recording:
         self._machine: Machine | None = None
         self.end: list[Any] | None = None
         """Cause, status, text and digest, as soon as they have been read."""
-        header = self._header()
+        try:
+            header = self._header()
+            self.date = self._date(header.get("date"))
+        except UsageError:
+            self._file.close()
+            raise
         self.version = str(header.get("version"))
         self.made = header["machine"]
-        self.date = self._date(header.get("date"))
 
     def _wrong(self, why: str) -> UsageError:
         return UsageError(f"--replay {shown(self.path)}: {why}")
@@ -290,8 +294,11 @@ class Recording:
 
     def entries(self) -> Iterator[Input]:
         """The inputs, as they are read. Raises ReplayError where the file is damaged or cut off."""
-        while (entry := self._frame()) is not None:
-            yield entry
+        try:
+            while (entry := self._frame()) is not None:
+                yield entry
+        finally:
+            self._file.close()
 
     def _damaged(self, what: str) -> ReplayError:
         where = self._file.tell()
