@@ -211,7 +211,7 @@ class GuestRam:
 
     def discard(self, paddr: int, length: int) -> None:
         """Give the host pages of RAM back: they read as zeros from now on. What is no whole page of RAM stays."""
-        for address, count, region in self.pieces(paddr, min(length, self.space)):
+        for address, count, region in self.pieces(paddr, min(length, self.space - paddr)):
             if region is None or region.kind != Kind.RAM:
                 continue
             start = -(-(region.offset + address - region.paddr) // mmap.PAGESIZE) * mmap.PAGESIZE

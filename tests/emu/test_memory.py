@@ -132,3 +132,49 @@ def test_dma_tells_who_keeps_decoded_code() -> None:
     Dma(ram).write(0x9FFF0, bytes(32))
     Dma(ram).write(MIB + 5, b"x")
     assert told == [(0x9FFF0, 16), (MIB + 5, 1)]
+
+
+def resident(ram: GuestRam) -> int:
+    """Bytes of the process that are in memory."""
+    with open("/proc/self/statm") as f:
+        return int(f.read().split()[1]) * mmap.PAGESIZE
+
+
+def test_pages_that_are_discarded_go_back_to_the_host_and_read_as_zeros() -> None:
+    ram = GuestRam(32 * MIB)
+    told: list[tuple[int, int]] = []
+    ram.on_write.append(lambda address, length: told.append((address, length)))
+    ram.view[: 32 * MIB] = b"\x5a" * (32 * MIB)
+    before = resident(ram)
+    ram.discard(8 * MIB, 16 * MIB)
+    assert before - resident(ram) > 15 * MIB
+    assert told == [(8 * MIB, 16 * MIB)]
+    assert bytes(ram.view[8 * MIB : 24 * MIB]).count(0) == 16 * MIB
+    assert ram.view[8 * MIB - 1] == ram.view[24 * MIB] == 0x5A
+
+
+def test_only_whole_pages_are_discarded() -> None:
+    ram = GuestRam(4 * MIB)
+    ram.view[: 4 * MIB] = b"\x5a" * (4 * MIB)
+    ram.discard(2 * MIB + 1, 2 * PAGE)
+    assert bytes(ram.view[2 * MIB : 2 * MIB + 3 * PAGE]) == b"\x5a" * PAGE + bytes(PAGE) + b"\x5a" * PAGE
+    ram.discard(3 * MIB + 1, PAGE)
+    assert bytes(ram.view[3 * MIB :]).count(0) == 0
+
+
+def test_discarding_rom_video_memory_and_what_is_no_memory_changes_nothing() -> None:
+    ram = GuestRam(4 * MIB, 0x20000)
+    ram.view[:] = b"\x5a" * len(ram.view)
+    for address, length in ((0xA0000, 0x60000), (4 * MIB, MIB), (FOUR_GIB - 0x20000, 0x20000)):
+        ram.discard(address, length)
+    for page in (1 << 20, 0x80000005, 0xFFFFFFFF):
+        ram.discard(page << 12, PAGE)
+    ram.discard(FOUR_GIB - PAGE, 64 * MIB)
+    ram.discard(1 << 63, 1 << 63)
+    assert bytes(ram.view).count(0x5A) == len(ram.view)
+
+
+def test_memory_that_is_not_our_own_is_zeroed() -> None:
+    own = bytearray(b"\x5a" * buffer_length(MIB, 0))
+    GuestRam(MIB, buffer=own).discard(PAGE, PAGE)
+    assert own.count(0) == PAGE
