@@ -110,8 +110,8 @@ class _Over:
 class FaultInjector(_Over):
     """Call number `at` (from 0) fails with `code`, and all later ones too if `forever`.
 
-    With `partial` a write that fails has stored its first half, in whole sectors. `calls` counts, so that a run without a fault tells how
-    many there are.
+    With `partial` a write that fails has stored its first half, in whole sectors. `calls` counts, so that a run without
+    a fault tells how many there are.
     """
 
     def __init__(

@@ -27,6 +27,7 @@ MOST_SNAPSHOTS = 65536
 LARGEST_SNAPSHOT_LIST = 1024 * MOST_SNAPSHOTS
 MOST_SNAPSHOT_EXTRA = 1024
 MOST_BITMAPS = 65535
+LIST = "qcow2 snapshot table"
 
 POINTERS = slice(24, 72)
 """Size, L1 table, reference count table and snapshots: what one commit replaces by one write."""
@@ -298,21 +299,22 @@ def read_snapshots(h: Header, file: Storage) -> list[Snapshot]:
         head = file.read(at, 40)
         l1_offset, l1_size, id_size, name_size, date, nano, clock, state, extra = struct.unpack(">QIHHIIQII", head)
         if extra > MOST_SNAPSHOT_EXTRA:
-            raise broken(
-                f"{where}: extra_data_size", at + 36, f"{extra} is over {MOST_SNAPSHOT_EXTRA}", "snapshot table"
-            )
+            raise broken(f"{where}: extra_data_size", at + 36, f"{extra} is over {MOST_SNAPSHOT_EXTRA}", LIST)
         record = head + file.read(at + 40, extra + id_size + name_size)
         if at + len(record) > length or at + len(record) - h.snapshots_offset > LARGEST_SNAPSHOT_LIST:
-            raise broken(where, at, f"ends behind the file's {length} bytes", "snapshot table")
+            raise broken(where, at, f"ends behind the file's {length} bytes", LIST)
         if l1_size * 8 > LARGEST_L1:
-            raise broken(f"{where}: l1_size", at + 8, f"{l1_size} entries are over {LARGEST_L1 // 8}", "snapshot table")
+            raise broken(f"{where}: l1_size", at + 8, f"{l1_size} entries are over {LARGEST_L1 // 8}", LIST)
         if l1_offset % h.cluster or l1_offset + l1_size * 8 > -(-length // h.cluster) * h.cluster:
             raise broken(
-                f"{where}: l1_table_offset", at, f"{l1_offset:#x} is misaligned or behind the file", "snapshot table"
+                f"{where}: l1_table_offset",
+                at,
+                f"{l1_offset:#x} is misaligned or behind the file",
+                LIST,
             )
         tables += l1_size * 8
         if tables > max(length, LARGEST_L1):
-            raise broken(where, at, "the snapshots' L1 tables are larger than the file", "snapshot table")
+            raise broken(where, at, "the snapshots' L1 tables are larger than the file", LIST)
         size = h.size
         if extra >= 8:
             state = struct.unpack_from(">Q", record, 40)[0]
@@ -321,7 +323,10 @@ def read_snapshots(h: Header, file: Storage) -> list[Snapshot]:
         covered = h.cluster * (h.cluster // 8)
         if -(-size // covered) > l1_size:
             raise broken(
-                f"{where}: disk size", at + 48, f"{size} bytes need more than {l1_size} L1 entries", "snapshot table"
+                f"{where}: disk size",
+                at + 48,
+                f"{size} bytes need more than {l1_size} L1 entries",
+                LIST,
             )
         text = record[40 + extra :]
         found.append(
