@@ -97,9 +97,17 @@ class OverlayDisk:
 
     def write(self, offset: int, data: bytes) -> None:
         check_range(self.size, offset, len(data))
-        done = 0
+        done, blocks = 0, self._blocks
         with self._lock:
             while done < len(data):
+                if not (offset + done) % BLOCK and len(data) - done >= BLOCK and self._room > 0:
+                    index = (offset + done) // BLOCK
+                    piece = bytes(data[done : done + BLOCK])
+                    if not isinstance(blocks.get(index), int):
+                        self._room -= index not in blocks
+                        blocks[index] = ZEROS if piece == ZEROS else piece
+                        done += BLOCK
+                        continue
                 index, start = divmod(offset + done, BLOCK)
                 extent = min(BLOCK, self.size - index * BLOCK)
                 count = min(len(data) - done, extent - start)

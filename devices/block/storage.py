@@ -161,6 +161,8 @@ class HostFile:
             os.close(fd)
             raise
         self._fd = fd
+        self._end = os.lseek(fd, 0, os.SEEK_END)
+        """The length that the file had or was given here: what lies before it must be there."""
         self._read_only = read_only
         self._flush_error: int | None = None
         self._holes = True
@@ -211,7 +213,11 @@ class HostFile:
 
     def read(self, offset: int, length: int) -> bytes:
         data = self.read_some(offset, length)
-        return data if len(data) == length else data + bytes(length - len(data))
+        if len(data) == length:
+            return data
+        if offset + len(data) < min(offset + length, self._end):
+            raise OSError(errno.EIO, f"the file is shorter than the {self._end} bytes it had", self._path)
+        return data + bytes(length - len(data))
 
     def read_some(self, offset: int, length: int) -> bytes:
         """Like `read`, but ends where the file does."""
@@ -264,6 +270,8 @@ class HostFile:
             self._write_direct(offset, data)
             return
         done = os.pwrite(self._fd, data, offset)
+        if offset + len(data) > self._end:
+            self._end = offset + len(data)
         if done == len(data):
             return
         view = memoryview(data)
@@ -285,6 +293,7 @@ class HostFile:
                 if count < step:
                     os.pwrite(self._fd, source[done + count : done + step], offset + done + count)
                 done += step
+            self._end = max(self._end, offset + done)
 
     def flush(self) -> None:
         self._require_open()
@@ -319,6 +328,7 @@ class HostFile:
         self._require_writable()
         if self.regular:
             os.ftruncate(self._fd, length)
+            self._end = length
         elif length > self.length():
             raise OSError(errno.ENOSPC, f"the device has only {self.length()} bytes", self._path)
 

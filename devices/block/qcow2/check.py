@@ -6,14 +6,13 @@ snapshot's, each compressed cluster once for every cluster that it touches, and 
 
 from __future__ import annotations
 
-import struct
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 
-from devices.block.qcow2.header import BITMAPS_EXTENSION, CORRUPT, DIRTY, MOST_BITMAPS
+from devices.block.qcow2.header import BITMAPS, CORRUPT, DIRTY
 from devices.block.qcow2.image import RESERVED_L2, Qcow2
-from devices.block.qcow2.tables import COMPRESSED, COPIED, OFFSET, RESERVED_L1, ZERO, Tables, words
+from devices.block.qcow2.tables import COMPRESSED, COPIED, OFFSET, RESERVED_L1, ZERO, Tables, find_bitmaps, words
 from devices.block.storage import ImageError
 
 __all__ = ["Report", "check", "repair"]
@@ -158,30 +157,13 @@ class _Counting:
                 before = host
 
     def bitmaps(self) -> None:
-        """The directory, the tables and the clusters of persistent bitmaps."""
-        for kind, data in self.image.header.extensions:
-            if kind != BITMAPS_EXTENSION or len(data) < 24:
-                continue
-            number, _, size, offset = struct.unpack_from(">IIQQ", data)
-            if number > MOST_BITMAPS or size > 1024 * MOST_BITMAPS or offset % self.cluster or not self.inside(offset):
-                self.report.corrupt("bitmaps extension: the directory is too large, misaligned or outside the file")
-                continue
-            self.use(offset, size)
-            directory = self.file.read(offset, size)
-            at = 0
-            for _ in range(number):
-                if at + 24 > len(directory):
-                    self.report.corrupt("bitmap directory: ends inside an entry")
-                    break
-                table, entries, _, _, _, name, extra = struct.unpack_from(">QIIBBHI", directory, at)
-                at += -(-(24 + name + extra) // 8) * 8
-                if table % self.cluster or not self.inside(table) or table + entries * 8 > self.length + self.cluster:
-                    self.report.corrupt(f"bitmap table at {table:#x}: misaligned or outside the file")
-                    continue
-                self.use(table, entries * 8)
-                for entry in words(self.file.read(table, entries * 8)):
-                    if entry & OFFSET:
-                        self.use(entry & OFFSET, 1)
+        """The directory, the tables and the clusters of persistent bitmaps; void ones are nobody's."""
+        if self.image.header.autoclear & BITMAPS:
+            try:
+                for cluster in find_bitmaps(self.image.header, self.file):
+                    self.report.uses[cluster] += 1
+            except ImageError as error:
+                self.report.corrupt(str(error.strerror))
 
     def compare(self, active: array[int]) -> None:
         """Reference counts against uses, and the flags of entries with one use."""
@@ -271,12 +253,13 @@ def repair(image: Qcow2, leaks_only: bool = False) -> Report:
         return report
     if not report.corruptions and not report.leaks:
         if header.incompatible & (DIRTY | CORRUPT):
-            _mark_clean(image)
+            header.incompatible &= ~(DIRTY | CORRUPT)
+            image.tables.changed = True
+            image.tables.commit()
         return report
     if any(value > image.tables.most for value in report.uses.values()):
         raise ImageError("qcow2 refcount table", "refcount_order", "a cluster has more uses than its count can hold")
-    for flag in (DIRTY, CORRUPT):
-        header.incompatible &= ~flag
+    header.incompatible &= ~(DIRTY | CORRUPT)
     image.tables.rebuild(report.uses)
     for index in report.l1_flags:
         image.tables.l1[index] ^= COPIED
@@ -284,14 +267,5 @@ def repair(image: Qcow2, leaks_only: bool = False) -> Report:
     for index, at in report.flags:
         image.tables.own_l2(index)[at] ^= COPIED
     image.tables.commit()
-    _mark_clean(image)
     report.repaired = report.corruptions + report.leaks
     return report
-
-
-def _mark_clean(image: Qcow2) -> None:
-    header = image.header
-    header.incompatible &= ~(DIRTY | CORRUPT)
-    if header.version >= 3:
-        image.file.write(72, struct.pack(">Q", header.incompatible))
-        image.file.flush()

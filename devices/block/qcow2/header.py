@@ -29,8 +29,8 @@ MOST_SNAPSHOT_EXTRA = 1024
 MOST_BITMAPS = 65535
 LIST = "qcow2 snapshot table"
 
-POINTERS = slice(24, 72)
-"""Size, L1 table, reference count table and snapshots: what one commit replaces by one write."""
+POINTERS = 24
+"""From here on one write replaces, with each commit: size, tables, snapshots and (version 3) feature bits."""
 
 _FEATURES = (
     (0, 0, "dirty bit"),
@@ -81,8 +81,9 @@ class Header:
         return 1 << self.cluster_bits
 
     def pointers(self) -> bytes:
-        """Bytes 24 to 71."""
-        return struct.pack(
+        """Bytes 24 to 71, and to 95 in version 3: all in one sector, so that they change at once."""
+        features = struct.pack(">QQQ", self.incompatible, self.compatible, self.autoclear) if self.version >= 3 else b""
+        pointers = struct.pack(
             ">QIIQQIIQ",
             self.size,
             0,
@@ -93,18 +94,17 @@ class Header:
             self.snapshots,
             self.snapshots_offset,
         )
+        return pointers + features
 
     def pack(self) -> bytes:
         """The first cluster, without what follows the backing file's name. Raises ValueError if it is too long."""
         name = self.backing_file.encode("utf-8", "surrogateescape")
+        if self.version >= 3 and self.compression:
+            self.incompatible |= COMPRESSION
         out = bytearray(MAGIC + struct.pack(">IQIi", self.version, 0, len(name), self.cluster_bits) + self.pointers())
         if self.version >= 3:
-            if self.compression:
-                self.incompatible |= COMPRESSION
             self.length = max(FULL_LENGTH, self.length)
-            out += struct.pack(
-                ">QQQII", self.incompatible, self.compatible, self.autoclear, self.refcount_order, self.length
-            )
+            out += struct.pack(">II", self.refcount_order, self.length)
             out += bytes((self.compression,)) + bytes(7) + self.tail
         extensions = [e for e in self.extensions if e[0] != BACKING_FORMAT]
         if self.backing_format:

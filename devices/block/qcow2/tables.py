@@ -13,11 +13,21 @@ Source: QEMU's qcow2 format description, "Host cluster management" and "Cluster 
 from __future__ import annotations
 
 import errno
+import struct
 import sys
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
-from devices.block.qcow2.header import CORRUPT, LARGEST_REFTABLE, POINTERS, Header, Snapshot
+from devices.block.qcow2.header import (
+    BITMAPS,
+    BITMAPS_EXTENSION,
+    CORRUPT,
+    LARGEST_REFTABLE,
+    MOST_BITMAPS,
+    POINTERS,
+    Header,
+    Snapshot,
+)
 from devices.block.storage import ImageError, Storage
 
 COPIED, COMPRESSED, ZERO = 1 << 63, 1 << 62, 1
@@ -74,6 +84,37 @@ def pack_counts(counts: array[int], order: int) -> bytes:
     for k in range(per):
         total |= int.from_bytes(data[k::per], "little") << k * width
     return total.to_bytes(size, "little")
+
+
+def find_bitmaps(header: Header, file: Storage) -> Iterator[int]:
+    """The clusters of persistent bitmaps: directory, tables, data. Raises ImageError."""
+    bits, length = header.cluster_bits, file.length()
+
+    def clusters(what: str, offset: int, size: int) -> range:
+        if offset & (1 << bits) - 1 or offset + size > (length + (1 << bits) - 1) >> bits << bits:
+            raise ImageError("qcow2 bitmaps", what, f"{offset:#x} with {size} bytes is misaligned or outside the file")
+        return range(offset >> bits, (offset + size + (1 << bits) - 1) >> bits)
+
+    for kind, data in header.extensions:
+        if kind != BITMAPS_EXTENSION:
+            continue
+        if len(data) < 24:
+            raise ImageError("qcow2 bitmaps", "header extension", f"has {len(data)} bytes, not 24")
+        number, _, size, offset = struct.unpack_from(">IIQQ", data)
+        if not 0 < number <= MOST_BITMAPS or size > 1024 * MOST_BITMAPS:
+            raise ImageError("qcow2 bitmaps", "header extension", f"{number} bitmaps, {size} bytes")
+        yield from clusters("directory", offset, size)
+        directory = file.read(offset, size)
+        at = 0
+        for one in range(number):
+            if at + 24 > size:
+                raise ImageError("qcow2 bitmaps", "directory", f"ends in entry {one}")
+            table, entries, _, _, _, name, extra = struct.unpack_from(">QIIBBHI", directory, at)
+            at += -(-(24 + name + extra) // 8) * 8
+            yield from clusters(f"table {one}", table, entries * 8)
+            for entry in words(file.read(table, entries * 8)):
+                if entry & OFFSET:
+                    yield from clusters(f"data of bitmap {one}", entry & OFFSET, 1)
 
 
 class Tables:
@@ -266,12 +307,17 @@ class Tables:
             claim(offset, 1, f"L2 table of L1 entry {index}")
         for number, snapshot in enumerate(self.snapshots):
             claim(snapshot.l1_offset, snapshot.l1_size * 8, f"L1 table of snapshot {number}")
+        bitmaps = list(find_bitmaps(h, self.file)) if h.autoclear & BITMAPS else []
         self.meta = set(owners)
         self._checked = True
         if h.autoclear:
+            # Other programs' notes about the contents are void from the first write on, and their room is free.
             h.autoclear = 0
-            self.file.write(88, bytes(8))
-            self.file.flush()
+            for cluster in bitmaps:
+                if self.count(cluster):
+                    self.release(cluster)
+            self.changed = True
+            self.commit()
 
     def check_data(self, cluster: int) -> None:
         """Raises ImageError if a cluster of data is one of the tables."""
@@ -471,7 +517,7 @@ class Tables:
         self.file.write(h.reftable_offset, octets(self.reftable))
         self.file.flush()
         try:
-            self.file.write(POINTERS.start, h.pointers())
+            self.file.write(POINTERS, h.pointers())
             self.file.flush()
         except OSError as error:
             # Which of the two states is in the file is not known any more.

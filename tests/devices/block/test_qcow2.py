@@ -197,6 +197,8 @@ def test_persistent_bitmaps_are_counted_and_marked_out_of_date(tmp_path: Path) -
     disk.write(0, b"x" * 512)
     disk.close()
     assert path.read_bytes()[95] == 0
+    qemu("check", path)
+    assert_sound(reopen(path))
 
 
 def test_a_backing_file_shows_through_and_is_copied_where_a_cluster_is_written_in_part() -> None:
