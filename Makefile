@@ -1,4 +1,4 @@
-# make demo | test | test-fast | lint | bench | fuzz-sanitize | fuzz-jit | clean
+# make demo | test | test-fast | lint | bench | fuzz-sanitize | fuzz-jit | fuzz-virtio | clean
 #
 # Everything happens inside .venv; PYTHON chooses the interpreter it is made from.
 
@@ -7,7 +7,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SOURCES := $(shell find cores emu/engine -name '*.py' -o -name '*.c' -o -name '*.h' 2>/dev/null)
 
-.PHONY: demo build witness test test-fast lint bench fuzz-sanitize fuzz-jit clean
+.PHONY: demo build witness test test-fast lint bench fuzz-sanitize fuzz-jit fuzz-virtio clean
 
 demo: build
 	$(PY) -m images.demo --run
@@ -52,15 +52,20 @@ lint: build
 bench: build
 	$(PY) -m emu bench $(BENCH)
 
-# Random programs on the engines and on whole boards, with address and undefined-behaviour sanitizers: SECONDS=600 SEED=7
+# Random programs on the engines, interpreted and translated, and on whole boards, with address and undefined-behaviour sanitizers: SECONDS=600 SEED=7
 SECONDS ?= 60
 SEED ?= 1
+ROUNDS ?= 200000
 fuzz-sanitize: $(VENV)/.ready
 	$(PY) -m emu.tools.sanitize --both --seconds $(SECONDS) --seed $(SEED)
 
 # The JIT against the interpreter on random programs that get hot; says where to go on: SECONDS=600 SEED=7
 fuzz-jit: build
 	$(PY) -m tests.engine.fuzz_jit --seconds $(SECONDS) --seed $(SEED)
+
+# Virtio devices under random rings, chains, registers and resets: ROUNDS for each device and dialect.
+fuzz-virtio: $(VENV)/.ready
+	EMU_FUZZ_VIRTIO=$(ROUNDS) EMU_FUZZ_SEED=$(SEED) $(PY) -m pytest -q tests/devices/virtio/test_ring.py tests/devices/virtio/test_hostile.py
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis $(VENV)/.built

@@ -7,6 +7,8 @@ writable space. Requests of one queue complete in any order; a flush completes o
 stable. VIRTIO 1.2, 5.2.
 """
 
+# ruff: noqa: RUF009
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -17,9 +19,9 @@ from typing import Any, ClassVar
 
 from devices.contracts import DiskQueue
 from devices.device import device
-from devices.state import flag
-from devices.virtio.device import VirtioDevice, VirtioState
-from devices.virtio.ring import Chain, RingMemory
+from devices.state import flag, queue
+from devices.virtio.device import MAX_QUEUES, VirtioDevice, VirtioState
+from devices.virtio.ring import MAX_SIZE, Chain, RingMemory
 
 SECTOR = 512
 SEG_MAX, READ_ONLY, BLOCK_SIZE, FLUSH, TOPOLOGY, CONFIG_WCE, MULTI_QUEUE, DISCARD, WRITE_ZEROES = (
@@ -46,6 +48,8 @@ RANGE = {"<": Struct("<QII"), ">": Struct(">QII")}
 class BlkState(VirtioState):
     write_back: bool = flag(True)
     """The driver may hold writes until it flushes; else each write is stable when it completes."""
+    due: list[int] = queue(MAX_QUEUES * MAX_SIZE, 62)
+    """When the requests under way complete (virtual ns), in the order of the queues' `inflight`."""
 
 
 @device("virtio-blk", "virtio disk")
@@ -132,9 +136,25 @@ class Blk(VirtioDevice):
     def stopped(self) -> None:
         self.disk.cancel()
 
+    def save(self) -> dict[str, object]:
+        self.state.due = [q.chains[head].due for q in self.queues for head in q.state.inflight]
+        return super().save()
+
+    def check(self, registers: dict[str, int], state: Any) -> None:
+        super().check(registers, state)
+        if len(state.due) != sum(len(q.inflight) for q in state.queues):
+            raise ValueError("due: expected one time for each request under way")
+
+    def restored(self) -> None:
+        self._resuming = list(self.state.due)
+        super().restored()
+
+    def resume(self, index: int, chain: Chain) -> None:
+        self.handle(index, chain, self._resuming.pop(0))
+
     # -- requests
 
-    def handle(self, index: int, chain: Chain) -> None:
+    def handle(self, index: int, chain: Chain, at: int | None = None) -> None:
         if chain.total < 16 or chain.room < 1:
             self.queues[index].fail(f"a request of {chain.total} bytes with room for {chain.room}")
             return
@@ -143,18 +163,18 @@ class Blk(VirtioDevice):
         if kind == IN:
             length = chain.room - 1
             if self._fits(sector, length):
-                disk.read(sector * SECTOR, length, partial(self._was_read, chain))
+                chain.due = disk.read(sector * SECTOR, length, partial(self._was_read, chain), at=at)
                 return
             self._end(chain, IO_ERROR)
         elif kind == OUT:
             length = chain.total - 16
             if self._fits(sector, length) and not disk.read_only:
                 done = partial(self._ended, chain) if self.state.write_back else partial(self._was_written, chain)
-                disk.write(sector * SECTOR, chain.read(16, length), done)
+                chain.due = disk.write(sector * SECTOR, chain.read(16, length), done, at=at)
                 return
             self._end(chain, IO_ERROR)
         elif kind == FLUSH_CACHE:
-            disk.flush(partial(self._ended, chain))
+            chain.due = disk.flush(partial(self._ended, chain), at=at)
         elif kind == GET_ID:
             if chain.room - 1 < ID_LENGTH:
                 self._end(chain, IO_ERROR)
@@ -198,9 +218,9 @@ class Blk(VirtioDevice):
         (sector, count, flags), rest = ranges[0], ranges[1:]
         then: Callable[[OSError | None], None] = partial(self._next_range, chain, kind, rest)
         if kind == DISCARD_SECTORS:
-            self.disk.discard(sector * SECTOR, count * SECTOR, then)
+            chain.due = self.disk.discard(sector * SECTOR, count * SECTOR, then)
         else:
-            self.disk.write_zeroes(sector * SECTOR, count * SECTOR, bool(flags & UNMAP), then)
+            chain.due = self.disk.write_zeroes(sector * SECTOR, count * SECTOR, bool(flags & UNMAP), then)
 
     def _was_read(self, chain: Chain, data: bytes | OSError) -> None:
         if not chain.live:
@@ -216,7 +236,7 @@ class Blk(VirtioDevice):
         if error is not None:
             self._ended(chain, error)
         elif chain.live:
-            self.disk.flush(partial(self._ended, chain))
+            chain.due = self.disk.flush(partial(self._ended, chain))
 
     def _ended(self, chain: Chain, error: OSError | None) -> None:
         self._end(chain, OK if error is None else IO_ERROR)

@@ -139,6 +139,10 @@ class VirtioDevice(Device):
         """A chain of queue `index`."""
         chain.complete(0)
 
+    def resume(self, index: int, chain: Chain) -> None:
+        """A chain that was under way when the device was saved."""
+        self.handle(index, chain)
+
     def notified(self, index: int) -> None:
         """The driver has made buffers available in queue `index`, and the device is running."""
         queue = self.queues[index]
@@ -308,4 +312,4 @@ class VirtioDevice(Device):
             self.started()
         for queue in self.queues:
             for chain in queue.restored():
-                self.handle(queue.index, chain)
+                self.resume(queue.index, chain)

@@ -87,13 +87,15 @@ class Chain:
     it back does nothing.
     """
 
-    __slots__ = ("_queue", "count", "head", "id", "live", "readable", "room", "total", "writable")
+    __slots__ = ("_queue", "count", "due", "head", "id", "live", "readable", "room", "total", "writable")
 
     def __init__(self, owner: Queue, head: int, readable: list[Segment], writable: list[Segment]) -> None:
         self._queue = owner
         self.head = head
         self.id = head
         self.count = 1
+        self.due = 0
+        """For the device: when it will give the chain back, in virtual ns."""
         self.live = True
         self.readable = readable
         self.writable = writable
