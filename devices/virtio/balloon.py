@@ -130,10 +130,12 @@ class Balloon(VirtioDevice):
         super().reset()
         self.state.wanted = wanted  # what a person asked for outlives the driver
 
-    def started(self) -> None:
-        for queue in self.queues:  # Linux makes its first statistics available before it is ready
-            if queue.running and not queue.state.inflight:
-                self.notified(queue.index)
+    def set_status(self, value: int, legacy: bool = False) -> None:
+        before = self.running
+        super().set_status(value, legacy)
+        if self.running and not before:
+            for queue in self.queues:  # Linux makes its first statistics available before it is ready
+                self.notify(queue.index)
 
     def stopped(self) -> None:
         self._kept = None

@@ -114,6 +114,17 @@ def test_a_saved_balloon_keeps_its_statistics_buffer() -> None:
     assert g.balloon.statistics == {"stat-free-memory": 77}
 
 
+def test_a_buffer_that_nobody_has_looked_at_is_taken_once_behind_a_load() -> None:
+    g = Made()
+    head = g.put(2, g.pack("HQ", 4, 77), kick=False)
+    g.device.load(g.device.save())
+    assert g.balloon.statistics == {}
+    g.device.notify(2)
+    g.balloon.poll()
+    g.balloon.poll()
+    assert [u.head for u in g.used(2)] == [head]
+
+
 def test_reported_pages_go_back_and_parts_of_pages_do_not() -> None:
     g = Made(reporting=True)
     at = g.room
