@@ -11,8 +11,8 @@ the guest run on: the completion is then an arrival at the gate (`emu.inputs`), 
 Requests of one disk reach the host in their order where they touch the same bytes, or always if the disk says nothing
 of `concurrent`. What a `Disk` may offer beyond its contract: `fast(offset, length)` (a read of these bytes will hardly
 wait for the host), `slow_writes` (even small writes wait for it), `concurrent` (several threads may call it at once),
-`private` (nobody else sees what is written: memory and overlays), `discard(offset, length)` and `write_zeroes(offset,
-length, unmap)`.
+`private` (nobody else sees what is written: memory and overlays), `throttle` (how fast it may be),
+`discard(offset, length)` and `write_zeroes(offset, length, unmap)`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from emu.errors import ReplayError
 from emu.inputs import Inputs
 
 if TYPE_CHECKING:
+    from devices.block.throttle import Throttle
     from devices.contracts import Disk, Done
 
 ACCESS_NS = 20_000
@@ -185,6 +186,7 @@ class DiskQueue:
         self.disk = disk
         self._concurrent: bool = getattr(disk, "concurrent", False)
         self._fast: Callable[[int, int], bool] | None = getattr(disk, "fast", None)
+        self._throttle: Throttle | None = getattr(disk, "throttle", None)
         self._private: bool = disk.read_only or getattr(disk, "private", False)
         self._small = SMALL if self._fast is not None and not getattr(disk, "slow_writes", False) else 0
 
@@ -285,6 +287,8 @@ class DiskQueue:
     ) -> Request:
         if at is None:
             start = max(self._clock.now(), self._transfer_end)
+            if self._throttle is not None and length:
+                start = self._throttle.admit(start, writes, length)
             self._transfer_end = start + moved // BYTES_PER_NS
             at = self._transfer_end + access
         self._count += 1

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from devices.block.qcow2.header import CORRUPT, DIRTY, ZSTD, Header, Snapshot, parse, read_snapshots
 from devices.block.qcow2.tables import COMPRESSED, COPIED, OFFSET, ZERO, Tables
-from devices.block.storage import BlockDisk, Extent, ImageError, Storage, check_range
+from devices.block.storage import BlockDisk, Extent, ImageError, Storage, check_range, whole_sectors
 
 __all__ = ["Qcow2", "Zstd"]
 
@@ -66,7 +66,7 @@ class Qcow2:
         self._read_only = read_only or file.read_only or shown is not None
         if self.header.incompatible & CORRUPT and not self._read_only and not repairing:
             raise ImageError("qcow2 header", "incompatible_features (byte 0x48)", "marked corrupt: repair or read only")
-        self.size = shown.disk_size if shown else self.header.size
+        self.size = whole_sectors(shown.disk_size if shown else self.header.size)
         self.backing = backing
         self._find_zstd = zstd
         self._zstd: Zstd | None = None
@@ -96,7 +96,7 @@ class Qcow2:
                 if getattr(snapshot, key) == name:
                     return snapshot
         known = ", ".join(f"{s.id} ({s.name})" for s in self.snapshots) or "none"
-        raise OSError(errno.ENOENT, f"no snapshot {name!r}; there are: {known}", self.path)
+        raise OSError(errno.ENOTSUP, f"no snapshot {name!r}; there are: {known}", self.path)
 
     @property
     def read_only(self) -> bool:
