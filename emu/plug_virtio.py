@@ -1,8 +1,8 @@
 """The virtio devices other than disks, as `-device` names them, and their ways through the gate.
 
 Host entropy and the answers of shared directories are decisions of the gate: asked at a moment that the guest
-determines, and recorded. Console input is a channel. A balloon's target is a message to the entrance `KEY.target`
-(8 bytes, little-endian), so that a run with a person at the monitor can be replayed; `set_balloon` sends it.
+determines, and recorded. Console input is a channel. A balloon's size is the monitor's to ask for, which has a way
+through the gate of its own.
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ from emu.plug import Plug, pluggable, virtio
 from emu.plug_net import NIC, wire
 
 if TYPE_CHECKING:
-    from devices.virtio.balloon import Balloon
     from devices.virtio.console import Port
     from devices.virtio.device import VirtioDevice
     from devices.virtio.p9 import FileServer
-    from emu.machine import Machine
 
 ENTROPY = "/dev/urandom"
 CONSOLE_RETRY = 1_000_000
@@ -84,52 +82,16 @@ def _host_entropy(p: Plug, path: str) -> Callable[[int], bytes]:
     },
 )
 def virtio_balloon(p: Plug) -> VirtioDevice:
-    """The balloon; the first one is the machine's."""
+    """The balloon."""
     from devices.virtio.balloon import Balloon
 
-    ram = p.machine.ram
-    made = Balloon(
+    return Balloon(
         **p.virtio(),
-        size=ram.size,
-        discard=ram.discard,
+        size=p.machine.ram.size,
+        discard=p.machine.ram.discard,
         deflate_on_oom=p.switch("deflate-on-oom", False),
         reporting=p.switch("free-page-reporting", False),
     )
-
-    def accept(message: bytes) -> bool:
-        if message:
-            made.set_size(int.from_bytes(message, "little"))
-        else:
-            made.poll()
-        return True
-
-    p.machine.inputs.messages(f"{p.key}.target", accept)
-    return made
-
-
-def balloons(machine: Machine) -> dict[str, Balloon]:
-    """The balloons of a machine by their key."""
-    from devices.virtio.balloon import Balloon
-
-    found = machine.devices.items()
-    return {name.removesuffix("-virtio"): device for name, device in found if isinstance(device, Balloon)}
-
-
-def set_balloon(machine: Machine, size: int) -> None:
-    """Ask the guest to make do with `size` bytes (the monitor's `balloon`). Raises UsageError if it has no balloon."""
-    _to_balloon(machine, size.to_bytes(8, "little"))
-
-
-def poll_balloon(machine: Machine) -> None:
-    """Ask the guest for its memory statistics. Raises UsageError if it has no balloon."""
-    _to_balloon(machine, b"")
-
-
-def _to_balloon(machine: Machine, message: bytes) -> None:
-    names = list(balloons(machine))
-    if not names:
-        raise UsageError("no balloon: -device virtio-balloon-pci makes one")
-    machine.inputs.ports[f"{names[0]}.target"].put(message)
 
 
 # -- network

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from devices.virtio.balloon import Balloon
+from devices.virtio.balloon import DEFLATE_ON_OOM, REPORTING, STATS, Balloon
 from devices.virtio.console import Console
 from devices.virtio.net import CSUM, MERGE, Net
 from devices.virtio.p9 import P9
@@ -18,7 +18,6 @@ from emu.inputs import Input
 from emu.machine import Machine
 from emu.memory import Dma, GuestRam
 from emu.options import UsageError, parse
-from emu.plug_virtio import balloons, poll_balloon, set_balloon
 from emu.session import Session
 
 MIB = 1 << 20
@@ -144,16 +143,12 @@ def test_a_card_offers_what_it_is_left() -> None:
     assert not card.offered() & (CSUM | MERGE) and card.mac == bytes.fromhex("525400000009")
 
 
-def test_the_balloons_target_is_an_input() -> None:
+def test_a_balloon_knows_how_much_memory_there_is() -> None:
     m = machine("-device", "virtio-balloon-pci,id=b,deflate-on-oom=on,free-page-reporting=on")
-    (balloon,) = balloons(m).values()
-    set_balloon(m, 12 * MIB)
-    poll_balloon(m)
-    m.step(100)
-    assert balloon.state.wanted == 4 * MIB >> 12 and balloon.state.polled
-    assert [entry.data for entry in m.inputs.record if "balloon" in entry.channel] == [struct.pack("<Q", 12 * MIB), b""]
-    with pytest.raises(UsageError, match="no balloon"):
-        set_balloon(machine(), MIB)
+    (balloon,) = the(m, Balloon)
+    balloon.set_size(12 * MIB)
+    assert balloon.state.wanted == 4 * MIB >> 12 and balloon.remaining == 16 * MIB
+    assert balloon.offered() == STATS | DEFLATE_ON_OOM | REPORTING
 
 
 class Line:

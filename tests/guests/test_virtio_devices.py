@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from devices.virtio.balloon import Balloon
 from emu.machine import Cause, Machine
 from emu.options import parse
-from emu.plug_virtio import balloons, set_balloon
 from emu.session import Session
 from tests.guests.command import dialogue, emu, ended_well, guest, lines
 
@@ -112,9 +112,9 @@ class Visit(Session):
         self._stage = stage
 
     def _ask(self, machine: Machine, size: int) -> None:
-        (balloon,) = balloons(machine).values()
+        (balloon,) = (device for device in machine.devices.values() if isinstance(device, Balloon))
         self.balloon.append((resident(256 * MIB), balloon.remaining))
-        set_balloon(machine, size)
+        balloon.set_size(size)
         self._stage += 1
         self._since = machine.clock.now()
 
