@@ -28,6 +28,7 @@ KEPT = 1 << 20
 PIECE = 4096
 PATIENCE = 0.04
 PIECE_OF_WAIT = 0.1
+FIRST_CONNECT = 10.0
 LAST_WORDS = 0.5
 """Seconds that a client has for what it is sent last."""
 TELNET_HELLO = b"\xff\xfb\x01\xff\xfb\x03\xff\xfb\x00\xff\xfd\x00"
@@ -321,7 +322,7 @@ class SocketHost(Stream):
         self._skip = 0
         if spec.server:
             self._listener = listen(spec)
-        elif not self._connect() and not spec.reconnect:
+        elif not self._connect(FIRST_CONNECT) and not spec.reconnect:
             raise UsageError(f"{self._where()}: cannot connect: {self._reason}")
 
     @property
@@ -360,7 +361,7 @@ class SocketHost(Stream):
         elif self.connected:
             super().start(stop)
 
-    def _connect(self) -> bool:
+    def _connect(self, seconds: float) -> bool:
         self._retry_at = wall() + self.spec.reconnect
         try:
             if self.spec.path:
@@ -370,6 +371,7 @@ class SocketHost(Stream):
                 found = socket.getaddrinfo(self.spec.host or "127.0.0.1", self.spec.port, type=socket.SOCK_STREAM)
                 family, kind, protocol, _, where = found[0]
                 sock = socket.socket(family, kind, protocol)
+            sock.settimeout(seconds)
             try:
                 sock.connect(where)  # type: ignore[arg-type]
             except OSError:
@@ -416,7 +418,7 @@ class SocketHost(Stream):
         """See `Host`."""
         if self._in < 0:
             self._accept()
-            if self._listener is None and self.spec.reconnect and wall() >= self._retry_at and self._connect():
+            if self._listener is None and self.spec.reconnect and wall() >= self._retry_at and self._connect(PATIENCE):
                 super().start(lambda: True)
         super().poll()
 

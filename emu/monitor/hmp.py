@@ -6,6 +6,7 @@ Keys are those of GNU readline that fingers know: C-a C-e C-b C-f C-p C-n C-d C-
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -103,7 +104,7 @@ class Hmp:
         return bool(self._lines) and self.host.backlog <= BACKLOG and self.control.machine.ending is None
 
     def _answer(self, line: str) -> str:
-        if line.split() == ["info", "history"]:
+        if re.fullmatch(r"info\s+history", line.strip()):
             return "".join(f"{n}: '{past}'\n" for n, past in enumerate(self._history))
         return self.control.run_line(line)
 

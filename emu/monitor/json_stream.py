@@ -52,8 +52,10 @@ class JsonStream:
 
     def feed(self, data: bytes) -> Iterator[tuple[str, Any]]:
         """("value", it) for each value that is complete, ("error", why) for what is none."""
+        if self.too_long:
+            return
         self._buffer += data
-        while self._buffer and not self.too_long:
+        while self._buffer:
             if self._skipping and not self._skip():
                 return
             try:

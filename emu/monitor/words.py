@@ -155,7 +155,7 @@ class Words:
 
     def _product(self) -> int:
         value = self._unary()
-        while sign := self._peek("*/%"):
+        while not self._path() and (sign := self._peek("*/%")):
             other = self._unary()
             if sign == "*":
                 value = value * other & M64
@@ -164,6 +164,10 @@ class Words:
             else:
                 value = value // other if sign == "/" else value % other
         return value
+
+    def _path(self) -> bool:
+        """Whether a file name follows, not a division: `memsave 0 9 /tmp/x`."""
+        return self.blanks() and re.match(r"/[A-Za-z_.]", self._text[self._at :]) is not None
 
     def _unary(self) -> int:
         if not self.blanks():

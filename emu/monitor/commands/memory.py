@@ -13,8 +13,10 @@ from emu.options import CORES, shown
 if TYPE_CHECKING:
     from emu.monitor.control import Control
 
-MOST = 1 << 20
+MOST = 1 << 18
 """Bytes that one x or xp shows."""
+MOST_CODE = 4096
+MOST_SUMMED = 1 << 24
 PIECE = 1 << 16
 LAST = 0xFFFFFFFF
 
@@ -96,7 +98,7 @@ def _dump(control: Control, address: int, fmt: Format, is_physical: bool) -> str
 
 
 def _disassembled(control: Control, address: int, count: int, is_physical: bool) -> str:
-    if count > MOST // 16:
+    if count > MOST_CODE:
         raise Refused("too many instructions")
     cpu = control.machine.cpu
     lines = []
@@ -192,8 +194,8 @@ def pmemsave(control: Control, val: int, size: int, filename: str) -> None:
 @hmp("sum", "start:i size:i", "addr size", "compute the checksum of a memory region")
 def sum_(control: Control, start: int, size: int) -> str:
     total = 0
-    if size > control.machine.ram.space:
-        raise Refused("the region is larger than memory")
+    if size > MOST_SUMMED:
+        raise Refused(f"at most {MOST_SUMMED} bytes are summed up at once")
     while size:
         piece = min(size, PIECE)
         for byte in physical(control, start, piece):

@@ -223,6 +223,11 @@ def info_trace_events(control: Control) -> str:
     return "".join(f"{name} : state {int(_logged(name))}\n" for name in DEBUG_CATEGORIES)
 
 
+@info("history", "show the command line history")
+def info_history(control: Control) -> str:
+    return ""  # each prompt has its own
+
+
 # -- the log
 
 
@@ -261,6 +266,8 @@ def logfile(control: Control, path: str) -> None:
     for old in list(root.handlers):
         handler.setFormatter(old.formatter)
         root.removeHandler(old)
+        if isinstance(old, logging.FileHandler):
+            old.close()
     root.addHandler(handler)
 
 
