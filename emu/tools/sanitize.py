@@ -2,7 +2,8 @@
 
 `python -m emu.tools.sanitize [x86] [ppc] [--plain] ARGUMENTS` builds it for these cores, or for all, when anything
 changed, and runs it with the arguments; see fuzz_main.c for those. With `--board` the same engine runs inside Python on
-whole boards; see tests/emu/fuzz_board.py and fuzz_ppc_board.py. `--both` does both at once. The sanitized builds have
+whole boards, see tests/emu/fuzz_board.py and fuzz_ppc_board.py; with `--jit` it runs programs that get hot against the
+interpreter, see tests/engine/fuzz_jit.py. `--both` does all of it at once. The sanitized builds have
 no tail calls, so they use the trampoline of core.h. EMU_CC chooses the compiler (gcc; --board takes no other),
 EMU_SANITIZE the sanitizers (address,undefined).
 """
@@ -33,12 +34,12 @@ def _grammar_x86() -> str:
     from cores.x86 import state as S
     from cores.x86.decoder import tables
 
-    out = ["struct Field { uint32_t offset; uint8_t size, width, floating; uint32_t count; };"]
+    out = ["struct Field { const char *name; uint32_t offset; uint8_t size, width, floating; uint32_t count; };"]
     out.append("static const struct Field FIELDS[] = {")
     for r in S.STATE:
         element = f"sizeof(((Cpu *)0)->{r.name}{'[0]' if r.count else ''})"
         flags = f"{element}, {r.width}, {int(r.name in FLOATING)}, {r.count or 1}"
-        out.append(f"    {{offsetof(Cpu, {r.name}), {flags}}},")
+        out.append(f'    {{"{r.name}", offsetof(Cpu, {r.name}), {flags}}},')
     out += ["};", "enum { FIELD_COUNT = sizeof FIELDS / sizeof *FIELDS };"]
     out.append("struct Encoding { uint8_t map, opcode, opreg, modrm; int8_t prefix, digit, mem, rm; };")
     out.append("static const struct Encoding ENCODINGS[] = {")
@@ -68,7 +69,7 @@ def _grammar_ppc() -> str:
     masks = {"mmucr": MMUCR_MASK, "utlb0": WORD0, "utlb1": WORD1, "utlb2": WORD2, "pid": 0xFF, "pc": 0xFFFFFFFC,
              "ivpr": 0xFFFF0000, "ivor": 0xFFF0, "reserve_addr": (1 << 36) - 1, "doorbells": 31, "tlb0_next": 3,
              "pins": 7} | {f"mas{n}": m for n, m in WRITABLE.items()}  # fmt: skip
-    out = ["struct Field { uint32_t offset; uint8_t size, kind; uint32_t count; uint64_t mask; };"]
+    out = ["struct Field { const char *name; uint32_t offset; uint8_t size, kind; uint32_t count; uint64_t mask; };"]
     out.append("enum { FREE, FIXED, ONLY_MC, ONLY_SPE, TLB };")
     out.append("static const struct Field FIELDS[] = {")
     for r in S.STATE:
@@ -79,7 +80,7 @@ def _grammar_ppc() -> str:
             kind = "ONLY_SPE"
         mask = masks.get(r.name, (1 << r.width) - 1)
         element = f"sizeof(((Cpu *)0)->{r.name}{'[0]' if r.count else ''})"
-        out.append(f"    {{offsetof(Cpu, {r.name}), {element}, {kind}, {r.count or 1}, {mask:#x}ull}},")
+        out.append(f'    {{"{r.name}", offsetof(Cpu, {r.name}), {element}, {kind}, {r.count or 1}, {mask:#x}ull}},')
     out += ["};", "enum { FIELD_COUNT = sizeof FIELDS / sizeof *FIELDS };"]
     out.append("struct Value { uint32_t offset; uint8_t size; uint64_t value; };")
     out.append(
@@ -181,28 +182,40 @@ def build_extension(core: str = "x86", *, sanitizers: bool = True) -> Path:
 def board_command(words: list[str], core: str = "x86") -> tuple[list[str], dict[str, str]]:
     """What runs random guests on whole boards with the sanitized engine, and its environment. Raises RuntimeError."""
     library = build_extension(core)
+    return [sys.executable, "-m", BOARD_FUZZERS[core], "--engine", str(library), *words], preloaded()
+
+
+def jit_command(words: list[str]) -> tuple[list[str], dict[str, str]]:
+    """What runs hot programs on the sanitized engines of both cores, and its environment. Raises RuntimeError."""
+    engines = [part for core in CORES for part in ("--engine", f"{core}={build_extension(core)}")]
+    return [sys.executable, "-m", "tests.engine.fuzz_jit", *engines, *words], preloaded()
+
+
+def preloaded() -> dict[str, str]:
+    """An environment for a Python that loads a sanitized engine."""
     found = [
         subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True).stdout.strip()
         for name in ("libasan.so", "libubsan.so")
     ]
     # The interpreter itself is not built with them, so they come first by force, and what it leaks is not our matter.
     options = {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1", "LD_PRELOAD": " ".join(found)}
-    command = [sys.executable, "-m", BOARD_FUZZERS[core], "--engine", str(library), *words]
-    return command, {**os.environ, **options, "PYTHONPATH": str(ROOT)}
+    return {**os.environ, **options, "PYTHONPATH": str(ROOT)}
 
 
 def main(words: list[str]) -> int:
     """Build and run; returns the first status that is not 0."""
-    rest = [w for w in words if w not in ("--plain", "--board", "--both", *CORES)]
+    rest = [w for w in words if w not in ("--plain", "--board", "--jit", "--both", *CORES)]
     chosen = [core for core in CORES if core in words] or list(CORES)
     runs: list[tuple[list[str], dict[str, str] | None]] = []
     try:
-        if "--board" not in words:
+        if "--board" not in words and "--jit" not in words:
             for core in chosen:
                 program = build(core, sanitizers="" if "--plain" in words else None)
                 runs.append(([str(program), *rest], None))
         if "--board" in words or "--both" in words:
             runs += [board_command(rest, core) for core in chosen]
+        if "--jit" in words or "--both" in words:
+            runs.append(jit_command(rest))
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 2

@@ -42,6 +42,7 @@ def test_random_programs_are_clean_and_independent_of_how_they_are_sliced(core: 
     report = json.loads(result.stdout)
     assert report["cases"] > 10
     assert report["instructions"] > 1000
+    assert report["jit_enters"] > 1000
 
 
 def test_random_guests_on_a_whole_pc_leave_a_machine_that_runs() -> None:
@@ -61,6 +62,17 @@ def test_random_guests_on_whole_boards_are_clean_under_the_sanitizers(core: str,
     result = subprocess.run(command, env=environment, cwd=sanitize.ROOT, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr[-6000:]
     assert json.loads(result.stdout)["guests"] > 0
+
+
+@pytest.mark.slow
+def test_hot_programs_are_clean_and_as_interpreted_under_the_sanitizers(tmp_path: Path) -> None:
+    if not links("gcc", tmp_path, "-fsanitize=address,undefined"):
+        pytest.skip("no gcc with libasan and libubsan (apt install gcc libasan8 libubsan1)")
+    command, environment = sanitize.jit_command(["--seed", SEED, "--seconds", str(SECONDS)])
+    result = subprocess.run(command, env=environment, cwd=sanitize.ROOT, capture_output=True, text=True, timeout=600)
+    assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
+    report = json.loads(result.stdout.splitlines()[-1])
+    assert all(report[core]["traces"] > 100 for core in CORES)
 
 
 @pytest.mark.slow

@@ -65,11 +65,21 @@ struct Run {
     uint64_t trace;
     uint64_t accesses;
     uint32_t halts;
+    uint64_t event; /* the last, until something else happens */
     int quiet; /* devices only answer, they raise nothing */
 };
 
 static struct Run run_now;
-static Cpu *cpu;
+static Cpu *cpu; /* the one that runs: without a JIT, or with a code buffer of some size */
+enum { PROCESSORS = 4 };
+static Cpu *processors[PROCESSORS];
+static const uint64_t CODE_SIZES[PROCESSORS] = {0, 64 << 10, 256 << 10, 4 << 20};
+static uint64_t translated_insns;
+
+/* How a case is run. */
+enum { AT_ONCE, ONE_BY_ONE, IN_SLICES, TRANSLATED, TRANSLATED_SLICES, STYLES };
+static const char *const STYLE_NAMES[STYLES] = {"in one go", "one instruction at a time", "in slices", "translated",
+                                                "translated, in slices"};
 
 static uint64_t mix(uint64_t h, uint64_t v)
 {
@@ -104,10 +114,19 @@ static uint64_t note(uint64_t kind, uint64_t at, uint64_t size, uint64_t v, uint
 {
     run_now.trace = mix(mix(mix(mix(mix(run_now.trace, kind), at), size), v), when);
     run_now.accesses++;
+    run_now.event = 0;
     if (telling)
         fprintf(stderr, "  %llu: access %llu at %#llx size %llu value %#llx\n", (unsigned long long)when, (unsigned long long)kind,
                 (unsigned long long)at, (unsigned long long)size, (unsigned long long)v);
     return next64(&run_now.device);
+}
+
+/* An instruction that begins anew, because it has to run alone, may tell the log again what it comes to: once is enough. */
+static int heard(uint32_t kind, uint32_t a, uint32_t b)
+{
+    const uint64_t event = mix(mix(kind, a), b), before = run_now.event;
+    run_now.event = event;
+    return event == before;
 }
 
 static void map_hole(uint32_t kind)
@@ -116,6 +135,16 @@ static void map_hole(uint32_t kind)
     if (kind) __asan_unpoison_memory_region(ram + HOLE, HOLE_SIZE);
     else __asan_poison_memory_region(ram + HOLE, HOLE_SIZE);
     emu_remap(cpu);
+}
+
+/* The processor of a style; all see the same memory. Where the host has no JIT, one that interprets. */
+static void choose_processor(uint64_t seed, int style)
+{
+    cpu = processors[style < TRANSLATED ? 0 : 1 + (seed >> 7) % (PROCESSORS - 1)];
+    memset(cpu->story, 0, sizeof cpu->story); /* what earlier cases left is not of this one */
+    cpu->story_count = 0;
+    cpu->jit_threshold = 1 + (seed >> 10) % 3;
+    phase = STYLE_NAMES[style];
 }
 
 static uint64_t instant(void) { return emu_icount(cpu) - 1; }
@@ -143,6 +172,20 @@ static uint64_t hash_of(const void *data, size_t n)
 }
 
 static uint8_t forms_seen[65536];
+static Cpu first_run; /* its registers, to say what differs */
+
+static void name_differences(void)
+{
+    for (uint32_t k = 0; k < FIELD_COUNT; k++)
+        for (uint32_t n = 0; n < FIELDS[k].count; n++) {
+            const uint8_t *a = (const uint8_t *)&first_run + FIELDS[k].offset + n * FIELDS[k].size;
+            const uint8_t *b = (const uint8_t *)cpu + (a - (const uint8_t *)&first_run);
+            uint64_t x = 0, y = 0;
+            memcpy(&x, a, FIELDS[k].size);
+            memcpy(&y, b, FIELDS[k].size);
+            if (x != y) fprintf(stderr, "fuzz: %s[%u] %#llx %#llx\n", FIELDS[k].name, n, (unsigned long long)x, (unsigned long long)y);
+        }
+}
 
 static void differ(const struct Outcome *a, const struct Outcome *b, const char *what)
 {
@@ -151,6 +194,7 @@ static void differ(const struct Outcome *a, const struct Outcome *b, const char 
             (unsigned long long)a->accesses, (unsigned long long)b->accesses, a->reason, b->reason,
             a->registers != b->registers ? ", registers" : "", a->memory != b->memory ? ", memory" : "",
             a->trace != b->trace ? ", bus" : "");
+    name_differences();
     say_case();
     exit(1);
 }
@@ -195,9 +239,13 @@ static int fuzz(int argc, char **argv, void (*born)(void), uint64_t (*one_case)(
     if (area == MAP_FAILED) return 2;
     ram = area + 16 * PAGE;
     if (mprotect(ram, BUFFER, PROT_READ | PROT_WRITE)) return 2;
-    cpu = emu_new(1 << 20);
-    if (!cpu || emu_attach_ram(cpu, ram, BUFFER)) return 2;
-    born();
+    for (uint32_t k = PROCESSORS; k--;) {
+        cpu = processors[k] = emu_new(1 << 20);
+        if (!cpu || emu_attach_ram(cpu, ram, BUFFER)) return 2;
+        born();
+        cpu->jit_size = CODE_SIZES[k];
+        if (k && !emu_jit(cpu, 1)) fprintf(stderr, "fuzz: no JIT on this host\n");
+    }
     const double start = now();
     uint64_t done = 0, insns = 0;
     if (single_case) {
@@ -211,12 +259,21 @@ static int fuzz(int argc, char **argv, void (*born)(void), uint64_t (*one_case)(
         insns += one_case(seed * 1000003 + done);
     }
     uint32_t seen = 0;
+    uint64_t sum[8] = {0};
+    for (uint32_t k = 0; k < PROCESSORS; k++) {
+        const struct Stats *t = &processors[k]->stats;
+        const uint64_t part[8] = {t->exceptions, t->interrupts, t->code_flushes, t->page_invalidations, t->jit_traces, t->jit_enters,
+                                  t->jit_flushes, t->jit_deopts};
+        for (uint32_t n = 0; n < 8; n++) sum[n] += part[n];
+    }
     for (uint32_t k = 1; k <= FORM_COUNT; k++) seen += forms_seen[k];
     printf("{\"cases\": %llu, \"instructions\": %llu, \"seconds\": %.1f, \"forms\": %u, \"of\": %u, \"exceptions\": %llu, "
-           "\"interrupts\": %llu, \"code_flushes\": %llu, \"page_invalidations\": %llu}\n",
+           "\"interrupts\": %llu, \"code_flushes\": %llu, \"page_invalidations\": %llu, \"jit_traces\": %llu, \"jit_enters\": %llu, "
+           "\"jit_flushes\": %llu, \"jit_deopts\": %llu, \"translated\": %llu}\n",
            (unsigned long long)done, (unsigned long long)insns, now() - start, seen, (unsigned)FORM_COUNT,
-           (unsigned long long)cpu->stats.exceptions, (unsigned long long)cpu->stats.interrupts,
-           (unsigned long long)cpu->stats.code_flushes, (unsigned long long)cpu->stats.page_invalidations);
-    emu_free(cpu);
+           (unsigned long long)sum[0], (unsigned long long)sum[1], (unsigned long long)sum[2], (unsigned long long)sum[3],
+           (unsigned long long)sum[4], (unsigned long long)sum[5], (unsigned long long)sum[6], (unsigned long long)sum[7],
+           (unsigned long long)translated_insns);
+    for (uint32_t k = 0; k < PROCESSORS; k++) emu_free(processors[k]);
     return 0;
 }

@@ -34,6 +34,7 @@ from tests.cores import tier_machine as X
 from tests.cores.ppc_tiers import Pair as PpcPair
 from tests.cores.tier_machine import Pair as X86Pair
 from tests.cores.tiers import comparing
+from tests.emu.fuzz_board import load_engine
 from tests.engine.jit_programs import Case, draw
 
 CORES = ("x86", "ppc")
@@ -363,6 +364,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--cases", type=int, help="so many of each core, however long it takes")
     parser.add_argument("--jit-size", type=int)
+    parser.add_argument("--engine", action="append", default=[], help="CORE=FILE: another build of a compiled tier")
     parser.add_argument("--keep", type=lambda text: [int(part) for part in text.split(",")])
     parser.add_argument("--pieces", type=parsed_pieces)
     return parser.parse_args(words)
@@ -387,6 +389,9 @@ def has_jit(core: str) -> bool:
 def main(words: Sequence[str] | None = None) -> int:
     """Fuzz; see above."""
     options = arguments(words)
+    for engine in options.engine:
+        core, _, path = engine.partition("=")
+        load_engine(path, core)
     cores = [core for core in CORES if options.core in (None, core) and has_jit(core)]
     if not cores:
         print("fuzz_jit: the JIT has no back end for this host", file=sys.stderr)

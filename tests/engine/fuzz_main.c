@@ -1,7 +1,7 @@
 /* Random programs on the generated engine, in a process of their own so that it can be built with sanitizers.
  *
  * A case is one seed: RAM, ROM, tables, registers and what the devices answer all follow from it. It is run whole, then one
- * instruction at a time, then in random slices, and all three must leave the same registers, memory, bus accesses and
+ * instruction at a time, in random slices, and translated by the JIT, and all must leave the same registers, memory, bus accesses and
  * instruction count. Around and between the guest's memory lie guard pages and poisoned bytes, and after each run the
  * engine's own tables are checked. `grammar.h` (emu.tools.sanitize) names registers and encodings; `unit.h` is engine.h.
  *
@@ -118,6 +118,7 @@ static void on_event(void *handle, uint32_t kind, uint32_t a, uint32_t b)
 {
     (void)handle;
     if (telling) fprintf(stderr, "  event %u %#x %#x\n", kind, a, b);
+    if (heard(kind, a, b)) return;
     run_now.trace = mix(mix(mix(run_now.trace, kind), a), b);
 }
 
@@ -481,11 +482,9 @@ static void say_place(void)
     fprintf(stderr, "\n");
 }
 
-/* style 0: in one go, 1: one by one, 2: random slices */
 static struct Outcome run_case(uint64_t seed, int mode, int style)
 {
-    static const char *const NAMES[] = {"in one go", "one instruction at a time", "in slices"};
-    phase = NAMES[style];
+    choose_processor(seed, style);
     if (telling) fprintf(stderr, "-- %s\n", phase);
     struct Random slices = {seed ^ 77}, r = {seed + 3};
     __asan_unpoison_memory_region(ram, BUFFER);
@@ -510,9 +509,9 @@ static struct Outcome run_case(uint64_t seed, int mode, int style)
     uint64_t done;
     while ((done = emu_icount(cpu)) < budget) {
         uint64_t slice = budget - done;
-        if (style == 1) slice = 1;
-        else if (style == 2) slice = 1 + below(&slices, slice < 60 ? (uint32_t)slice : 60);
-        if (style == 1 && seed % 8 == 0) {
+        if (style == ONE_BY_ONE) slice = 1;
+        else if (style == IN_SLICES || style == TRANSLATED_SLICES) slice = 1 + below(&slices, slice < 60 ? (uint32_t)slice : 60);
+        if (style == ONE_BY_ONE && seed % 8 == 0) {
             /* What is about to run, for the census. */
             uint8_t bytes[16] = {0};
             struct Insn insn;
@@ -538,6 +537,7 @@ static struct Outcome run_case(uint64_t seed, int mode, int style)
     }
     struct Outcome out = {.reason = reason == 4 || reason == 3 ? 0 : reason};
     out.registers = hash_of(cpu, offsetof(Cpu, left));
+    if (style == AT_ONCE) memcpy(&first_run, cpu, offsetof(Cpu, left));
     const uint32_t hole = cpu->regions[HOLE_REGION].kind;
     if (!hole) __asan_unpoison_memory_region(ram + HOLE, HOLE_SIZE);
     out.memory = hash_of(ram, BUFFER);
@@ -560,11 +560,15 @@ static uint64_t one_case(uint64_t seed)
     struct Random r = {seed};
     const int mode = (int)below(&r, MODES);
     put_memory(&r, mode);
-    const struct Outcome whole = run_case(seed, mode, 0);
-    const struct Outcome single = run_case(seed, mode, 1);
+    const struct Outcome whole = run_case(seed, mode, AT_ONCE);
+    const struct Outcome single = run_case(seed, mode, ONE_BY_ONE);
     if (!same(&whole, &single)) differ(&whole, &single, "one run and single steps");
-    const struct Outcome sliced = run_case(seed, mode, 2);
+    const struct Outcome sliced = run_case(seed, mode, IN_SLICES);
     if (!same(&whole, &sliced)) differ(&whole, &sliced, "one run and slices");
+    /* The code buffer is a small one, a middling or a large one. */
+    const struct Outcome fast = run_case(seed, mode, seed & 1 ? TRANSLATED : TRANSLATED_SLICES);
+    if (!same(&whole, &fast)) differ(&whole, &fast, "interpreted and translated");
+    translated_insns += fast.icount;
     return whole.icount;
 }
 

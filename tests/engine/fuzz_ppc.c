@@ -69,6 +69,7 @@ static void on_event(void *handle, uint32_t kind, uint32_t a, uint32_t b)
 {
     (void)handle;
     if (telling) fprintf(stderr, "  event %u %#x %#x\n", kind, a, b);
+    if (heard(kind, a, b)) return;
     run_now.trace = mix(mix(mix(run_now.trace, kind), a), b);
 }
 
@@ -366,11 +367,9 @@ static void say_place(void)
     fprintf(stderr, "\n");
 }
 
-/* style 0: in one go, 1: one by one, 2: random slices */
 static struct Outcome run_case(uint64_t seed, int style)
 {
-    static const char *const NAMES[] = {"in one go", "one instruction at a time", "in slices"};
-    phase = NAMES[style];
+    choose_processor(seed, style);
     if (telling) fprintf(stderr, "-- %s, %s\n", phase, model->name);
     struct Random slices = {seed ^ 77}, r = {seed + 3};
     __asan_unpoison_memory_region(ram, BUFFER);
@@ -400,9 +399,9 @@ static struct Outcome run_case(uint64_t seed, int style)
             tick = (done / TICK + 1) * TICK;
         }
         uint64_t slice = (budget < tick ? budget : tick) - done;
-        if (style == 1) slice = 1;
-        else if (style == 2) slice = 1 + below(&slices, slice < 60 ? (uint32_t)slice : 60);
-        if (style == 1 && seed % 8 == 0) { /* what is about to run, for the census */
+        if (style == ONE_BY_ONE) slice = 1;
+        else if (style == IN_SLICES || style == TRANSLATED_SLICES) slice = 1 + below(&slices, slice < 60 ? (uint32_t)slice : 60);
+        if (style == ONE_BY_ONE && seed % 8 == 0) { /* what is about to run, for the census */
             struct Insn insn;
             uint32_t word;
             uint64_t at;
@@ -428,6 +427,7 @@ static struct Outcome run_case(uint64_t seed, int style)
     /* What a run leaves of its own, and no state of the guest. */
     cpu->fault_dear = cpu->step_pc = cpu->step_lr = cpu->step_ctr = cpu->step_msr = cpu->step_far = 0;
     out.registers = hash_of(cpu, offsetof(Cpu, left));
+    if (style == AT_ONCE) memcpy(&first_run, cpu, offsetof(Cpu, left));
     if (!cpu->regions[HOLE_REGION].kind) __asan_unpoison_memory_region(ram + HOLE, HOLE_SIZE);
     out.memory = hash_of(ram, BUFFER);
     if (memcmp(ram + 0x20000, pristine + 0x20000, 0x4000) || memcmp(ram + 0x34000, pristine + 0x34000, 0x10000))
@@ -448,11 +448,15 @@ static uint64_t one_case(uint64_t seed)
     struct Random r = {seed};
     model = &MODELS[below(&r, MODEL_COUNT)];
     put_memory(&r);
-    const struct Outcome whole = run_case(seed, 0);
-    const struct Outcome single = run_case(seed, 1);
+    const struct Outcome whole = run_case(seed, AT_ONCE);
+    const struct Outcome single = run_case(seed, ONE_BY_ONE);
     if (!same(&whole, &single)) differ(&whole, &single, "one run and single steps");
-    const struct Outcome sliced = run_case(seed, 2);
+    const struct Outcome sliced = run_case(seed, IN_SLICES);
     if (!same(&whole, &sliced)) differ(&whole, &sliced, "one run and slices");
+    /* The code buffer is a small one, a middling or a large one. */
+    const struct Outcome fast = run_case(seed, seed & 1 ? TRANSLATED : TRANSLATED_SLICES);
+    if (!same(&whole, &fast)) differ(&whole, &fast, "interpreted and translated");
+    translated_insns += fast.icount;
     return whole.icount;
 }
 
