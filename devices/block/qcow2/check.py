@@ -147,7 +147,7 @@ class _Counting:
                 if entry & COPIED:
                     report.corrupt(f"L2 table {offset:#x} entry {at}: points to the header")
                 continue
-            if not self.inside(host) and not entry & ZERO:
+            if not self.inside(host):
                 report.corrupt(f"L2 table {offset:#x} entry {at}: cluster {host:#x} lies outside the file")
                 continue
             uses[host >> bits] += weight

@@ -203,7 +203,7 @@ class Qcow2:
             )
         if entry & ZERO and self.header.version < 3:
             raise ImageError("qcow2 L2 table", where, "a zero cluster in an image of version 2")
-        if host and not self.tables.within(host) and not entry & ZERO:
+        if host and not self.tables.within(host):
             raise ImageError("qcow2 L2 table", where, f"{host:#x} lies behind the file's {self.tables.end} bytes")
         if not host and entry & COPIED:
             raise ImageError("qcow2 L2 table", where, "points to the header")
