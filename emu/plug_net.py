@@ -29,3 +29,12 @@ def e1000(p: Plug) -> None:
 
     port, mac = wire(p)
     p.card(E1000(slot=p.slot, clock=p.machine.clock, port=port, mac=mac))
+
+
+@pluggable("ne2k_pci", "NE2000 on PCI (RTL8029AS), for old systems: slow, as data go through a port", NIC)
+def ne2k_pci(p: Plug) -> None:
+    """A network card."""
+    from devices.ne2000 import Ne2000
+
+    port, mac = wire(p)
+    p.card(Ne2000(slot=p.slot, port=port, mac=mac))
