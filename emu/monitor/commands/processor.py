@@ -72,9 +72,10 @@ def ppc_registers(cpu: Any) -> str:
         cpu.load_state(before)  # reading a timer brings it up to date, which a look must not
     rows = registers(cpu).splitlines()
     rows.insert(2, f"TB {upper:08x} {lower:08x} DECR {down}")
-    last = next(n for n, row in enumerate(rows) if row.startswith("SPRG4"))
-    del rows[last + 1 :]
+    del rows[next(n for n, row in enumerate(rows) if row.startswith("SPRG0")) :]
     groups = [
+        "sprg0 sprg1 sprg2 sprg3",
+        "sprg4 sprg5 sprg6 sprg7",
         "csrr0 csrr1 mcsrr0 mcsrr1",
         "tcr tsr esr dear",
         "pir decar ivpr epcr",
@@ -85,7 +86,9 @@ def ppc_registers(cpu: Any) -> str:
         groups += ["mas0 mas1 mas2 mas3", "mas4 mas6 mas7 pid"]
     else:
         groups += ["mmucr pid ccr0 dbsr"]
-    rows += [" ".join(f"{name.upper():>5} {of(name):08x}" for name in group.split()) for group in groups]
+    for group in groups:
+        names = zip(group.split(), (5, 5, 6, 6), strict=False)
+        rows.append(" ".join(f"{name.upper():>{width}} {of(name):08x}" for name, width in names))
     return "\n".join(rows)
 
 
