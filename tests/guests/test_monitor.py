@@ -138,7 +138,7 @@ def beside_qemu(emulator: str, compat: str, tmp_path: Path, command: str, *words
     qemu = shutil.which(emulator)
     if qemu is None:
         pytest.skip(f"no {emulator}: Debian package qemu-system is not installed")
-    found = []
+    found: list[list[str]] = []
     for start in ([qemu], [sys.executable, "-c", compat]):
         place = tmp_path / f"monitor{len(found)}"
         line = [
