@@ -90,7 +90,8 @@ class DriveState:
     host: str = choice("none", "read", "write", "flush")
     """What the queue does for the drive."""
     host_due: int | None = deadline()
-    buffer: bytearray = octets(BUFFER_MAX)
+    buffer: bytearray | bytes = octets(BUFFER_MAX)
+    """What moves through the data port or by DMA; a bytearray while the host fills it."""
     position: int = ranged(0, BUFFER_MAX)
     # A hard disk's command under way.
     command: int = uint(8)
@@ -255,7 +256,7 @@ class Drive(ABC):
     def offer(self, data: bytes, delay: int = COMMAND_NS) -> None:
         """Give the host a block of data to read."""
         s = self.s
-        s.buffer = bytearray(data)
+        s.buffer = data
         s.position = 0
         s.transfer = "in"
         self.later(READY | DRQ, delay)
@@ -567,7 +568,7 @@ class AtaDisk(Drive):
         s = self.s
         s.host, s.host_due = "none", None
         if not isinstance(result, OSError):
-            s.buffer = bytearray(result)
+            s.buffer = result
             s.position = 0
             self.dma()
             return
@@ -594,7 +595,7 @@ class AtaDisk(Drive):
                 self._stuck()
                 return
             self._advance(len(s.buffer) // SECTOR)
-            s.buffer = bytearray()
+            s.buffer = b""
             if s.left:
                 self._ask_host("read")
             else:
@@ -604,7 +605,7 @@ class AtaDisk(Drive):
             data = port.take(length)
             if data is None:
                 return
-            s.buffer = bytearray(data[: len(data) // SECTOR * SECTOR])
+            s.buffer = data if not len(data) % SECTOR else data[: len(data) // SECTOR * SECTOR]
             s.position = 0
             if s.buffer:
                 self._ask_host("write")
@@ -614,14 +615,14 @@ class AtaDisk(Drive):
     def _stuck(self) -> None:
         """The bus master has no more room or data: the drive goes on asking until it is reset or gets a command."""
         s = self.s
-        s.buffer = bytearray()
+        s.buffer = b""
         s.status = READY | DRQ
 
     def _has_written(self, error: OSError | None) -> None:
         s = self.s
         s.host, s.host_due = "none", None
         sectors = len(s.buffer) // SECTOR
-        s.buffer = bytearray()
+        s.buffer = b""
         if error is not None:
             self._log("write", error)
             self._show_address(s.lba)
@@ -999,7 +1000,8 @@ class AtaChannel(Device):
         if s.transfer not in ("out", "packet") or not s.status & DRQ:
             return
         data = data[: len(s.buffer) - s.position]
-        s.buffer[s.position : s.position + len(data)] = data
+        if isinstance(s.buffer, bytearray):
+            s.buffer[s.position : s.position + len(data)] = data
         s.position += len(data)
         if s.position >= len(s.buffer):
             drive = self.drives[state.selected]

@@ -304,8 +304,8 @@ class AtapiCdrom(Drive):
             self._log(result)
             self._check(UNREADABLE)
             return
-        s.buffer = bytearray(result)
-        s.buffer.extend(bytes(self._piece() - len(result)))
+        missing = self._piece() - len(result)
+        s.buffer = result + bytes(missing) if missing else result
         self.dma()
 
     def dma(self) -> None:
@@ -316,7 +316,7 @@ class AtapiCdrom(Drive):
         moved = port.give(bytes(s.buffer))
         if moved is None:
             return
-        sent, s.buffer = len(s.buffer), bytearray()
+        sent, s.buffer = len(s.buffer), b""
         if moved < sent:
             s.stream_left = 0
             s.status = DRDY | DSC | DRQ  # more data than memory for it: until a reset or the next command

@@ -12,7 +12,8 @@ A region outside of memory is a bus error: the error bit, and nothing more moves
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import struct
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from devices.ata import AtaChannel, Drive
@@ -26,6 +27,8 @@ START, TO_MEMORY = 0x01, 0x08
 ACTIVE, ERROR, INTERRUPT, CAPABLE = 0x01, 0x02, 0x04, 0x60
 LAST = 1 << 31
 REGION_MAX = 0x10000
+ENTRIES = 64
+"""Descriptors that are read at a time."""
 
 
 @dataclass
@@ -85,55 +88,54 @@ class Port:
         state = self._started(TO_MEMORY)
         if state is None:
             return None
-        memory = self._master.memory
-        done = 0
-        while done < len(data) and (count := self._region(state, len(data) - done, True)):
-            memory.write(state.base, data[done : done + count])
-            done += count
-            self._moved(state, count)
-        return done
+        places, room = self._regions(state, len(data), True)
+        self._master.scatter(places, data)
+        return room
 
     def take(self, length: int) -> bytes | None:
         """See `devices.ata.DmaPort`."""
         state = self._started(0)
         if state is None:
             return None
-        memory = self._master.memory
-        parts = []
-        while length and (count := self._region(state, length, False)):
-            parts.append(memory.read(state.base, count))
-            length -= count
-            self._moved(state, count)
-        return b"".join(parts)
+        places, _ = self._regions(state, length, False)
+        return self._master.gather(places)
 
-    def _region(self, state: MasterState, wanted: int, write: bool) -> int:
-        """How many of `wanted` bytes can move at `state.base`; 0 at the end of the table or after an error."""
-        if not state.status & ACTIVE:
-            return 0
-        reaches = self._master.reaches
-        if not state.left:
-            if not reaches(state.at, 8, False):
-                return self._fault(state)
-            entry = self._master.memory.read(state.at, 8)
-            state.base = int.from_bytes(entry[:4], "little") & ~1
-            size = int.from_bytes(entry[4:], "little")
-            state.left = (size & 0xFFFE) or REGION_MAX
-            state.last = bool(size & LAST)
-            state.at += 8
-        count = min(wanted, state.left)
-        return count if reaches(state.base, count, write) else self._fault(state)
+    def _regions(self, state: MasterState, wanted: int, write: bool) -> tuple[list[tuple[int, int]], int]:
+        """Where the next `wanted` bytes are or go, as (address, length), and how many it is that move.
 
-    @staticmethod
-    def _fault(state: MasterState) -> int:
-        state.status = state.status & ~ACTIVE | ERROR
-        return 0
-
-    @staticmethod
-    def _moved(state: MasterState, count: int) -> None:
-        state.base += count
-        state.left -= count
-        if not state.left and state.last:
-            state.status &= ~ACTIVE
+        That is fewer at the end of the table or after an error.
+        """
+        places: list[tuple[int, int]] = []
+        left_to_move = wanted
+        reaches, memory = self._master.reaches, self._master.memory
+        base, left = state.base, state.left
+        entries: Iterator[tuple[int, int]] = iter(())
+        while left_to_move and state.status & ACTIVE:
+            if not left:
+                entry = next(entries, None)
+                if entry is None:
+                    size = 8 * ENTRIES if reaches(state.at, 8 * ENTRIES, False) else 8
+                    if size == 8 and not reaches(state.at, 8, False):
+                        state.status = state.status & ~ACTIVE | ERROR
+                        break
+                    entries = struct.iter_unpack("<II", memory.read(state.at, size))
+                    entry = next(entries)
+                base = entry[0] & ~1
+                left = (entry[1] & 0xFFFE) or REGION_MAX
+                state.last = entry[1] >= LAST
+                state.at += 8
+            count = left if left < left_to_move else left_to_move
+            if not reaches(base, count, write):
+                state.status = state.status & ~ACTIVE | ERROR
+                break
+            places.append((base, count))
+            base += count
+            left -= count
+            left_to_move -= count
+            if not left and state.last:
+                state.status &= ~ACTIVE
+        state.base, state.left = base, left
+        return places, wanted - left_to_move
 
 
 @device("piix-bmide", "PIIX bus-master IDE")
@@ -155,8 +157,19 @@ class BusMaster(Device):
         self.memory = memory
         self.enabled = enabled
         self.reaches: Callable[[int, int, bool], bool] = getattr(memory, "reaches", lambda addr, length, write: True)
+        self.scatter: Callable[[list[tuple[int, int]], bytes], None] = getattr(memory, "scatter", self._scatter)
+        self.gather: Callable[[list[tuple[int, int]]], bytes] = getattr(memory, "gather", self._gather)
         self.lines = (_MarkedLine(self, 0, primary), _MarkedLine(self, 1, secondary))
         self.ports = (Port(self, 0), Port(self, 1))
+
+    def _scatter(self, places: list[tuple[int, int]], data: bytes) -> None:
+        done = 0
+        for addr, length in places:
+            self.memory.write(addr, data[done : done + length])
+            done += length
+
+    def _gather(self, places: list[tuple[int, int]]) -> bytes:
+        return b"".join([self.memory.read(addr, length) for addr, length in places])
 
     def check(self, registers: dict[str, int], state: BusMasterState) -> None:
         for index, channel in enumerate(state.channels):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import mmap
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -264,9 +264,41 @@ class Dma:
                 parts.append(bytes(ram.view[start : start + count]))
         return b"".join(parts)
 
+    def gather(self, places: Sequence[tuple[int, int]]) -> bytes:
+        """The bytes of several (address, length), one behind the other."""
+        ram = self._ram
+        view, size = ram.view, ram.size
+        return b"".join(
+            [
+                view[addr : addr + length] if addr >= 0x100000 and addr + length <= size else self.read(addr, length)
+                for addr, length in places
+            ]
+        )
+
+    def scatter(self, places: Sequence[tuple[int, int]], data: bytes) -> None:
+        """Store `data`, of which each (address, length) gets the next part."""
+        ram = self._ram
+        view, size = ram.view, ram.size
+        tell = ram.on_write[0] if len(ram.on_write) == 1 else ram.written
+        source = memoryview(data)
+        done = 0
+        for addr, length in places:
+            part = source[done : done + length]
+            done += length
+            if addr >= 0x100000 and addr + length <= size:
+                view[addr : addr + length] = part
+                tell(addr, length)
+            else:
+                self.write(addr, bytes(part))
+
     def write(self, addr: int, data: bytes) -> None:
         """Store `data` at physical address `addr`."""
         ram = self._ram
+        end = addr + len(data)
+        if addr >= 0x100000 and end <= ram.size:
+            ram.view[addr:end] = data
+            ram.written(addr, len(data))
+            return
         done = 0
         for address, count, region in ram.pieces(addr, len(data)):
             if region is not None and region.kind in (Kind.RAM, Kind.DIRECT):
