@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from emu.clock import wall
 from emu.errors import MachineError
 from emu.machine import Cause, Machine
 from emu.monitor import commands
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from emu.chardev import Host
     from emu.media import Medium
 
+BALLOON_SECONDS = 1.0
+"""Between two events of a balloon that is being filled."""
 LOG = logging.getLogger("emu.monitor")
 commands.load()
 """The commands register themselves."""
@@ -71,6 +74,7 @@ class Control:
         self.on_event: list[EventHandler] = []
         self._prelaunch = machine.paused
         self._balloon: int | None = None
+        self._told = 0.0
         machine.on_change.append(self.tell)
 
     # -- the run
@@ -98,9 +102,12 @@ class Control:
         if balloon is None:
             return
         now = balloon.remaining
-        if self._balloon is not None and now != self._balloon:
+        if self._balloon is None:
+            self._balloon = now
+        if now != self._balloon and wall() - self._told >= BALLOON_SECONDS:
+            self._told = wall()
+            self._balloon = now
             self.tell("BALLOON_CHANGE", {"actual": now})
-        self._balloon = now
 
     def ended(self) -> None:
         """The run is over."""

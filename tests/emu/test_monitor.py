@@ -315,6 +315,35 @@ def drives() -> Monitored:
     return Monitored(machine)
 
 
+# -- cards
+
+
+def test_the_balloon_is_asked_and_tells() -> None:
+    assert Monitored().say("info balloon") == "Error: No balloon device has been activated\n"
+    words = ("-device", "virtio-balloon-pci,id=b")
+    m = Monitored(full_pc(*words), *words)
+    told: list[Any] = []
+    m.control.on_event.append(lambda event, data: told.append((event, data)))
+    m.monitors.poll()
+    assert m.say("info balloon") == "balloon: actual=8\n" and m.say("balloon 5") == ""
+    assert m.control.balloon.state.wanted == (3 << 20) // 4096
+    m.control.balloon.state.actual = 256
+    m.monitors.poll()
+    assert told == [("BALLOON_CHANGE", {"actual": 7 << 20})]
+    assert "expects a size" in m.say("balloon 0")
+    assert 'id "b"' in m.say("info pci")
+
+
+def test_a_cable_is_pulled_and_put_back() -> None:
+    words = ("-device", "virtio-net-pci,id=n1")
+    m = Monitored(full_pc(*words), *words)
+    (card,) = (device for device in m.machine.devices.values() if hasattr(device, "set_link"))
+    for on, bit in (("off", 0), ("on", 1)):
+        assert m.say(f"set_link n1 {on}") == "" and card.state.link & 1 == bit
+    assert m.say("set_link n2 off") == "Error: Device 'n2' not found\n"
+    assert "Expected 'on' or 'off'" in m.say("set_link n1 maybe")
+
+
 # -- keys
 
 

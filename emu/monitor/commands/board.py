@@ -144,8 +144,8 @@ def info_pci(control: Control) -> str:
 
 
 def _device_id(control: Control, function: PciFunction) -> str:
-    given = {props.get("id") for _, props in control.config.devices}
-    return next((k for k, d in control.machine.devices.items() if d is function and k in given), "")
+    given = {f"{name}.{props['id']}": props["id"] for name, props in control.config.devices if props.get("id")}
+    return next((given[k] for k, d in control.machine.devices.items() if d is function and k in given), "")
 
 
 @qmp("query-pci")

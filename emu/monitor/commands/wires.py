@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from emu.monitor.registry import Refused, hmp, info, qmp
@@ -83,7 +84,25 @@ def hostfwd_remove(control: Control, first: str, second: str = "") -> str:
 @hmp("set_link", "name:w up:b", "name on|off", "change the link status of a network adapter")
 @qmp("set_link")
 def set_link(control: Control, name: str, up: bool) -> None:
-    control.actions.do("link", name, up)
+    control.actions.do("link", _card(control, name), up)
+
+
+def _card(control: Control, name: str) -> str:
+    """The key of the device that a person means: by its id, its netdev's, or `NAME.ORDER`. Raises Refused."""
+    wanted = {name}
+    for device, props in control.config.devices:
+        if name in (props.get("id"), props.get("netdev")) and props.get("id"):
+            wanted.add(f"{device}.{props['id']}")
+        elif name == props.get("netdev"):
+            wanted |= {key for key in control.machine.devices if re.match(rf"{re.escape(device)}\.[0-9]+(-|$)", key)}
+    for key, found in control.machine.devices.items():
+        if hasattr(found, "set_link") and any(key == one or key.startswith(f"{one}-") for one in wanted):
+            return key
+    if name in wanted and any(
+        key == one or key.startswith(f"{one}-") for key in control.machine.devices for one in wanted
+    ):
+        raise Refused(f"The link of '{name[:100]}' cannot be changed")
+    raise Refused(f"Device '{name[:100]}' not found", "DeviceNotFound")
 
 
 @qmp("query-network-wires")
