@@ -29,7 +29,6 @@ from emu.errors import ReplayError
 from emu.inputs import Inputs
 
 if TYPE_CHECKING:
-    from devices.block.throttle import Throttle
     from devices.contracts import Disk, Done
 
 ACCESS_NS = 20_000
@@ -186,7 +185,8 @@ class DiskQueue:
         self.disk = disk
         self._concurrent: bool = getattr(disk, "concurrent", False)
         self._fast: Callable[[int, int], bool] | None = getattr(disk, "fast", None)
-        self._throttle: Throttle | None = getattr(disk, "throttle", None)
+        throttle = getattr(disk, "throttle", None)
+        self._admit: Callable[[int, bool, int], int] | None = throttle.admit if throttle is not None else None
         self._private: bool = disk.read_only or getattr(disk, "private", False)
         self._small = SMALL if self._fast is not None and not getattr(disk, "slow_writes", False) else 0
 
@@ -287,8 +287,8 @@ class DiskQueue:
     ) -> Request:
         if at is None:
             start = max(self._clock.now(), self._transfer_end)
-            if self._throttle is not None and length:
-                start = self._throttle.admit(start, writes, length)
+            if self._admit is not None and length:
+                start = self._admit(start, writes, length)
             self._transfer_end = start + moved // BYTES_PER_NS
             at = self._transfer_end + access
         self._count += 1
