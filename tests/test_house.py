@@ -121,7 +121,7 @@ def test_only_the_boards_and_the_session_know_the_devices() -> None:
         for path in sources()
         if name(path).startswith("emu/") and not name(path).startswith(allowed)
         for line, module in imports(path)
-        if module.startswith("devices") and not module.startswith("devices.contracts")
+        if module.startswith("devices") and not module.startswith(("devices.contracts", "devices.ethernet"))
     ]
     assert wrong == []
 

@@ -18,10 +18,10 @@ would time out between two of their packets.
 
 from __future__ import annotations
 
+from calendar import timegm
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from devices.rtc_mc146818 import days_from_civil
 from emu.clock import IdlePacer, Pacer, wall
 from emu.net.dump import Dump
 from emu.net.hub import Hub, HubPort
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 FIRST_MAC = 0x525400123456
 EAGER, EAGER_POLL = 0.05, 0.0002
-"""Seconds after a frame for which the network is polled more often than the rest, and how often, while the guest runs."""
+"""Seconds after a frame for which the network is polled more often than the rest, and how often that is."""
 
 
 class Network:
@@ -64,8 +64,7 @@ class Network:
         self._machine: Machine | None = None
         self._pacer: Pacer | None = None
         self._polled = 0.0
-        year, month, day, hour, minute, second = date
-        self._since = ((days_from_civil(year, month, day) * 24 + hour) * 60 + minute) * 60 + second
+        self._since = timegm(date)
         try:
             for netdev in netdevs:
                 self.wires[netdev.id] = self._wire(netdev, opened)

@@ -71,8 +71,11 @@ class Output:
             return
         held = self._held.get(source, 0) + len(frame)
         if held > self._queue and held > len(frame):
-            self.lost[source] = self.lost.get(source, 0) + 1
-            return
+            self.run()
+            held = self._held.get(source, 0) + len(frame)
+            if held > self._queue and held > len(frame):
+                self.lost[source] = self.lost.get(source, 0) + 1
+                return
         self._held[source] = held
         line = self._waiting.get(source)
         if line is None:

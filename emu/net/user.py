@@ -372,8 +372,9 @@ class User(Backend):
 
     @property
     def busy(self) -> bool:
-        """The stack has sockets that are open for the guest."""
-        return len(self._fill()[0]) > self._listening
+        """The stack has sockets for the guest, or connections that wait: it asks for its timers then."""
+        fds, seconds = self._fill()
+        return len(fds) > self._listening or seconds is not None
 
     def descriptors(self) -> tuple[list[int], list[int]]:
         readers: list[int] = []
@@ -392,8 +393,7 @@ class User(Backend):
         return readers, writers
 
     def timeout(self) -> float | None:
-        fds, seconds = self._fill()
-        return seconds if len(fds) > self._listening else None
+        return self._fill()[1]
 
     def poll(self) -> None:
         if self.full():
@@ -405,8 +405,7 @@ class User(Backend):
             for fd, events in fds:
                 poll.register(fd, TO_HOST[events & 31])
             ready = dict(poll.poll(0))
-            if ready or len(fds) > self._listening:
-                self.stack.poll([FROM_HOST[ready.get(fd, 0) & POLL_MASK] for fd, _ in fds])
+            self.stack.poll([FROM_HOST[ready.get(fd, 0) & POLL_MASK] for fd, _ in fds])
         elif seconds is not None:
             self.stack.poll([])
         for forward in self.forwards:
