@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from devices import ethernet
+from devices.ethernet import segments, whole
 from emu.clock import wall
 from emu.net.queue import Output
 
@@ -146,13 +146,13 @@ class Wire:
     def send_large(self, frame: Frame, mss: int) -> None:
         """See `devices.contracts.NetPort`."""
         if self.backend.takes_large and self._direct and not self.watchers:
-            made = ethernet.whole(frame)
+            made = whole(frame)
             if made is not None:
                 self.sent += 1
                 self.activity = wall()
                 self.backend.send(made)
             return
-        for piece in ethernet.segments(frame, mss):
+        for piece in segments(frame, mss):
             self.send(piece)
 
     # -- the outside
