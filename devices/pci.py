@@ -27,6 +27,8 @@ Shadow = Callable[[int, int, bool, bool], None]
 COMMAND, STATUS, REVISION, CLASS, HEADER, SUBSYSTEM, LINE, PIN = 0x04, 0x06, 0x08, 0x09, 0x0E, 0x2C, 0x3C, 0x3D
 IO_ENABLE, MEMORY_ENABLE, MASTER_ENABLE = 0x01, 0x02, 0x04
 LINKS = 4
+ROM = 6
+"""The number of the expansion ROM's base address register, whose bit 0 enables it."""
 
 
 def link_of(slot: int, pin: int) -> int:
@@ -36,7 +38,7 @@ def link_of(slot: int, pin: int) -> int:
 
 @dataclass(frozen=True)
 class Bar:
-    """A base address register: its number 0..5, the size of its range (a power of two), and who is told of moves.
+    """A base address register: its number 0..5, or `ROM`; the size of its range (a power of two), who is told of moves.
 
     `moved` may raise ValueError to refuse an address where something else is; the range then answers nowhere.
     """
@@ -49,7 +51,7 @@ class Bar:
 
     @property
     def register(self) -> int:
-        return 0x10 + 4 * self.number
+        return 0x30 if self.number == ROM else 0x10 + 4 * self.number
 
     @property
     def kind(self) -> int:
@@ -101,6 +103,16 @@ class PciFunction(Device):
             self.declare(bar.register, 4, bar.kind, -bar.size & 0xFFFFFFFF)
         super().__init__()
 
+    def add_rom(self, size: int, moved: Moved) -> None:
+        """An expansion ROM of `size` bytes (PCI 2.1, 6.2.5.2). To be called before the guest runs."""
+        bar = Bar(ROM, size, moved)
+        if size < 2048 or size & (size - 1):
+            raise ValueError(f"an expansion ROM of {size} bytes: the size must be a power of two, at least 2048")
+        self.bars = (*self.bars, bar)
+        self._places[ROM] = None
+        self.declare(bar.register, 4, 0, -size & 0xFFFFFFFF | 1)
+        self.clear()
+
     def declare(self, register: int, width: int, value: int, writable: int = 0) -> None:
         """A register of `width` bytes with its reset value and the bits that a guest may change."""
         self.initial[register : register + width] = value.to_bytes(width, "little")
@@ -146,7 +158,7 @@ class PciFunction(Device):
 
     def written(self, register: int, width: int) -> None:
         """Act on a write that touched `width` bytes from `register`."""
-        if register < COMMAND + 2 or 0x10 <= register < 0x28:
+        if register < COMMAND + 2 or 0x10 <= register < 0x28 or 0x30 <= register < 0x34:
             self._place()
 
     def _place(self) -> None:
@@ -155,6 +167,8 @@ class PciFunction(Device):
             value = self.get(bar.register, 4) & -bar.size & 0xFFFFFFFF
             end = 0x10000 if bar.io else 0x1_0000_0000
             on = command & (IO_ENABLE if bar.io else MEMORY_ENABLE)
+            if bar.number == ROM and not self.state.config[bar.register] & 1:
+                on = 0
             self.move(bar.number, f"BAR{bar.number}", bar.moved, value if on and 0 < value <= end - bar.size else None)
 
     def move(self, key: int, what: str, moved: Moved, place: int | None) -> None:

@@ -155,6 +155,19 @@ class PciCard(PciFunction):
         self._capability_end = at + 2 + len(body) + 3 & ~3
         return at
 
+    def set_rom(self, image: bytes) -> None:
+        """Give the card an option ROM, which firmware finds behind its base address. Before the guest runs."""
+        size = max(2048, 1 << (len(image) - 1).bit_length())
+        image = image.ljust(size, b"\xff")
+
+        def read(offset: int, width: int) -> int:
+            return int.from_bytes(image[offset : offset + width], "little")
+
+        def write(offset: int, width: int, value: int) -> None:
+            """ROM."""
+
+        self.add_rom(size, self.slot.range(size, read, write, name=f"{self.name} rom"))
+
     # -- the pin
 
     def interrupt(self, level: bool) -> None:

@@ -27,6 +27,7 @@ machine; `devices.contracts` says what a device may be given. Only declared prop
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,12 +47,14 @@ if TYPE_CHECKING:
     from emu.machine import Machine
     from emu.media import Medium
 
+ROM_PLACES = ("/usr/lib/ipxe/qemu", "/usr/share/qemu", "/usr/share/ipxe/qemu")
+MOST_ROM = 16 << 20
 COMMON = {"id": "name of the device", "bootindex": "place in the order of boot devices"}
 PCI = {
     "addr": "slot, or slot.function, in hexadecimal",
     "bus": "pci.0",
     "multifunction": "other functions may be in the same slot",
-    "rombar": "ignored",
+    "rombar": "0: no option ROM",
     "romfile": "option ROM",
 }
 VIRTIO = {
@@ -313,8 +316,28 @@ class Plug:
 
     def card(self, card: PciFunction) -> None:
         """Put a card into the slot."""
+        self._rom(card)
         self.add(card)
         self.board.bus.add(self.slot.number, self.function, card)
+
+    def _rom(self, card: PciFunction) -> None:
+        """The option ROM of romfile=; with `-boot n` a network card has iPXE's, if the host has that."""
+        from devices.pci_card import PciCard
+        from emu.media import read_file
+
+        path = self.text("romfile")
+        if not path and "netdev" in self.props and "n" in self.setup.config.boot:
+            family = "virtio" if self.name.startswith("virtio-net") else self.name
+            paths = [f"{place}/pxe-{family}.rom" for place in ROM_PLACES]
+            path = next((found for found in paths if os.path.isfile(found)), "")
+            if not path:
+                self.setup.config.warn(f"-boot n: no {paths[0]} (Debian: ipxe-qemu): {self.name} cannot boot")
+        if not path or self.text("rombar", "1") in ("0", "off") or not isinstance(card, PciCard):
+            return
+        image = read_file(path, "an option ROM", MOST_ROM)
+        if image[:2] != b"\x55\xaa":
+            raise self.wrong(f"romfile={shown(path)}: expected an option ROM, which begins with 55 AA")
+        card.set_rom(image)
 
     def virtio(self) -> dict[str, Any]:
         """The arguments that every virtio device's constructor takes."""
