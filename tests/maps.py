@@ -3,7 +3,7 @@ executable."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ENGINES = ("/emu/engine/_x86.", "/emu/engine/_ppc.")
@@ -27,8 +27,9 @@ def family(pid: int) -> Iterator[int]:
 class Watch:
     """What was seen of the processes below one."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, engines: Sequence[str] = ENGINES) -> None:
         self.pid = pid
+        self.engines = engines
         self.looks = 0
         self.processes: set[int] = set()
         """Those that had the engine."""
@@ -46,7 +47,7 @@ class Watch:
                 continue
             if any(name in line for line in maps for name in FOREIGN):
                 continue
-            if not any(name in line for line in maps for name in ENGINES):
+            if not any(name in line for line in maps for name in self.engines):
                 continue
             self.processes.add(pid)
             rights = [line.split(None, 2)[1] for line in maps]

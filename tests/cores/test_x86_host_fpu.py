@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 import platform
 import random
 import struct
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from tests.cores.fpu_machine import Fpu, Real
@@ -25,18 +27,22 @@ def native() -> Run | None:
     """A function that runs one instruction on the host: code, FRSTOR image, memory at [edi], flags."""
     if platform.machine() not in ("x86_64", "AMD64") or struct.calcsize("P") != 8 or platform.system() != "Linux":
         return None
+    # One page seen twice: none is writable and executable.
     try:
-        page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+        file = os.memfd_create("code")
+        os.truncate(file, 4096)
+        views = [mmap.mmap(file, 4096, prot=mmap.PROT_READ | way) for way in (mmap.PROT_WRITE, mmap.PROT_EXEC)]
+        os.close(file)
     except OSError:
         return None
-    at = ctypes.addressof(ctypes.c_char.from_buffer(page))
+    at = np.frombuffer(views[1], dtype=np.uint8).ctypes.data
     kind = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64)
     call = kind(at)
 
     def run(code: bytes, image: bytes, memory: bytes, flags: int) -> tuple[bytes, bytes, int]:
         # push rcx; frstor [rdi]; mov rdi, rdx; popfq; code; fnsave [rsi]; pushfq; pop rax; ret
-        page.seek(0)
-        page.write(bytes.fromhex("51DD274889D79D") + code + bytes.fromhex("DD369C58C3"))
+        views[0].seek(0)
+        views[0].write(bytes.fromhex("51DD274889D79D") + code + bytes.fromhex("DD369C58C3"))
         source = ctypes.create_string_buffer(image, 128)
         target = ctypes.create_string_buffer(128)
         data = ctypes.create_string_buffer(memory, 16)
