@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from devices import state
 from devices.contracts import Line, Wire
@@ -63,7 +62,7 @@ class IoApic(Device):
         """The line into pin 0..23."""
         if not 0 <= pin < PINS:
             raise ValueError(f"ioapic: no pin {pin}")
-        return Wire(partial(self.drive, pin))
+        return Wire(lambda level: self.drive(pin, level))
 
     def drive(self, pin: int, level: bool) -> None:
         """Set the level of a pin. An edge on a masked pin is lost."""

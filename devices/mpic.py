@@ -22,7 +22,6 @@ first leaves open: of two requests of one priority the lower source number wins,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 from devices import state
 from devices.contracts import Clock, Line, OpenLine, Wire
@@ -218,7 +217,7 @@ class Mpic(Device):
         own = MESSAGE <= source < MESSAGE + MESSAGES or MSI <= source < MSI + MSIS
         if own or not (0 <= source < EXTERNAL or INTERNAL <= source < SOURCES):
             raise ValueError(f"mpic: source {source} has no input")
-        return Wire(partial(self.drive, source))
+        return Wire(lambda level: self.drive(source, level))
 
     def drive(self, source: int, level: bool) -> None:
         """Set the level of an input, True meaning asserted."""

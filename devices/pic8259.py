@@ -12,7 +12,6 @@ Intel 8259A data sheet (order 231468); ELCR: 82371SB (PIIX3) data sheet, 2.5.6.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 from devices import state
 from devices.contracts import Line, Wire
@@ -138,7 +137,7 @@ class Pic8259(Device):
         """The line into input `irq`, 0..15. Input 2 is the cascade and ignores its level."""
         if not 0 <= irq <= 15:
             raise ValueError(f"pic8259: no input {irq}")
-        return Wire(partial(self.drive, irq))
+        return Wire(lambda level: self.drive(irq, level))
 
     def drive(self, irq: int, level: bool) -> None:
         """Set the level of input `irq`."""

@@ -14,7 +14,6 @@ PPC440EP user's manual, chapter "Interrupt Controller Operations"; PPC460EX user
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 from devices import state
 from devices.contracts import Line, Wire
@@ -80,7 +79,7 @@ class Uic(Device):
             self.state.lines |= bit(number)
             self.pr &= ~bit(number)
             return Wire(lambda level: self.drive(number, not level))
-        return Wire(partial(self.drive, number))
+        return Wire(lambda level: self.drive(number, level))
 
     def drive(self, number: int, level: bool) -> None:
         """Set the electrical level of input 0..31."""

@@ -7,6 +7,7 @@ it depends on the host's speed except when outside input arrives, and that is st
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
@@ -168,6 +169,8 @@ class Machine:
         at the limit."""
         self.paused = False
         """A debugger keeps the processor where it is."""
+        self.frozen = False
+        """The processor never runs, and time stands still: somebody outside takes its place."""
         self.last_look: Callable[[Cause, str], bool] | None = None
         """Asked before a fault or a halt for ever ends the run: True pauses the machine first."""
         self.on_change: list[Callable[[str, dict[str, object]], None]] = []
@@ -200,7 +203,21 @@ class Machine:
         def patient() -> bool:
             return self.pacer is None
 
-        return DiskQueue(disk, name=name, inputs=self.inputs, workers=self.workers, patient=patient)
+        made = DiskQueue(disk, name=name, inputs=self.inputs, workers=self.workers, patient=patient)
+        made.stop_machine = self._disk_failed
+        return made
+
+    def _disk_failed(self, name: str, writes: bool, error: OSError) -> None:
+        """werror=stop or rerror=stop: pause; `go_on` tries again."""
+        self.tell(
+            "BLOCK_IO_ERROR",
+            device=name,
+            operation="write" if writes else "read",
+            action="stop",
+            nospace=error.errno == errno.ENOSPC,
+            reason=str(error.strerror or error),
+        )
+        self.pause()
 
     def end(self, cause: Cause, status: int = 0, text: str = "") -> None:
         """End the run at the next instruction boundary; the first reason counts."""
@@ -230,6 +247,8 @@ class Machine:
         """End a pause. The time on the wall that it took is not caught up with."""
         if self.paused:
             self.paused = False
+            for queue in self.workers.queues:
+                queue.retry()
             self.tell("RESUME")
         if self.pacer is not None:
             self.pacer = Pacer(self.clock)
@@ -322,7 +341,7 @@ class Machine:
             if self._reset_wanted:
                 self._restart()
                 continue
-            if self.paused:
+            if self.paused or self.frozen:
                 if not world.wait(self, None):
                     self.end(Cause.QUIT, 0, "nothing can start the processor")
                 continue

@@ -143,7 +143,7 @@ class Drive:
     """Past the host's page cache, a flush with each write, no flush at all."""
     discard: bool = False
     detect_zeroes: str = "off"
-    werror: str = "enospc"
+    werror: str = ""
     rerror: str = "report"
     limits: dict[str, int] = field(default_factory=dict)
     """iops, bps, with _rd or _wr, and with _max or _max_length behind it."""
@@ -196,6 +196,9 @@ class Config:
     debugcon: Chardev | None = None
     chardevs: dict[str, Chardev] = field(default_factory=dict)
     monitors: list[MonitorSpec] = field(default_factory=list)
+    qtest: Chardev | None = None
+    frozen: bool = False
+    """-accel qtest: the processor never runs."""
     default_monitor: bool = True
     """Whether -nographic still gives a monitor."""
     devices: list[tuple[str, dict[str, str]]] = field(default_factory=list)
@@ -726,6 +729,10 @@ def _qmp(pretty: bool) -> Callable[[Config, str], None]:
     return action
 
 
+def _qtest(config: Config, value: str) -> None:
+    config.qtest = chardev(config, value, "-qtest")
+
+
 def _mon(config: Config, value: str) -> None:
     config.default_monitor = False
     props = keyed(value, "-mon", "chardev")
@@ -976,7 +983,10 @@ def _accel(config: Config, value: str) -> None:
             if not chosen and name != "tcg":
                 config.accel = name
             chosen = True
-        elif name not in ("kvm", "hvf", "hax", "whpx", "xen", "nvmm", "qtest"):
+        elif name == "qtest":
+            config.frozen = config.frozen or not chosen
+            chosen = True
+        elif name not in ("kvm", "hvf", "hax", "whpx", "xen", "nvmm"):
             raise unknown("accelerator", name, ACCELS)
         elif not chosen:
             config.warn(f"-accel {name}: not available; using auto")
@@ -1073,6 +1083,7 @@ OPTIONS: list[Option] = [
     ),
     Option(("qmp",), "DEV", "monitor for programs: QMP", _qmp(False)),
     Option(("qmp-pretty",), "DEV", "the same with indented replies", _qmp(True)),
+    Option(("qtest",), "DEV", "QEMU's protocol for device tests; with -accel qtest the processor does not run", _qtest),
     Option(("mon",), "chardev=ID,mode=", "a monitor on a -chardev: mode=readline or control", _mon),
     Option(("debugcon",), "DEV", "debug console at port 0xe9", _debugcon),
     Option(("chardev",), "TYPE,id=ID", "a named character device ('help' lists them)", _chardev),
@@ -1156,6 +1167,7 @@ FOREIGN: list[Option] = [
         for name in ("no-acpi", "no-hpet", "no-fd-bootchk", "no-user-config", "nodefconfig")
     ),
     Option(("tb-size",), "MIB", "", _code_cache),
+    Option(("qtest-log",), "FILE", "", _quiet),
     Option(("vga",), "ARG", "", _unless("vga", "none", "std")),
     Option(("parallel",), "ARG", "", _unless("parallel", "none", "null")),
 ]
@@ -1272,6 +1284,8 @@ def _check_monitors(config: Config) -> None:
 def _stdio_users(config: Config) -> list[Chardev]:
     """The character devices in use, each once however many devices share it."""
     users = [*config.serial, *(spec.chardev for spec in config.monitors)]
+    if config.qtest is not None:
+        users.append(config.qtest)
     if config.debugcon is not None:
         users.append(config.debugcon)
     users += [config.chardevs[p["chardev"]] for _, p in config.devices if "chardev" in p]

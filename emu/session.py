@@ -261,7 +261,8 @@ class Session:
 
         self._actions = Actions(machine)
         self._media = setup.media
-        if not self.config.monitors:
+        machine.frozen = self.config.frozen
+        if not self.config.monitors and self.config.qtest is None:
             return
         self._control()
         machine.patient = any(self.hosts[id(m.chardev)].spec.kind != "stdio" for m in self.config.monitors)
@@ -275,7 +276,10 @@ class Session:
         def host(spec: MonitorSpec) -> Host:
             return self.hosts[id(spec.chardev)]
 
-        self.monitors = Monitors(self._machine, self.config, self._actions, host, self.hosts.values(), self._media)
+        qtest = None if self.config.qtest is None else self.hosts[id(self.config.qtest)]
+        self.monitors = Monitors(
+            self._machine, self.config, self._actions, host, self.hosts.values(), self._media, qtest
+        )
         self.monitors.control.network = self.network
         self.monitors.control.gdb = self._start_gdb
         return self.monitors.control
@@ -307,6 +311,8 @@ class Session:
                 setup.consoles[name] = self._port(f"debugcon-{name}", device, ports)
         for index, spec in enumerate(config.monitors):
             self._host(spec.chardev, f"compat_monitor{index}")
+        if config.qtest is not None:
+            self._host(config.qtest, "qtest")
         self._say_warnings()
         plugged = {props.get("drive") for _, props in config.devices}
         for drive in config.drives:
@@ -404,6 +410,7 @@ class Session:
 
     def _connect(self, machine: Machine) -> None:
         self._machine = machine
+        machine.on_change.append(self._on_change)
         config = self.config
         if self.network is not None:
             self.network.connect(machine)
@@ -440,6 +447,10 @@ class Session:
         channel = self._machine.inputs.channels.get("serial0")
         if channel is not None:
             channel.put(data)
+
+    def _on_change(self, event: str, data: dict[str, object]) -> None:
+        if event == "BLOCK_IO_ERROR":
+            say(f"disk {data['device']}: {data['reason']}; paused, the monitor's cont tries again")
 
     def _toggle_timestamps(self) -> None:
         terminal = self.terminal

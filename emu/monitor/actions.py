@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Literal
 
 from devices.acpi_pm import AcpiPm
 from devices.atapi import AtapiCdrom
 from devices.i8042 import I8042
 from emu.machine import Machine
+from emu.memory import Dma, Kind
 from emu.monitor.registry import Refused
 
 if TYPE_CHECKING:
@@ -24,8 +25,18 @@ MOUSE_BUTTONS = 7
 KEY_RETRY = 20_000_000  # ns until a full keyboard is offered its key again
 KEY_TRIES = 250
 KEYS_WAITING = 1024
+MOST_TIMERS = 1_000_000
 
 Action = Callable[..., object]
+
+
+def _parts(address: int, count: int) -> Iterator[tuple[int, int]]:
+    """A range as accesses of 8, 4, 2 or 1 bytes, none of them misaligned."""
+    end = address + count
+    while address < end:
+        width = next(w for w in (8, 4, 2, 1) if not address % w and address + w <= end)
+        yield address, width
+        address += width
 
 
 def _no_block(name: str) -> Block:
@@ -97,6 +108,52 @@ class Actions:
 
     def _do_port_write(self, port: int, width: int, value: int) -> None:
         self.machine.bus.port_write(port, width, value)
+
+    def _do_memory_read(self, at: int, length: int) -> str:
+        """Physical memory as the processor sees it, devices included."""
+        machine, out = self.machine, bytearray()
+        for address, count, region in machine.ram.pieces(at, length):
+            if region is not None and region.kind != Kind.MMIO:
+                out += Dma(machine.ram).read(address, count)
+                continue
+            for part, width in _parts(address, count):
+                out += machine.bus.mmio_read(part, width).to_bytes(width, self._order)
+        return out.hex()
+
+    def _do_memory_write(self, at: int, data: str) -> None:
+        machine, content = self.machine, bytes.fromhex(data)
+        done = 0
+        for address, count, region in machine.ram.pieces(at, len(content)):
+            piece = content[done : done + count]
+            done += count
+            if region is not None and region.kind != Kind.MMIO:
+                Dma(machine.ram).write(address, piece)
+                continue
+            for part, width in _parts(address, count):
+                value = int.from_bytes(piece[part - address : part - address + width], self._order)
+                machine.bus.mmio_write(part, width, value)
+
+    @property
+    def _order(self) -> Literal["little", "big"]:
+        return "little" if self.machine.pc_name == "eip" else "big"
+
+    def _do_clock(self, to: int) -> int:
+        """Let time pass without the processor, timers and all."""
+        clock = self.machine.clock
+        for _ in range(MOST_TIMERS):
+            deadline = clock.next_deadline()
+            if deadline is None or deadline > to:
+                clock.skip_to(to)
+                return clock.now()
+            clock.skip_to(deadline)
+            clock.fire()
+        raise Refused(f"more than {MOST_TIMERS} timers fired; it is {clock.now()}")
+
+    def _do_interrupt(self, name: str, number: int, level: bool) -> None:
+        try:
+            self.machine.devices[name].drive(number, level)  # type: ignore[attr-defined]
+        except (KeyError, IndexError, ValueError, AttributeError):
+            raise Refused(f"{name[:100]} has no interrupt input {number}") from None
 
     # -- keyboard and mouse
 

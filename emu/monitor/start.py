@@ -12,6 +12,7 @@ from emu.media import Medium, open_drive
 from emu.monitor.control import Block, Control
 from emu.monitor.hmp import Hmp
 from emu.monitor.qmp import Qmp
+from emu.monitor.qtest import Qtest
 from emu.monitor.registry import Refused
 from emu.options import Config, Drive, MonitorSpec, UsageError
 
@@ -31,13 +32,17 @@ class Monitors:
         hosts: Callable[[MonitorSpec], Host],
         labels: Iterable[Host],
         media: Sequence[Medium],
+        qtest: Host | None = None,
     ) -> None:
         """`hosts` gives the host end of each; `labels` are all host ends, for `info chardev`. Raises UsageError."""
         self.control = Control(machine, config, actions)
         self.control.hosts = list(labels)
         self.control.blocks = [_block(machine, medium) for medium in media]
         actions.open_medium = self._open
-        self._fronts: list[Hmp | Qmp] = []
+        self._fronts: list[Hmp | Qmp | Qtest] = []
+        if qtest is not None:
+            self._fronts.append(Qtest(self.control, qtest))
+            qtest.front = self._fronts[0]
         for spec in config.monitors:
             host = hosts(spec)
             shared = isinstance(host.front, Mux)
