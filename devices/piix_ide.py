@@ -13,6 +13,7 @@ A region outside of memory is a bus error: the error bit, and nothing more moves
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,9 @@ START, TO_MEMORY = 0x01, 0x08
 ACTIVE, ERROR, INTERRUPT, CAPABLE = 0x01, 0x02, 0x04, 0x60
 LAST = 1 << 31
 REGION_MAX = 0x10000
+PAGE = 4096
+PAGES = 512
+"""Descriptors of whole pages that are read at a time."""
 ENTRIES = 64
 """Descriptors that are read at a time."""
 
@@ -109,6 +113,9 @@ class Port:
         left_to_move = wanted
         reaches, memory = self._master.reaches, self._master.memory
         base, left = state.base, state.left
+        if not left and state.status & ACTIVE and wanted >= 2 * PAGE:
+            places = self._pages(state, wanted // PAGE, write)
+            left_to_move -= PAGE * len(places)
         entries: Iterator[tuple[int, int]] = iter(())
         while left_to_move and state.status & ACTIVE:
             if not left:
@@ -136,6 +143,29 @@ class Port:
                 state.status &= ~ACTIVE
         state.base, state.left = base, left
         return places, wanted - left_to_move
+
+    def _pages(self, state: MasterState, most: int, write: bool) -> list[tuple[int, int]]:
+        """The next descriptors as far as they are whole pages of memory, which is how drivers' tables begin."""
+        master = self._master
+        size = 8 * min(most, PAGES)
+        if not master.reaches(state.at, size, False):
+            return []
+        table = memoryview(master.memory.read(state.at, size)).cast("I")
+        if sys.byteorder != "little":
+            return []
+        bases, sizes = table[0::2].tolist(), table[1::2].tolist()
+        count = 0
+        while count < len(sizes) and sizes[count] == PAGE:
+            count += 1
+        del bases[count:]
+        if not bases:
+            return []
+        low, high = min(bases), max(bases)
+        if low & 1 or not master.reaches(low, high - low + PAGE, write) or any(base & 1 for base in bases):
+            return []
+        state.at += 8 * count
+        state.last = False
+        return [(base, PAGE) for base in bases]
 
 
 @device("piix-bmide", "PIIX bus-master IDE")
