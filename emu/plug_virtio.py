@@ -31,6 +31,8 @@ PORTS = {
     "bus": "id of the virtio-serial device and .0",
 }
 LISTED = 31
+KEY_INTERVAL = 20_000_000
+"""ns between two keys that are typed for a person."""
 
 
 # -- entropy
@@ -193,6 +195,39 @@ def _needs_serial(p: Plug) -> None:
 
 pluggable("virtconsole", "console port (hvc0 ...) of a virtio-serial device", PORTS, bus="virtio-serial")(_needs_serial)
 pluggable("virtserialport", "named channel of a virtio-serial device", PORTS, bus="virtio-serial")(_needs_serial)
+
+
+# -- keyboard and pointer
+
+
+@virtio("keyboard", "keyboard", legacy=False)
+def virtio_keyboard(p: Plug) -> VirtioDevice:
+    """A keyboard; what is typed for a person goes to it where the board has none."""
+    from devices.keymap import type_text
+    from devices.virtio.input import KEYBOARD, Input
+
+    m = p.machine
+    made = Input(**p.virtio(), model=KEYBOARD)
+
+    def accept(data: bytes) -> int:
+        try:
+            (codes,) = type_text(chr(data[0]))
+        except ValueError:
+            return 1  # no key types this
+        return int(made.key_scancode(codes))
+
+    if m.name != "pc" and "keyboard" not in m.inputs.channels:
+        channel = m.inputs.channel("keyboard", accept, retry=KEY_INTERVAL, at_once=1)
+        m.type_keys = lambda text: channel.put(text.encode("latin-1", "replace"))
+    return made
+
+
+@virtio("tablet", "pointer with absolute coordinates", legacy=False)
+def virtio_tablet(p: Plug) -> VirtioDevice:
+    """A tablet."""
+    from devices.virtio.input import TABLET, Input
+
+    return Input(**p.virtio(), model=TABLET)
 
 
 # -- directories

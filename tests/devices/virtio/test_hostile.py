@@ -18,6 +18,7 @@ from devices.p9 import Share
 from devices.virtio.balloon import Balloon
 from devices.virtio.console import Console, Port
 from devices.virtio.device import VirtioDevice, VirtioState
+from devices.virtio.input import KEYBOARD, Input
 from devices.virtio.net import Net
 from devices.virtio.p9 import P9
 from devices.virtio.rng import Rng
@@ -75,7 +76,12 @@ def p9(memory: Memory, big: bool, tmp: Path) -> tuple[VirtioDevice, Poke]:
     return P9(memory=memory, server=Share(str(tmp)), tag=b"t", big_endian=big), lambda r: None
 
 
-DEVICES = (rng, balloon, console, net, p9)
+def keyboard(memory: Memory, big: bool, tmp: Path) -> tuple[VirtioDevice, Poke]:
+    made = Input(memory=memory, model=KEYBOARD, big_endian=big)
+    return made, lambda r: made.key_scancode(r.randbytes(r.randrange(9)))
+
+
+DEVICES = (rng, balloon, console, net, p9, keyboard)
 
 
 def a_descriptor(r: random.Random, order: str) -> bytes:
@@ -167,6 +173,6 @@ def test_a_reset_at_any_moment_leaves_what_power_on_leaves(tmp_path: Path) -> No
 
 def test_no_device_hides_a_field_of_the_base() -> None:
     base = set(VirtioState.__dataclass_fields__)
-    for kind in (Rng, Balloon, Console, Net, P9):
+    for kind in (Rng, Balloon, Console, Net, P9, Input):
         own = vars(kind.State).get("__annotations__", {}) if kind.State is not VirtioState else {}
         assert not base & set(own)
