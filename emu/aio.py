@@ -11,8 +11,8 @@ the guest run on: the completion is then an arrival at the gate (`emu.inputs`), 
 Requests of one disk reach the host in their order where they touch the same bytes, or always if the disk says nothing
 of `concurrent`. What a `Disk` may offer beyond its contract: `fast(offset, length)` (a read of these bytes will hardly
 wait for the host), `slow_writes` (even small writes wait for it), `concurrent` (several threads may call it at once),
-`private` (nobody else sees what is written: memory and overlays), `throttle` (how fast it may be),
-`discard(offset, length)` and `write_zeroes(offset, length, unmap)`.
+`private` (nobody else sees what is written: memory and overlays), `throttle` (how fast it may be), `on_error`
+(rerror and werror), `discard(offset, length)` and `write_zeroes(offset, length, unmap)`.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Request:
     """One request under way."""
 
     __slots__ = (
+        "again",
         "done",
         "due",
         "event",
@@ -69,6 +70,8 @@ class Request:
         self.writes = writes
         self.done = done
         self.work: Callable[[], Any] | None = None
+        self.again: Callable[[], Any] | None = None
+        """What `work` was, for another try."""
         self.event: threading.Event | None = None
         self.finished = False
         self.failed = False
@@ -82,6 +85,7 @@ class Request:
 
     def perform(self) -> None:
         """Do the host's part; what goes wrong is kept for the completion."""
+        self.again = self.work
         try:
             if self.work is not None:
                 self.result = self.work()
@@ -173,8 +177,12 @@ class DiskQueue:
         self._arrivals = inputs.messages(f"disk {name}", self._arrived)
         self._heap: list[tuple[int, Request]] = []
         self._late: dict[int, Request] = {}
+        self._stopped: list[Request] = []
+        self.stop_machine: Callable[[str, bool, OSError], None] = lambda name, writes, error: None
+        """Told of an error that stops the machine (`werror=stop`): disk, whether it was a write, and the error."""
         self._count = 0
         self._transfer_end = 0
+        self._take_back: Callable[[], None] | None = None
         # Shared with the workers: requests of which the host has not finished.
         self._lock = threading.Lock()
         self._active: list[Request] = []
@@ -185,6 +193,7 @@ class DiskQueue:
         self.disk = disk
         self._concurrent: bool = getattr(disk, "concurrent", False)
         self._fast: Callable[[int, int], bool] | None = getattr(disk, "fast", None)
+        self._on_error: tuple[str, str] = getattr(disk, "on_error", ("report", "report"))
         throttle = getattr(disk, "throttle", None)
         self._admit: Callable[[int, bool, int], int] | None = throttle.admit if throttle is not None else None
         self._private: bool = disk.read_only or getattr(disk, "private", False)
@@ -266,12 +275,51 @@ class DiskQueue:
             self.disk.write(offset, bytes(count))
             offset += count
 
+    # -- a loan to the processor
+
+    def lend(self, take_back: Callable[[], None]) -> dict[str, int] | None:
+        """What a processor needs to serve, during its runs, reads and writes that do not wait for the host: a file and
+        the model of times. None where that cannot be. `take_back` is called when a request of the loan is due here."""
+        plain = getattr(self.disk, "plain", None)
+        if plain is None or self._heap or self._late or self._active or self._held or self._throttle is not None:
+            return None
+        found = plain()
+        if found is None or self._gate.replaying:
+            return None
+        self._take_back = take_back
+        self._timer.inner = True
+        fd, length, write_from = found
+        model = {"transfer_end": self._transfer_end, "access": ACCESS_NS, "bytes_per_ns": BYTES_PER_NS}
+        return {"fd": fd, "file_length": length, "write_from": write_from, **model}
+
+    def moved(self, due: int | None) -> None:
+        """The first request of the loan is due at another time now, or there is none."""
+        if due is None:
+            self._timer.cancel()
+        else:
+            self._timer.arm(due)
+
+    def returned(self, transfer_end: int, count: int) -> None:
+        """The loan is over, and has served `count` requests."""
+        self._take_back = None
+        self._timer.inner = False
+        self._timer.cancel()
+        self._transfer_end = transfer_end
+        self._count += count
+
+    def adopt(self, due: int, offset: int, length: int, result: bytes | None, done: Callable[[Any], None]) -> None:
+        """A request of the loan, which the host has performed."""
+        request = Request(self._count, due, offset, length, result is None, done)
+        request.finished, request.result = True, result
+        self._plan(request)
+
     def cancel(self) -> None:
         """See `devices.contracts.DiskQueue`."""
         self._heap.clear()
         self._timer.cancel()
         self._workers.late -= len(self._late)
         self._late.clear()
+        self._stopped.clear()
 
     # -- how long it takes
 
@@ -360,6 +408,8 @@ class DiskQueue:
     # -- completion
 
     def _due(self) -> None:
+        if self._take_back is not None:
+            self._take_back()
         now = self._clock.now()
         heap = self._heap
         while heap and heap[0][0] <= now:
@@ -398,9 +448,37 @@ class DiskQueue:
 
     def _report(self, request: Request) -> None:
         result = request.result
-        if request.failed and not isinstance(result, OSError):
-            raise result
+        if request.failed:
+            if not isinstance(result, OSError):
+                raise result
+            if self._forgiven(request, result):
+                return
         request.done(result)
+
+    def _forgiven(self, request: Request, error: OSError) -> bool:
+        """Whether the guest does not hear of an error: it is ignored, or the machine stops and tries again later."""
+        policy = self._on_error[request.writes]
+        if policy == "ignore":
+            request.done(None if request.writes or not request.length else bytes(request.length))
+            return True
+        if policy != "stop" and not (policy == "enospc" and error.errno == errno.ENOSPC):
+            return False
+        self._stopped.append(request)
+        if self._gate.replaying:
+            # When it was recorded somebody let the machine go on, at the same virtual time.
+            self.retry()
+        else:
+            self.stop_machine(self.name, request.writes, error)
+        return True
+
+    def retry(self) -> None:
+        """Do again what failed and stopped the machine."""
+        stopped, self._stopped = self._stopped, []
+        for request in stopped:
+            request.work, request.finished, request.failed, request.posted = request.again, False, False, False
+            request.late = False
+            request.due = self._clock.now() + ACCESS_NS
+            self._start(request)
 
     def poll(self) -> None:
         """Bring late completions to the gate."""

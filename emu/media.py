@@ -198,6 +198,8 @@ def _with_policy(disk: BlockDisk, drive: Drive, config: Config) -> BlockDisk:
     for name in ("iops", "bps"):
         if name in limits and (f"{name}_rd" in limits or f"{name}_wr" in limits):
             raise UsageError(f"-drive: {name} and {name}_rd or {name}_wr exclude one another")
+    # Without a monitor nobody could let a stopped machine go on.
+    disk.on_error = (drive.rerror, drive.werror or ("enospc" if config.monitors else "report"))
     if not (through or unsafe or limits) and drive.detect_zeroes == "off":
         return disk
     throttle = Throttle(limits, drive.iops_size) if limits else None

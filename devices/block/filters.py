@@ -22,7 +22,7 @@ DETECT = ("off", "on", "unmap")
 
 
 class Policy:
-    """A disk with a cache mode, zero detection or limits. `throttle` is asked by whoever completes requests."""
+    """A disk with a cache mode, zero detection or limits. Who completes requests asks for `throttle` and `on_error`."""
 
     def __init__(
         self,
@@ -36,6 +36,7 @@ class Policy:
         self.disk = disk
         self.size = disk.size
         self.throttle = throttle
+        self.on_error = disk.on_error
         self._through = write_through and not no_flush
         self._no_flush = no_flush
         self._detect, self._unmap = detect_zeroes != "off", detect_zeroes == "unmap"

@@ -83,6 +83,8 @@ def probe(head: bytes) -> str:
 class ProbedRaw(RawDisk):
     """A raw image of which nobody said that it is raw: it must not be made to look like another format."""
 
+    guarded = PROBED
+
     def write(self, offset: int, data: bytes) -> None:
         if offset < PROBED:
             head = self.read(0, min(self.size, 512))

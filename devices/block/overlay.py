@@ -11,7 +11,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 
-from devices.block.storage import Extent, check_range
+from devices.block.storage import REPORT, Extent, check_range
 from devices.contracts import Disk
 
 __all__ = ["OverlayDisk"]
@@ -25,6 +25,7 @@ class OverlayDisk:
 
     BLOCK = BLOCK
     private = True
+    on_error = REPORT
 
     def __init__(self, base: Disk, limit: int = 256 << 20) -> None:
         self.base = base
@@ -140,6 +141,12 @@ class OverlayDisk:
         if held is not None and (offset + length - 1) // BLOCK == offset // BLOCK:
             return isinstance(held, bytes)
         return bool(self._base_fast is not None and self._base_fast(offset, length))
+
+    def plain(self) -> tuple[int, int, int] | None:
+        """See `RawDisk.plain`: the base's file as long as nothing was written, and not to be written."""
+        plain = getattr(self.base, "plain", None)
+        found = plain() if plain is not None and not self._blocks else None
+        return None if found is None else (found[0], found[1], found[1])
 
     def extents(self, offset: int, length: int) -> Iterator[Extent]:
         check_range(self.size, offset, length)

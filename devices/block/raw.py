@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from devices.block.storage import Extent, HostFile, Storage, check_range, whole_sectors
+from devices.block.storage import REPORT, Extent, HostFile, Storage, check_range, whole_sectors
 
 __all__ = ["MemoryDisk", "RawDisk"]
 
@@ -24,6 +24,7 @@ class RawDisk:
 
     kind = "raw"
     concurrent = True
+    on_error = REPORT
 
     def __init__(self, file: str | Storage, read_only: bool = False, give_back: bool = False) -> None:
         self.file: Storage = HostFile(file, read_only) if isinstance(file, str) else file
@@ -104,6 +105,17 @@ class RawDisk:
         for at, count, data in self._host.holes(offset, length):
             yield Extent(at, count, data, True, at)
 
+    guarded = 0
+    """Bytes at the start of which each write is looked at."""
+
+    def plain(self) -> tuple[int, int, int] | None:
+        """For who reads and writes the file itself, in whole sectors: its descriptor, the bytes in it, and from which
+        one on it may be written. None where that cannot be."""
+        host = self._host
+        if host is None or host.direct or host.fd < 0:
+            return None
+        return host.fd, self._length, self._length if self._read_only else self.guarded
+
     def resize(self, size: int) -> None:
         """Change the disk's size, a multiple of 512; what is cut off is lost."""
         self._may_write(0, 0)
@@ -120,6 +132,7 @@ class MemoryDisk:
 
     private = True
     concurrent = True
+    on_error = REPORT
 
     def __init__(self, data: bytes, read_only: bool = False) -> None:
         self.data = bytearray(data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
-from devices.block.storage import Extent, Storage, check_range
+from devices.block.storage import REPORT, Extent, Storage, check_range
 
 __all__ = ["ReadOnlyImage"]
 
@@ -15,6 +15,7 @@ class ReadOnlyImage:
 
     kind = "vmdk"
     concurrent = True
+    on_error = REPORT
 
     def __init__(self, file: Storage, size: int, piece: int) -> None:
         self.file = file

@@ -105,6 +105,9 @@ class Storage(Protocol):
 class BlockDisk(Disk, Protocol):
     """A disk with what controllers and tools want beyond the plain `Disk`."""
 
+    on_error: tuple[str, str]
+    """What becomes of errors of reads and of writes (`emu.aio`): report, ignore, stop, enospc."""
+
     def discard(self, offset: int, length: int) -> None:
         """The range is no longer needed; what it reads as afterwards is not defined."""
 
@@ -119,6 +122,10 @@ class BlockDisk(Disk, Protocol):
 
     def close(self) -> None:
         """Make everything stable and release the host's resources; twice is harmless."""
+
+
+REPORT = ("report", "report")
+"""The guest hears of every error."""
 
 
 def check_range(size: int, offset: int, length: int) -> None:

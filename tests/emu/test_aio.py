@@ -251,3 +251,51 @@ def test_zeros_and_discards_work_on_a_disk_that_has_no_way_of_its_own(worlds: li
     world.queue.write_zeroes(0, 512, False, world.done("zeroes"))
     world.pass_time(10**6)
     assert all(isinstance(result, PermissionError) for _, result, _ in world.log[2:])
+
+
+class FullDisk(FastDisk):
+    """No room for writes until there is some."""
+
+    on_error = ("report", "enospc")
+    full = True
+
+    def write(self, offset: int, data: bytes) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().write(offset, data)
+
+
+def test_a_full_host_stops_the_machine_and_nothing_is_lost_when_it_goes_on() -> None:
+    """S11: werror=enospc."""
+    disk = FullDisk()
+    world = World(disk)
+    stops: list[tuple[str, bool, int | None]] = []
+    world.queue.stop_machine = lambda name, writes, error: stops.append((name, writes, error.errno))
+    done: list[object] = []
+    world.queue.write(0, b"a" * 4096, done.append)
+    world.queue.write(4096, b"b" * 4096, done.append)
+    world.pass_time(10 * ACCESS_NS)
+    assert done == [] and stops == [("ide0", True, errno.ENOSPC)] * 2
+    world.queue.retry()
+    world.pass_time(10 * ACCESS_NS)
+    assert done == [] and len(stops) == 4
+    disk.full = False
+    world.queue.retry()
+    world.pass_time(10 * ACCESS_NS)
+    assert done == [None, None] and disk.bytes[:8192] == b"a" * 4096 + b"b" * 4096
+    world.workers.close()
+
+
+@pytest.mark.parametrize("policy,reads,writes", [("ignore", bytes(512), None), ("report", OSError, OSError)])
+def test_errors_are_ignored_or_reported_as_the_drive_says(policy: str, reads: object, writes: object) -> None:
+    disk = FastDisk()
+    disk.error = OSError(errno.EIO, "broken")
+    disk.on_error = (policy, policy)  # type: ignore[attr-defined]
+    world = World(disk)
+    done: list[object] = []
+    world.queue.read(0, 512, done.append)
+    world.queue.write(0, b"x" * 512, done.append)
+    world.pass_time(10 * ACCESS_NS)
+    for got, want in zip(done, (reads, writes), strict=True):
+        assert isinstance(got, OSError) if want is OSError else got == want
+    world.workers.close()

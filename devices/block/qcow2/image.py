@@ -17,7 +17,7 @@ from typing import Protocol
 
 from devices.block.qcow2.header import CORRUPT, DIRTY, ZSTD, Header, Snapshot, parse, read_snapshots
 from devices.block.qcow2.tables import COMPRESSED, COPIED, OFFSET, ZERO, Tables
-from devices.block.storage import BlockDisk, Extent, ImageError, Storage, check_range, whole_sectors
+from devices.block.storage import REPORT, BlockDisk, Extent, ImageError, Storage, check_range, whole_sectors
 
 __all__ = ["Qcow2", "Zstd"]
 
@@ -45,6 +45,7 @@ class Qcow2:
     """
 
     kind = "qcow2"
+    on_error = REPORT
 
     def __init__(
         self,
