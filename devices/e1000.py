@@ -133,7 +133,8 @@ class E1000(PciCard):
     State = E1000State
     state: E1000State
 
-    regs = Bank(BUFFER, width=4)
+    # Drivers of later chips look for their semaphores here, and take a set bit for a taken one.
+    regs = Bank(BUFFER, width=4, absent=0)
     ctrl = regs.register(0x0000, "CTRL", mask=0xFBFFFFFF, reset=0x00000241)
     eerd = regs.register(0x0014, "EERD")
     ctrl_ext = regs.register(0x0018, "CTRL_EXT")

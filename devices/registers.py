@@ -100,15 +100,17 @@ class Register:
 class Bank:
     """The registers in `size` bytes of an address range; each is `width` bytes wide unless it says otherwise.
 
-    `big_endian` decides what the parts of a register are: its byte 0 is then the most significant one.
+    `big_endian` decides what the parts of a register are: its byte 0 is then the most significant one. Bytes that are not
+    declared read as `absent`.
     """
 
-    def __init__(self, size: int, width: int = 1, *, big_endian: bool = False) -> None:
+    def __init__(self, size: int, width: int = 1, *, big_endian: bool = False, absent: int = 0xFF) -> None:
         if size < 1 or width not in (1, 2, 4):
             raise ValueError("a bank needs a size of at least 1 and a register width of 1, 2 or 4")
         self.size = size
         self.width = width
         self.big_endian = big_endian
+        self.absent = absent
         self.name = "regs"
         self.registers: dict[int, Register] = {}
         self._widths: dict[int, int] = {}
@@ -192,7 +194,7 @@ class Bank:
             start = self._owner[at] if 0 <= at < self.size else -1
             if start < 0:
                 self._unknown(device, "read of", at)
-                step, part = 1, 0xFF
+                step, part = 1, self.absent
             else:
                 step = min(start + self._widths[start] - at, width - done)
                 part = (self._read_one(device, start) >> self._low_bit(start, at, step)) & ((1 << (8 * step)) - 1)

@@ -419,3 +419,8 @@ def test_random_registers_rings_and_frames_never_raise(clock, line, seed) -> Non
             card.put(RDLEN, 512)
             card.put(TDBAL, TX)
             card.put(RDBAL, RX)
+
+
+def test_registers_of_later_chips_read_as_zero(card) -> None:
+    """U-Boot takes ones in SWSM (5B50h) for a semaphore that somebody holds."""
+    assert card.get(0x5B50) == card.get(0x5B5C) == 0
