@@ -100,8 +100,8 @@ class Register:
 class Bank:
     """The registers in `size` bytes of an address range; each is `width` bytes wide unless it says otherwise.
 
-    `big_endian` decides what the parts of a register are: its byte 0 is then the most significant one. Bytes that are not
-    declared read as `absent`.
+    `big_endian` decides what the parts of a register are: its byte 0 is then the most significant one. Bytes that are
+    not declared read as `absent`.
     """
 
     def __init__(self, size: int, width: int = 1, *, big_endian: bool = False, absent: int = 0xFF) -> None:
