@@ -133,7 +133,6 @@ class E1000(PciCard):
     State = E1000State
     state: E1000State
 
-    # Drivers of later chips look for their semaphores here, and take a set bit for a taken one.
     regs = Bank(BUFFER, width=4, absent=0)
     ctrl = regs.register(0x0000, "CTRL", mask=0xFBFFFFFF, reset=0x00000241)
     eerd = regs.register(0x0014, "EERD")
@@ -192,6 +191,9 @@ class E1000(PciCard):
     manc = regs.register(0x5820, "MANC", reset=0x00002000)
     ipav = regs.register(0x5838, "IPAV")
     wupl = regs.register(0x5900, "WUPL")
+    # Semaphores of later chips: U-Boot takes them for its EEPROM accesses on this one too, and reads them back.
+    swsm = regs.register(0x5B50, "SWSM")
+    sw_fw_sync = regs.register(0x5B5C, "SW_FW_SYNC")
 
     def __init__(self, *, slot: PciSlot, clock: Clock, port: NetPort, mac: bytes) -> None:
         if len(mac) != 6:

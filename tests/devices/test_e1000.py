@@ -421,6 +421,8 @@ def test_random_registers_rings_and_frames_never_raise(clock, line, seed) -> Non
             card.put(RDBAL, RX)
 
 
-def test_registers_of_later_chips_read_as_zero(card) -> None:
-    """U-Boot takes ones in SWSM (5B50h) for a semaphore that somebody holds."""
-    assert card.get(0x5B50) == card.get(0x5B5C) == 0
+def test_a_semaphore_of_later_chips_is_free_and_can_be_taken(card) -> None:
+    """U-Boot wants SWSM (5B50h) for its EEPROM accesses, and waits as long as it is not there."""
+    assert card.get(0x5B50) == card.get(0x5B5C) == card.get(0x5F00) == 0
+    card.put(0x5B50, 2)
+    assert card.get(0x5B50) == 2
