@@ -91,12 +91,14 @@ class Hmp:
     def poll(self) -> None:
         """Carry out lines that wait, as long as their output is read."""
         end = wall() + TURN
-        while self.busy and wall() < end:
+        while self.busy:
             line = self._lines.popleft()
             text = self._answer(line)
             self._print(text.replace("\n", "\r\n"))
             if self.control.machine.ending is None and not self._lines:
                 self._print(PROMPT + "".join(self._line))
+            if wall() >= end:
+                break
 
     @property
     def busy(self) -> bool:

@@ -74,12 +74,14 @@ class Qmp:
     def poll(self) -> None:
         """Carry out commands that wait, as long as the replies are read."""
         end = wall() + TURN
-        while self.busy and wall() < end:
+        while self.busy:
             kind, value = self._waiting.popleft()
             if kind == "value":
                 self._send(self._reply(value))
             else:
                 self._send(_error(Refused(f"JSON parse error, {value}")))
+            if wall() >= end:
+                break
         if self._stream.too_long and not self._waiting:
             self.host.hang_up()
             self._stream = JsonStream()

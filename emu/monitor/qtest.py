@@ -83,10 +83,12 @@ class Qtest:
     def poll(self) -> None:
         """Carry out the lines that wait."""
         end = wall() + TURN
-        while self.busy and wall() < end:
+        while self.busy:
             words = self._lines.popleft().split()
             if words:
                 self._send(self._answer(words))
+            if wall() >= end:
+                break
 
     def _send(self, line: str) -> None:
         self.host.send(line.encode("latin-1", "replace") + b"\n", whole=True)

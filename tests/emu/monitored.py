@@ -70,6 +70,8 @@ class Monitored:
     def send(self, message: Any) -> list[dict[str, Any]]:
         """Send a message (bytes as they are); everything that came back."""
         self.qmp.receive(message if isinstance(message, bytes) else json.dumps(message).encode() + b"\n")
+        while self.qmp.busy:  # a busy host has turns of one command
+            self.qmp.poll()
         return [json.loads(line) for line in self.programs.take().splitlines()]
 
     def ask(self, name: str, **given: Any) -> Any:

@@ -29,6 +29,8 @@ class Program:
     def ask(self, line: str) -> str:
         """The answer; interrupts that came before it are in front of it."""
         self.server.receive(line.encode() + b"\n")
+        while self.server.busy:
+            self.server.poll()
         return self.wire.take().rstrip("\n")
 
 
