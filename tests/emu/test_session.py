@@ -244,7 +244,7 @@ def test_names_with_odd_bytes_are_one_line_too() -> None:
 
 def test_a_foreign_or_damaged_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "q").write_bytes(b"QFI\xfb" + bytes(1000))
-    assert "expected a raw disk image, found qcow2" in one_line(run(str(tmp_path / "q")))
+    assert "q: qcow2 header: version (byte 0x4): 0 is neither 2 nor 3" in one_line(run(str(tmp_path / "q")))
     (tmp_path / "z").write_bytes(b"\x1f\x8b" + b"garbage" * 100)
     assert "damaged gzip data" in one_line(run(str(tmp_path / "z")))
     (tmp_path / "k").write_bytes(b"\x7fELF\x01\x01\x01" + bytes(30))
