@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 LIKE_QEMU = ("int", "cpu", "cpu_reset", "mmu", "exec", "in_asm")
 POLL_SECONDS = 0.002
+QUIET_SECONDS = 0.05
+"""How long an idle machine leaves the outside alone while its descriptors are silent."""
 TAIL = 1 << 16
 
 
@@ -110,9 +112,11 @@ class Waker:
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._woken = False
 
     def wake(self) -> None:
         """Something has come."""
+        self._woken = True
         with suppress(OSError):
             os.write(self._write, b"\0")
 
@@ -120,8 +124,10 @@ class Waker:
         return [self._read], []
 
     def poll(self) -> None:
-        with suppress(OSError):
-            os.read(self._read, 4096)
+        if self._woken:
+            self._woken = False
+            with suppress(OSError):
+                os.read(self._read, 4096)
 
     def close(self) -> None:
         os.close(self._read)
@@ -150,6 +156,7 @@ class Session:
         self._recording: Recording | None = None
         self._warned = 0
         self._last_poll = 0.0
+        self._asked = 0.0
         self._deadline: float | None = None
         self._auto_paced = False
         self._started = wall()
@@ -550,7 +557,7 @@ class Session:
             if self.network is not None and self.network.eager:
                 self.network.poll()
             return
-        self._last_poll = now
+        self._last_poll = self._asked = now
         if self._deadline is not None and now >= self._deadline:
             machine.end(Cause.TIMEOUT, 124, f"time is up after {self.config.timeout:g} s (--timeout)")
             return
@@ -589,7 +596,10 @@ class Session:
         soon = self.network.timeout() if self.network is not None else None
         early = soon is not None and (seconds is None or soon < seconds)
         came = keyboard.wait(soon if early else seconds)
-        self._last_poll = 0.0
+        # Nothing has come: what has descriptors need not be asked, and the rest not at every tick of an idle guest.
+        now = wall()
+        quiet = not came and not early and not self._timed_out() and now - self._asked < QUIET_SECONDS
+        self._last_poll = now if quiet else 0.0
         return came or early or machine.ending is not None or self._timed_out() or seconds is None
 
     def _timed_out(self) -> bool:
