@@ -67,6 +67,10 @@ class PciSlot(Protocol):
     def message(self) -> Callable[[int, int], None] | None:
         """Delivers a message signalled interrupt, (PCI address, 32-bit value); None where the board has none."""
 
+    @property
+    def vector(self) -> Callable[[int, int], int | None] | None:
+        """Tells the processor's vector of a message, None if it has none; None where nobody can tell."""
+
     def irq(self, pin: int) -> Line:
         """The line of interrupt pin 1 (INTA) to 4; a new source each time."""
 
@@ -80,6 +84,7 @@ class EmptySlot:
     """A slot on no board, for tests: `ranges` are where the guest moved them, by name."""
 
     big_endian = False
+    vector: Callable[[int, int], int | None] | None = None
 
     def __init__(self, memory: Any, message: Callable[[int, int], None] | None = None) -> None:
         self.memory = self.physical = memory
@@ -196,6 +201,17 @@ class PciCard(PciFunction):
     def msix(self) -> bool:
         """The guest has switched to MSI-X: the pin is no longer used."""
         return bool(self._msix_control & MSIX_ENABLE)
+
+    def deliverable(self, vector: int) -> bool:
+        """Whether a vector would be sent at once."""
+        if vector >= self.vectors or self._msix_control & (MSIX_ENABLE | MSIX_MASK_ALL) != MSIX_ENABLE:
+            return False
+        return not self.state.table[ENTRY * vector + 12] & 1
+
+    def message_of(self, vector: int) -> tuple[int, int]:
+        """Address and value of a vector's message."""
+        entry = self.state.table[ENTRY * vector : ENTRY * vector + 12]
+        return int.from_bytes(entry[:8], "little"), int.from_bytes(entry[8:], "little")
 
     def send(self, vector: int) -> None:
         """Signal an MSI-X vector; a masked one stays pending."""

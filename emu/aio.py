@@ -281,7 +281,7 @@ class DiskQueue:
         """What a processor needs to serve, during its runs, reads and writes that do not wait for the host: a file and
         the model of times. None where that cannot be. `take_back` is called when a request of the loan is due here."""
         plain = getattr(self.disk, "plain", None)
-        if plain is None or self._heap or self._late or self._active or self._held or self._throttle is not None:
+        if plain is None or self._heap or self._late or self._active or self._held or self._admit is not None:
             return None
         found = plain()
         if found is None or self._gate.replaying:

@@ -183,6 +183,10 @@ class PcCpu(Cpu, Protocol):
         """A tier may do the local APIC's work during a run (`devices.lapic`)."""
         ...
 
+    def lend_disk(self, disk: Lender) -> None:
+        """A tier may serve the queue of a virtio disk during a run (`devices.virtio.blk`)."""
+        ...
+
 
 class DebuggedCpu(Cpu, Protocol):
     """What a debugger asks of a processor, unnoticed by the guest. Addresses are linear (effective)."""

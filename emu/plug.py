@@ -127,6 +127,8 @@ def virtio(
                     vectors=None if vectors < 0 else vectors,
                 )
                 p.card(card)
+                if p.board.lend is not None:
+                    p.board.lend(made)
 
             return plug_pci
 
@@ -166,6 +168,7 @@ class Slot:
         self.physical = board.physical
         self.big_endian = board.big_endian
         self.message = board.message
+        self.vector = board.vector
 
     def irq(self, pin: int) -> Line:
         """A new source of the interrupt that the board wires this slot's pin to."""
@@ -191,6 +194,9 @@ class PciBoard:
     physical: SlotMemory
     big_endian: bool = False
     message: Callable[[int, int], None] | None = None
+    vector: Callable[[int, int], int | None] | None = None
+    lend: Callable[[VirtioDevice], None] | None = None
+    """Told of each virtio device: a processor may do the work of some (`emu.cpu.PcCpu.lend_disk`)."""
     mmio: Callable[[VirtioDevice, bool], Device] | None = None
     """Puts a virtio device into the next virtio-mmio slot, with the legacy interface if True, and gives its transport;
     None where there are none."""

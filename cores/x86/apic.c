@@ -20,18 +20,30 @@ static int apic_pending(const struct ApicLoan *a)
     return wants >= 0 && wants >> 4 > priority ? wants : -1;
 }
 
-/* Have the run come back to the APIC at `deadline`. */
-static void apic_wait(Cpu *cpu, uint64_t now_icount)
+/* Have the run come back when something that is lent is due. */
+static void lent_wait(Cpu *cpu, uint64_t now_icount)
 {
-    struct ApicLoan *a = &cpu->apic;
+    int64_t first = cpu->apic.lent ? cpu->apic.armed : -1;
+    for (uint32_t k = 0; k < cpu->blk_count; k++) {
+        const struct BlkLoan *b = &cpu->blk[k];
+        if (b->lent && b->inflight && (first < 0 || (int64_t)b->requests[0]->due < first)) first = (int64_t)b->requests[0]->due;
+    }
     uint64_t end = cpu->run_end;
-    if (a->armed >= 0) {
-        const int64_t wait = a->armed - (int64_t)(now_icount * NS_PER_INSN + cpu->time_offset);
+    if (first >= 0) {
+        const int64_t wait = first - (int64_t)(now_icount * NS_PER_INSN + cpu->time_offset);
         const uint64_t insns = wait > 0 ? ((uint64_t)wait + NS_PER_INSN - 1) / NS_PER_INSN : 0;
         if (insns < end - now_icount) end = now_icount + insns;
     }
     cpu->left += (int64_t)(end - cpu->icount_end);
     cpu->icount_end = end;
+}
+
+static void apic_request(Cpu *cpu, uint32_t vector)
+{
+    struct ApicLoan *a = &cpu->apic;
+    a->irr[vector >> 6] |= 1ull << (vector & 63);
+    a->tmr[vector >> 6] &= ~(1ull << (vector & 63));
+    emu_set_intr(cpu, apic_pending(a) >= 0);
 }
 
 static void apic_arm(struct ApicLoan *a, int64_t when)
@@ -57,34 +69,30 @@ static void apic_schedule(struct ApicLoan *a, int64_t now)
 
 static void apic_run(Cpu *cpu)
 {
-    if (cpu->apic.lent) apic_wait(cpu, emu_icount(cpu));
+    lent_wait(cpu, emu_icount(cpu));
 }
 
 /* The stretch up to icount_end is over. Nonzero: the run goes on. At the end of the run itself the timer is left to the
- * board's clock, which may have others that are due then. */
+ * board's clock, which may have others that are due then; so are requests of a disk while the APIC is not here. */
 static int apic_goes_on(Cpu *cpu)
 {
     struct ApicLoan *a = &cpu->apic;
     const uint64_t icount = emu_icount(cpu);
     if (icount >= cpu->run_end) return 0;
-    if (a->lent) {
-        const int64_t now = (int64_t)(icount * NS_PER_INSN + cpu->time_offset);
-        if (a->armed >= 0 && now >= a->armed) {
-            const uint32_t vector = a->lvt_timer & 0xff;
-            apic_arm(a, -1);
-            if (a->lvt_timer & APIC_PERIODIC) apic_schedule(a, now);
-            if (!(a->lvt_timer & APIC_MASKED)) {
-                a->irr[vector >> 6] |= 1ull << (vector & 63);
-                a->tmr[vector >> 6] &= ~(1ull << (vector & 63));
-                emu_set_intr(cpu, apic_pending(a) >= 0);
-            }
+    const int64_t now = (int64_t)(icount * NS_PER_INSN + cpu->time_offset);
+    if (a->lent && a->armed >= 0 && now >= a->armed) {
+        apic_arm(a, -1);
+        if (a->lvt_timer & APIC_PERIODIC) apic_schedule(a, now);
+        if (!(a->lvt_timer & APIC_MASKED)) apic_request(cpu, a->lvt_timer & 0xff);
+    }
+    for (uint32_t k = 0; k < cpu->blk_count; k++) {
+        struct BlkLoan *b = &cpu->blk[k];
+        while (b->lent && b->inflight && now >= (int64_t)b->requests[0]->due) {
+            if (!a->lent) return 0;
+            if (blk_complete(cpu, b)) apic_request(cpu, b->vector);
         }
     }
-    apic_run(cpu);
-    if (!a->lent) {
-        cpu->left += (int64_t)(cpu->run_end - cpu->icount_end);
-        cpu->icount_end = cpu->run_end;
-    }
+    lent_wait(cpu, icount);
     return 1;
 }
 
@@ -108,7 +116,7 @@ static int apic_write(Cpu *cpu, uint64_t address, uint32_t size, uint64_t v)
         a->counting = v != 0;
         a->started = now;
         apic_schedule(a, now);
-        apic_wait(cpu, emu_icount(cpu));
+        lent_wait(cpu, emu_icount(cpu));
         return 1;
     }
     return 0;

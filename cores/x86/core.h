@@ -50,6 +50,8 @@ static int port_w(Cpu *cpu, uint32_t port, uint32_t size, uint32_t v);
 static void cpuid_leaf(Cpu *cpu, uint32_t leaf, uint32_t sub, uint32_t *a, uint32_t *b, uint32_t *c, uint32_t *d);
 static uint32_t feature_word(Cpu *cpu, uint32_t word);
 static int apic_write(Cpu *cpu, uint64_t address, uint32_t size, uint64_t v);
+static int blk_write(Cpu *cpu, uint64_t address, uint32_t size, uint64_t v);
+static void lent_wait(Cpu *cpu, uint64_t now_icount);
 static void ferr(Cpu *cpu);
 static inline uint32_t x87_unseen(void) { return 0; }
 static void apic_base_changed(Cpu *cpu, uint32_t base);

@@ -36,6 +36,35 @@ struct ApicLoan {
     int64_t armed; /* -1: not */
 };
 
+struct BlkSegment {
+    uint64_t address, length;
+};
+
+/* A request that the host has performed. `seg` are its writable buffers; the status is the last byte of them. */
+struct BlkRequest {
+    uint64_t due;
+    uint32_t head, kind, room, length, segments; /* kind 0 reads, 1 writes */
+    struct BlkSegment *seg;
+    uint8_t *data;
+};
+
+/* The queue of a disk while it is lent to the processor. Times are virtual ns. */
+struct BlkLoan {
+    uint32_t lent;
+    uint32_t moved; /* the first request is another since the board's clock was told */
+    int fd;
+    uint32_t vector;
+    uint64_t file_length, write_from; /* bytes; nothing in front of write_from is written here */
+    uint64_t bell; /* physical address */
+    uint64_t desc, driver, device;
+    uint32_t size, event_index, indirect, next, used, signalled, fresh;
+    int32_t asked;
+    uint64_t transfer_end, access, bytes_per_ns;
+    uint64_t count; /* requests taken */
+    uint32_t inflight;
+    struct BlkRequest *requests[256]; /* in the order in which they complete */
+};
+
 /*CORE_MEMBERS*/
     uint32_t big; /* CS.D */
     int64_t seg_rlim[8]; /* last offset of the fast path, -1 for none */
@@ -55,6 +84,8 @@ struct ApicLoan {
     uint32_t data_breaks; /* DR7 watches data or I/O */
     uint32_t code_breaks; /* DR7 watches instructions */
     struct ApicLoan apic;
+    struct BlkLoan blk[4];
+    uint32_t blk_count;
     uint32_t features[4];
     uint32_t cpuid_count;
     struct CpuidLeaf cpuid[64];
@@ -64,6 +95,9 @@ struct ApicLoan {
 void emu_reset(Cpu *cpu, uint32_t signature);
 void emu_set_intr(Cpu *cpu, uint32_t level);
 void emu_nmi(Cpu *cpu);
+void emu_blk_free(Cpu *cpu, uint32_t k);
+int emu_blk_ring(Cpu *cpu, uint32_t k);
+int emu_blk_complete(Cpu *cpu, uint32_t k);
 void emu_set_a20(Cpu *cpu, uint32_t enabled);
 uint32_t emu_get_eflags(Cpu *cpu);
 int emu_decode(Cpu *cpu, const uint8_t *bytes, uint32_t size, uint32_t eip, uint32_t big, struct Insn *out);

@@ -401,6 +401,9 @@ class X86Cpu(Debugged):
     def lend_apic(self, apic: object) -> None:
         """It stays where it is."""
 
+    def lend_disk(self, disk: object) -> None:
+        """It stays where it is."""
+
     def set_steady(self, paddr: int, value: int | None) -> None:
         """A promise about a device register; this tier asks the bus all the same."""
 

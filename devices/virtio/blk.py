@@ -20,8 +20,8 @@ from typing import Any, ClassVar
 from devices.contracts import DiskQueue
 from devices.device import device
 from devices.state import flag, queue
-from devices.virtio.device import MAX_QUEUES, VirtioDevice, VirtioState
-from devices.virtio.ring import MAX_SIZE, Chain, RingMemory
+from devices.virtio.device import ACCESS_PLATFORM, DRIVER_OK, MAX_QUEUES, VirtioDevice, VirtioState
+from devices.virtio.ring import MAX_SIZE, RING_EVENT_IDX, RING_INDIRECT, RING_PACKED, Chain, RingMemory
 
 SECTOR = 512
 SEG_MAX, READ_ONLY, BLOCK_SIZE, FLUSH, TOPOLOGY, CONFIG_WCE, MULTI_QUEUE, DISCARD, WRITE_ZEROES = (
@@ -37,6 +37,8 @@ RANGES = 16
 """Ranges in a discard or write-zeroes request."""
 RANGE_SECTORS = 1 << 22
 """Sectors in one of them."""
+LENT_SIZE = 256
+"""Entries in a queue that a processor may serve."""
 WRITEBACK = 32
 """Where in the configuration space the write-back flag is."""
 
@@ -90,6 +92,7 @@ class Blk(VirtioDevice):
         self.logical, self.physical, self.smallest, self.best = logical, physical, smallest, best
         self.discards, self.zeroes, self.switchable, self.cached = discard, zeroes, switchable, cached
         self.seg_max = size - 2
+        self._take_back: Callable[[], dict[str, Any]] | None = None
         super().__init__(memory=memory, queue_sizes=(size,) * count, **common)
 
     def offered(self) -> int:
@@ -136,7 +139,67 @@ class Blk(VirtioDevice):
     def stopped(self) -> None:
         self.disk.cancel()
 
+    # -- a loan to the processor: the queue, while it holds nothing out of the ordinary
+
+    @property
+    def state(self) -> Any:
+        if self._take_back is not None:
+            self.home()
+        return self._state
+
+    @state.setter
+    def state(self, value: Any) -> None:
+        if self._take_back is not None:
+            self.home()
+        self._state = value
+
+    def lend(self, take_back: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
+        """What the processor needs to serve reads and writes by itself, or None while that cannot be.
+
+        `take_back()` ends the loan and gives what has become of it.
+        """
+        if not self._state.status & DRIVER_OK or self._state.legacy or len(self.queues) != 1:
+            return None
+        q, features = self.queues[0], self._state.features
+        s = q.state
+        if q.chains or not s.ready or s.broken or s.size > LENT_SIZE or features & (RING_PACKED | ACCESS_PLATFORM):
+            return None
+        bell = getattr(self.transport, "bell", None)
+        place = bell() if bell is not None else None
+        lend = getattr(self.disk, "lend", None)
+        loan: dict[str, Any] | None = lend(self.home) if place is not None and lend is not None else None
+        if loan is None or place is None:
+            return None
+        self._take_back = take_back
+        if not self._state.write_back:
+            loan["write_from"] = loan["file_length"]
+        loan.update(bell=place[0], vector=place[1], event_index=bool(features & RING_EVENT_IDX))
+        loan.update(indirect=bool(features & RING_INDIRECT), desc=s.desc, driver=s.driver, device=s.device)
+        loan.update(size=s.size, next=s.next, used=s.used, signalled=s.signalled, fresh=s.fresh)
+        return loan
+
+    def moved(self, due: int | None) -> None:
+        """The first request of the loan is due at another time now."""
+        self.disk.moved(due)  # type: ignore[attr-defined]
+
+    def home(self) -> None:
+        take_back, self._take_back = self._take_back, None
+        if take_back is None:
+            return
+        loan = take_back()
+        disk: Any = self.disk
+        disk.returned(loan["transfer_end"], loan["count"])
+        q = self.queues[0]
+        q.state.next, q.state.used = loan["next"], loan["used"]
+        q.state.signalled, q.state.fresh = loan["signalled"], loan["fresh"]
+        for head, due, data, length, segments in loan["requests"]:
+            chain = q.adopt(head, segments)
+            chain.due = due
+            done = partial(self._ended, chain) if data is None else partial(self._was_read, chain)
+            disk.adopt(due, 0, length, data, done)
+
     def save(self) -> dict[str, object]:
+        self.home()
         self.state.due = [q.chains[head].due for q in self.queues for head in q.state.inflight]
         return super().save()
 

@@ -155,6 +155,9 @@ class VirtioDevice(Device):
     def stopped(self) -> None:
         """Reset: cancel what is under way. The chains that are out are dead already."""
 
+    def home(self) -> None:
+        """Whoever looks at the queues calls this first: a device that has lent them takes them back."""
+
     # -- what a device asks for
 
     def accepted(self, feature: int) -> bool:
@@ -269,6 +272,7 @@ class VirtioDevice(Device):
 
     def reset(self) -> None:
         """Reset by the driver or the board: everything as at power-on. Requests under way are dropped."""
+        self.home()
         for queue in self.queues:
             queue.reset()
         self.clear()

@@ -128,6 +128,23 @@ class VirtioPci(PciCard):
             self.state.isr |= ISR_CONFIG
             self.interrupt(True)
 
+    def bell(self) -> tuple[int, int] | None:
+        """For a loan: the physical address of the bell of queue 0 and the vector of its interrupts, None where either
+        is not plain. `VirtioDevice.home` is called before they change."""
+        vector, place = self.state.vectors[0], self._places.get(MODERN_BAR)
+        if place is None or self.slot.vector is None or not self.master or not self.deliverable(vector):
+            return None
+        number = self.slot.vector(*self.message_of(vector))
+        return None if number is None else (place + NOTIFY, number)
+
+    def written(self, register: int, width: int) -> None:
+        self.device.home()
+        super().written(register, width)
+
+    def _write_msix(self, offset: int, width: int, value: int) -> None:
+        self.device.home()
+        super()._write_msix(offset, width, value)
+
     def _read_isr(self) -> int:
         isr: int = self.state.isr
         self.state.isr = 0
@@ -138,6 +155,7 @@ class VirtioPci(PciCard):
 
     def read(self, offset: int, width: int) -> int:
         """BAR 4."""
+        self.device.home()
         if offset < 0x40:
             return self._common(offset, width)
         if offset & ~(ISR - 1) == ISR:
@@ -148,6 +166,7 @@ class VirtioPci(PciCard):
 
     def write(self, offset: int, width: int, value: int) -> None:
         """BAR 4."""
+        self.device.home()
         if offset >= NOTIFY:
             self.device.notify((offset - NOTIFY) // BELL)
         elif offset < 0x40:
@@ -251,6 +270,7 @@ class VirtioPci(PciCard):
 
     def read_legacy(self, offset: int, width: int) -> int:
         """BAR 0."""
+        self.device.home()
         s, d = self.state, self.device
         start = 24 if self.msix else 20
         if offset >= start:
@@ -280,6 +300,7 @@ class VirtioPci(PciCard):
 
     def write_legacy(self, offset: int, width: int, value: int) -> None:
         """BAR 0."""
+        self.device.home()
         s, d = self.state, self.device
         start = 24 if self.msix else 20
         if offset >= start:

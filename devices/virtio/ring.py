@@ -257,6 +257,12 @@ class Queue:
         else:
             s.next = s.next - 1 & 0xFFFF
 
+    def adopt(self, head: int, writable: list[Segment]) -> Chain:
+        """A chain that somebody else has taken and read, while the queue was lent to him."""
+        chain = Chain(self, head, [], writable)
+        self._out(chain)
+        return chain
+
     def _out(self, chain: Chain) -> None:
         self.chains[chain.head] = chain
         self.state.inflight.append(chain.head)

@@ -38,7 +38,7 @@ from devices.i8042 import I8042
 from devices.ioapic import IoApic
 from devices.irq import IrqRouter
 from devices.keymap import type_text
-from devices.lapic import Lapic
+from devices.lapic import LOWEST, Lapic
 from devices.pc_testdev import LINES, MEMORY, PcTestdev
 from devices.pci import I440fx, PciHost, Piix3Ide, Piix3Isa, Piix4Pm
 from devices.pic8259 import Pic8259
@@ -48,6 +48,7 @@ from devices.port92 import Port92
 from devices.rtc_mc146818 import RtcMc146818, days_from_civil
 from devices.uart16550 import Uart16550
 from devices.vga import Vga
+from devices.virtio.blk import Blk
 from devices.virtio.mmio import SIZE as VIRTIO_SIZE
 from devices.virtio.mmio import VirtioMmio
 from emu.boards.ide import ide_drives
@@ -184,6 +185,8 @@ def pc(setup: Setup) -> Machine:
         memory=dma_view,
         physical=dma_view,
         message=None if lapic is None else partial(_message, lapic),
+        vector=None if lapic is None else partial(_vector, lapic),
+        lend=lambda device: cpu.lend_disk(device) if isinstance(device, Blk) else None,
         mmio=_mmio_slots(m, setup, irqs),
     )
 
@@ -260,6 +263,12 @@ def _message(lapic: Lapic, address: int, value: int) -> None:
     """A PCI function's memory write to FEExxxxxh is an interrupt (Intel SDM volume 3, 10.11). Others are lost."""
     if address >> 20 == 0xFEE:
         lapic.deliver(address >> 12 & 0xFF, bool(address & 4), value >> 8 & 7, value & 0xFF, bool(value & 0x8000))
+
+
+def _vector(lapic: Lapic, address: int, value: int) -> int | None:
+    """The vector that such a message is for the processor, if it is one, edge-triggered."""
+    mine = address >> 20 == 0xFEE and lapic.addressed(address >> 12 & 0xFF, bool(address & 4))
+    return value & 0xFF if mine and value >> 8 & 7 <= LOWEST and not value & 0x8000 and value & 0xFF >= 16 else None
 
 
 NOT_THERE = (

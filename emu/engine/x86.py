@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from cores.lang.draft import Draft
@@ -25,6 +26,7 @@ class X86Cpu(CompiledCpu):
     ) -> None:
         self.model = models.cpu_model(model)
         self._apic: Any = None
+        self._disks: list[Any] = []
         self._build(bus, ram, bus, accel, jit_size)
         c = self._c
         for k, word in enumerate(self.model.features):
@@ -47,8 +49,19 @@ class X86Cpu(CompiledCpu):
         """See `emu.cpu.CpuPins.lend_apic`."""
         self._apic = apic
 
+    def lend_disk(self, disk: Any) -> None:
+        """See `emu.cpu.PcCpu.lend_disk`."""
+        if self._c.blk_count < len(self._c.blk):
+            self._c.blk_count += 1
+            self._disks.append(disk)
+
     def run(self, budget: int) -> Any:
         """See `emu.cpu.Cpu.run`."""
+        for k, disk in enumerate(self._disks):
+            if not self._c.blk[k].lent:
+                loan = disk.lend(partial(self._take_disk, k))
+                if loan is not None:
+                    self._give_disk(k, loan)
         apic, c = self._apic, self._c.apic
         if apic is not None and not c.lent:
             loan = apic.lend(self._take_apic)
@@ -61,6 +74,33 @@ class X86Cpu(CompiledCpu):
                 c.moved = 0
                 if c.lent:
                     apic.moved(None if c.armed < 0 else c.armed)
+            for k, disk in enumerate(self._disks):
+                b = self._c.blk[k]
+                if b.moved:
+                    b.moved = 0
+                    if b.lent:
+                        disk.moved(b.requests[0].due if b.inflight else None)
+
+    def _give_disk(self, k: int, loan: dict[str, Any]) -> None:
+        b = self._c.blk[k]
+        for name, value in loan.items():
+            setattr(b, name, value)
+        b.lent, b.moved, b.count, b.asked, b.inflight = 1, 0, 0, -1, 0
+
+    def _take_disk(self, k: int) -> dict[str, Any]:
+        b = self._c.blk[k]
+        b.lent = b.moved = 0
+        loan: dict[str, Any] = {
+            name: getattr(b, name) for name in ("next", "used", "signalled", "transfer_end", "count")
+        }
+        loan["fresh"] = bool(b.fresh)
+        loan["requests"] = [
+            (q.head, q.due, None if q.kind else bytes(ffi.buffer(q.data, q.length)), q.length,
+             [(s.address, s.length) for s in q.seg[0 : q.segments]])
+            for q in b.requests[0 : b.inflight]
+        ]  # fmt: skip
+        lib.emu_blk_free(self._c, k)
+        return loan
 
     def _give_apic(self, loan: dict[str, Any]) -> None:
         c = self._c.apic
