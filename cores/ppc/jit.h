@@ -119,10 +119,9 @@ static void jit_store_const(struct Emit *e, int size, struct Mem m, uint64_t v)
 }
 
 /* The page of an address is still where it is now; the branch taken if not. */
-static uint8_t *jit_guard(Cpu *cpu, struct Jit *j, struct Emit *e, uint32_t pc)
+static uint8_t *jit_guard(Cpu *cpu, struct Emit *e, int s, int t, uint32_t pc)
 {
     const struct FetchEntry *f = fetch_at(cpu, pc);
-    const int s = take(j), t = take(j);
     x_mov_rm(e, 8, s, mem_at(RBP, (int32_t)offsetof(Cpu, dfetch)));
     x_mov_ri(e, 8, t, fetch_page(f));
     x_alu_rm(e, X_CMP, 8, t, mem_at(s, (int32_t)((const char *)f - (const char *)cpu->dfetch)));
@@ -130,6 +129,23 @@ static uint8_t *jit_guard(Cpu *cpu, struct Jit *j, struct Emit *e, uint32_t pc)
 }
 
 static void jit_linear(struct Emit *e, int lin, int ip) { x_mov_rr(e, 4, lin, ip); }
+
+static int jit_same_limit(const struct Jit *j, struct Emit *e, int jump, uint8_t **miss)
+{
+    (void)j, (void)e, (void)jump, (void)miss;
+    return 0;
+}
+
+/* The same for the page of the address in `lin`, and the page of the entry in `jump`. Clobbers s and t. */
+static uint8_t *jit_guard_jump(const struct Jit *j, struct Emit *e, int lin, int jump, int s, int t)
+{
+    jit_page_index(j, e, t, lin);
+    x_alu_ri(e, X_AND, 4, t, (FETCH_SIZE - 1) << 4);
+    x_mov_rm(e, 8, s, mem_at(RBP, (int32_t)offsetof(Cpu, dfetch)));
+    x_mov_rm(e, 8, t, mem_index(s, t, 1, 0));
+    x_alu_rm(e, X_CMP, 8, t, mem_at(jump, offsetof(struct JitJump, page)));
+    return x_jcc(e, X_NE);
+}
 
 static int jit_same_code(struct Emit *e, int t, int jump, uint8_t **miss)
 {

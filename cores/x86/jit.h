@@ -125,12 +125,12 @@ static void jit_store(struct Jit *j, struct Emit *e, int size, struct Mem m, int
 
 static void jit_store_const(struct Emit *e, int size, struct Mem m, uint64_t v) { x_mov_mi(e, size, m, (int32_t)v); }
 
-/* The page of an address is still where it is now; the branch taken if not. */
-static uint8_t *jit_guard(Cpu *cpu, struct Jit *j, struct Emit *e, uint32_t ip)
+/* The page of an address is still where it is now; the branch taken if not. Clobbers s and t. */
+static uint8_t *jit_guard(Cpu *cpu, struct Emit *e, int s, int t, uint32_t ip)
 {
     const uint32_t lin = code_linear(cpu, ip);
     const struct FetchEntry *f = fetch_at(cpu, lin);
-    const int t = take(j);
+    (void)s;
     x_mov_ri(e, 8, t, fetch_page(f));
     x_alu_rm(e, X_CMP, 8, t, mem_at(RBP, (int32_t)offsetof(Cpu, fetch) + (int32_t)(f - cpu->fetch) * (int32_t)sizeof *f));
     return x_jcc(e, X_NE);
@@ -140,6 +140,26 @@ static void jit_linear(struct Emit *e, int lin, int ip)
 {
     x_mov_rr(e, 4, lin, ip);
     x_alu_rm(e, X_ADD, 4, lin, mem_at(RBP, (int32_t)offsetof(Cpu, seg_base) + 4));
+}
+
+/* The entry in `jump` was made for the limit of CS of this trace. */
+static int jit_same_limit(const struct Jit *j, struct Emit *e, int jump, uint8_t **miss)
+{
+    x_alu_mi(e, X_CMP, 4, mem_at(jump, offsetof(struct JitJump, limit)), (int32_t)j->block[0]->limit);
+    miss[0] = x_jcc(e, X_NE);
+    return 1;
+}
+
+/* The same for the page of the address in `lin`, and the page of the entry in `jump`. Clobbers s and t. */
+static uint8_t *jit_guard_jump(const struct Jit *j, struct Emit *e, int lin, int jump, int s, int t)
+{
+    const int32_t fetch = (int32_t)offsetof(Cpu, fetch) + (j->key & KEY_USER ? (int32_t)(FETCH_SIZE * sizeof(struct FetchEntry)) : 0);
+    (void)s;
+    jit_page_index(j, e, t, lin);
+    x_alu_ri(e, X_AND, 4, t, (FETCH_SIZE - 1) << 4);
+    x_mov_rm(e, 8, t, mem_index(RBP, t, 1, fetch));
+    x_alu_rm(e, X_CMP, 8, t, mem_at(jump, offsetof(struct JitJump, page)));
+    return x_jcc(e, X_NE);
 }
 
 static int jit_same_code(struct Emit *e, int t, int jump, uint8_t **miss)

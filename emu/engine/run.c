@@ -49,9 +49,10 @@ static int run_loop(Cpu *cpu, int64_t budget)
             if (cpu->jit_link) {
                 jit_connect(cpu->jit_link, b);
                 cpu->jit_link = NULL;
+            } else if (b->entry) {
+                jit_note(cpu, b);
             }
             if (unlikely(!--b->heat)) jit_hot(cpu, b);
-            if (b->entry) jit_note(cpu, b);
             if (likely(cpu->left >= b->n)) {
                 cpu->left -= b->n;
                 r = last == EXIT_COLD ? resume(cpu, b->first(cpu, b->insn)) : dispatch(cpu, b->insn);

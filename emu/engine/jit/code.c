@@ -158,6 +158,12 @@ CODE_FN void code_perf_add(struct CodeBuffer *buf, const uint8_t *rx, uint64_t s
     if (buf->perf) fprintf(buf->perf, "%llx %llx %s\n", (unsigned long long)(uintptr_t)rx, (unsigned long long)size, name);
 }
 
+/* What was named is gone. */
+CODE_FN void code_perf_clear(struct CodeBuffer *buf)
+{
+    if (buf->perf && ftruncate(fileno(buf->perf), 0)) buf->perf = NULL;
+}
+
 #else
 
 CODE_FN uint32_t host_features(void)
@@ -197,6 +203,11 @@ CODE_FN int code_perf_open(struct CodeBuffer *buf)
 CODE_FN void code_perf_add(struct CodeBuffer *buf, const uint8_t *rx, uint64_t size, const char *name)
 {
     (void)buf, (void)rx, (void)size, (void)name;
+}
+
+CODE_FN void code_perf_clear(struct CodeBuffer *buf)
+{
+    (void)buf;
 }
 
 #endif

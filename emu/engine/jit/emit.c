@@ -709,18 +709,49 @@ static void leave_with(struct Jit *j, struct Emit *e, const struct Insn *reason)
     jump_code(j, e, j->leave);
 }
 
+/* On to the address in eax: what the thunk does, with all that is known here. */
+static void jump_to(const Cpu *cpu, struct Jit *j, struct Emit *e)
+{
+    if (jit_may_cross(j)) {
+        uint8_t *miss[3];
+        int n = 0;
+        x_mov_rr(e, 4, RDX, RAX);
+        x_shift_ri(e, X_SHR, 4, RDX, 12);
+        x_alu_rr(e, X_XOR, 4, RDX, RAX);
+        x_alu_ri(e, X_AND, 4, RDX, JUMP_SIZE - 1);
+        x_shift_ri(e, X_SHL, 4, RDX, 5);
+        x_alu_rm(e, X_ADD, 8, RDX, cpu_mem(FIELD(jit)));
+        /* Address and key in one comparison. */
+        if (cpu->lookup_key) {
+            x_mov_ri(e, 8, RCX, (uint64_t)cpu->lookup_key << 32);
+            x_alu_rr(e, X_OR, 8, RCX, RAX);
+        }
+        x_alu_rm(e, X_CMP, 8, cpu->lookup_key ? RCX : RAX, mem_at(RDX, offsetof(struct JitJump, lin)));
+        miss[n++] = x_jcc(e, X_NE);
+        n += jit_same_limit(j, e, RDX, &miss[n]);
+        miss[n++] = jit_guard_jump(j, e, RAX, RDX, RSI, RCX);
+        x_jmp_m(e, mem_at(RDX, offsetof(struct JitJump, entry)));
+        for (int k = 0; k < n; k++) x_patch(miss[k], e->at);
+    }
+    jump_code(j, e, j->indirect);
+}
+
 /* On to a fixed address: to its trace as soon as there is one, through a word that is filled in later. */
 static void link_to(Cpu *cpu, struct Jit *j, struct Emit *e, uint32_t ip)
 {
-    const uint32_t page = code_linear(cpu, j->head_ip) & PAGE_MASK;
-    if ((code_linear(cpu, ip) & PAGE_MASK) != page) {
-        x_mov_ri(e, 4, RAX, ip);
-        jump_code(j, e, j->indirect);
-        return;
-    }
+    const uint32_t lin = code_linear(cpu, ip);
+    uint8_t *moved = NULL;
     if (j->links == JIT_EXITS) {
         j->failed = __LINE__;
         return;
+    }
+    if ((lin ^ code_linear(cpu, j->head_ip)) & PAGE_MASK) {
+        if (!jit_may_cross(j) || fetch_at(cpu, lin)->tag != fetch_tag(lin)) {
+            x_mov_ri(e, 4, RAX, ip);
+            jump_code(j, e, j->indirect);
+            return;
+        }
+        moved = jit_guard(cpu, e, RAX, RCX, ip);
     }
     struct JitLink *l = &j->link[j->links++];
     l->ip = ip;
@@ -731,6 +762,11 @@ static void link_to(Cpu *cpu, struct Jit *j, struct Emit *e, uint32_t ip)
     x_mov_mr(e, 8, cpu_mem(FIELD(jit_link)), RAX);
     set_ip(e, ip);
     leave_with(j, e, EXIT_JIT);
+    if (moved) {
+        x_patch(moved, e->at);
+        x_mov_ri(e, 4, RAX, ip);
+        jump_code(j, e, j->indirect);
+    }
 }
 
 /* The interpreter does instruction `insn` of the trace. */
@@ -1314,7 +1350,8 @@ static void emit_node(Cpu *cpu, struct Jit *j, int32_t n)
         return;
     }
     case N_GUARD: {
-        uint8_t *other = jit_guard(cpu, j, e, (uint32_t)x->imm);
+        const int s = take(j);
+        uint8_t *other = jit_guard(cpu, e, s, take(j), (uint32_t)x->imm);
         fix_up(j, e, other, FIX_COLD, offset_of(j, &j->cold));
         exit_homes(j, x->snap);
         refund(&j->cold, j->total - x->insn);
@@ -1331,7 +1368,7 @@ static void emit_node(Cpu *cpu, struct Jit *j, int32_t n)
         exit_homes(j, x->snap);
         refund(&j->cold, j->total - x->insn);
         x_mov_rm(&j->cold, 4, RAX, cpu_mem(FIELD(jit_offset)));
-        jump_code(j, &j->cold, j->indirect);
+        jump_to(cpu, j, &j->cold);
         return;
     }
     case N_FLOAT: {
@@ -1382,7 +1419,7 @@ static void emit_node(Cpu *cpu, struct Jit *j, int32_t n)
         }
         all_home(j, x->snap);
         x_mov_rm(e, 4, RAX, cpu_mem(FIELD(jit_offset)));
-        jump_code(j, e, j->indirect);
+        jump_to(cpu, j, e);
         return;
     case N_LEAVE:
         all_home(j, x->snap);

@@ -1,6 +1,6 @@
 /* How traces and the rest meet: entry and exits, the table of traces, what is forgotten when code changes. */
 
-enum { SAVED = 6, MISS_DISTANCE = 3000, MISS_COUNT = 60 };
+enum { SAVED = 6, MISS_DISTANCE = 40000, MISS_COUNT = 60 };
 
 /* Put what was emitted in a plain buffer into the code buffer; NULL: no room. */
 static const uint8_t *place_code(struct Jit *j, const uint8_t *code, uint64_t size)
@@ -136,18 +136,12 @@ static void thunk_call(struct Jit *j, struct Emit *e)
 
 #define JUMP_FIELD(f) mem_at(RDX, offsetof(struct JitJump, f))
 
-/* On to the address in eax. */
-static void thunk_indirect(struct Jit *j, struct Emit *e)
+/* On to the address in eax, by the entry in rdx; what follows if it is another's. */
+static void indirect_by(struct Emit *e)
 {
     uint8_t *miss[8];
     int n = 0;
     jit_linear(e, RCX, RAX);
-    x_mov_rr(e, 4, RDX, RCX);
-    x_shift_ri(e, X_SHR, 4, RDX, 12);
-    x_alu_rr(e, X_XOR, 4, RDX, RCX);
-    x_alu_ri(e, X_AND, 4, RDX, JUMP_SIZE - 1);
-    x_shift_ri(e, X_SHL, 4, RDX, 5);
-    x_alu_rm(e, X_ADD, 8, RDX, cpu_mem(FIELD(jit)));
     x_alu_rm(e, X_CMP, 4, RCX, JUMP_FIELD(lin));
     miss[n++] = x_jcc(e, X_NE);
     x_shift_ri(e, X_SHR, 4, RCX, 8);
@@ -162,12 +156,29 @@ static void thunk_indirect(struct Jit *j, struct Emit *e)
     n += jit_same_code(e, RCX, RDX, &miss[n]);
     x_jmp_m(e, JUMP_FIELD(entry));
     for (int k = 0; k < n; k++) x_patch(miss[k], e->at);
+}
+
+/* On to the address in eax. */
+static void thunk_indirect(struct Jit *j, struct Emit *e)
+{
+    jit_linear(e, RCX, RAX);
+    x_mov_rr(e, 4, RDX, RCX);
+    x_shift_ri(e, X_SHR, 4, RDX, 12);
+    x_alu_rr(e, X_XOR, 4, RDX, RCX);
+    x_alu_ri(e, X_AND, 4, RDX, JUMP_SIZE - 1);
+    x_shift_ri(e, X_SHL, 4, RDX, 5);
+    x_alu_rm(e, X_ADD, 8, RDX, cpu_mem(FIELD(jit)));
+    indirect_by(e);
+    x_alu_ri(e, X_XOR, 8, RDX, (int32_t)sizeof(struct JitJump));
+    indirect_by(e);
     x_mov_mr(e, 4, cpu_mem(FIELD(IP)), RAX);
     x_mov_ri(e, 4, RAX, (uint64_t)(uintptr_t)EXIT_LOOKUP);
     x_mov_ri(e, 8, RCX, (uint64_t)(uintptr_t)j->leave);
     x_jmp_r(e, RCX);
 }
 
+/* The table's two entries of a place are told apart by one bit of their address. */
+#define PLACE (2 * sizeof(struct JitJump))
 _Static_assert(sizeof(struct JitJump) == 32 && offsetof(struct Jit, jump) == 0, "thunk_indirect relies on it");
 
 /* Control is about to enter a block that may have a trace. */
@@ -175,7 +186,10 @@ static void jit_note(Cpu *cpu, struct Block *b)
 {
     if (!b->entry) return;
     const uint32_t lin = code_linear(cpu, b->ip);
-    struct JitJump *e = &cpu->jit->jump[(lin ^ (lin >> 12)) & (JUMP_SIZE - 1)];
+    const uint32_t place = (lin ^ (lin >> 12)) & (JUMP_SIZE - 1);
+    struct JitJump *e = &cpu->jit->jump[place];
+    /* One that is in use moves over, unless the other one is, too. */
+    if (e->page != ~0ull && e->entry != b->entry && cpu->jit->jump[place ^ 1].page == ~0ull) e = &cpu->jit->jump[place ^ 1];
     /* A trace has one entry at most, which goes with it. */
     struct JitJump *old = b->jump;
     if (old && old != e && old->entry == b->entry) old->page = ~0ull;
@@ -209,6 +223,7 @@ static void jit_flush(Cpu *cpu)
     for (uint32_t k = 0; k < cpu->code_page_count; k++) cpu->code_pages[k].traces = NULL;
     j->trace_count = j->page_trace_count = j->link_used = j->copy_used = 0;
     j->code.used = j->code_start;
+    code_perf_clear(&j->code);
     memset(j->jump, 0xff, sizeof j->jump);
     cpu->jit_link = NULL;
     cpu->stats.jit_flushes++;
@@ -374,9 +389,10 @@ static void jit_free(Cpu *cpu)
 
 static int jit_new(Cpu *cpu)
 {
-    struct Jit *j = calloc(1, sizeof *j);
+    struct Jit *j = aligned_alloc(PLACE, (sizeof *j + PLACE - 1) & ~(size_t)(PLACE - 1));
     cpu->jit = j;
     if (!j) return 1;
+    memset(j, 0, sizeof *j);
     j->traces = malloc(JIT_TRACES * sizeof *j->traces);
     j->page_traces = malloc(4 * JIT_TRACES * sizeof *j->page_traces);
     j->link_pool = malloc(JIT_LINKS * sizeof *j->link_pool);
