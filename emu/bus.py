@@ -34,6 +34,8 @@ Write = Callable[[int, int, int], None]
 UNIMP = logging.getLogger("emu.unimp")
 IO = logging.getLogger("emu.io")
 
+PULSE = 64
+
 MASK = {1: 0xFF, 2: 0xFFFF, 4: 0xFFFFFFFF, 8: 0xFFFFFFFFFFFFFFFF}
 
 
@@ -133,6 +135,9 @@ class Bus:
         self.dcrs = Dcrs(self)
         self._named: set[tuple[str, int]] = set()
         self._busy: str | None = None
+        self._accesses = PULSE
+        self.on_pulse: Callable[[], None] | None = None
+        """Called before every `PULSE`th access: each may take long, and nobody else looks at the wall meanwhile."""
         self.acknowledge: Callable[[], int] | None = None
         """Who gives the vector when the processor takes INTR."""
         self.watched = False
@@ -279,7 +284,15 @@ class Bus:
         except Exception as error:
             raise DeviceError(f"interrupt acknowledge: {type(error).__name__}: {error}") from error
 
+    def _pulse(self) -> None:
+        self._accesses = PULSE
+        if self.on_pulse is not None:
+            self.on_pulse()
+
     def _read(self, space: _Space, address: int, width: int) -> int:
+        self._accesses -= 1
+        if self._accesses < 0:
+            self._pulse()
         mapping = space.find(address)
         if mapping is not None and width <= mapping.max_width and not address & (width - 1):
             offset = address - mapping.base
@@ -300,6 +313,9 @@ class Bus:
         return value
 
     def _write(self, space: _Space, address: int, width: int, value: int) -> None:
+        self._accesses -= 1
+        if self._accesses < 0:
+            self._pulse()
         value &= MASK[width]
         mapping = space.find(address)
         if mapping is not None and width <= mapping.max_width and not address & (width - 1):

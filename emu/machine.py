@@ -25,6 +25,7 @@ from emu.cpu import (
     EVENT_INTERRUPT,
     EVENT_RESET,
     EVENT_UNIMPLEMENTED,
+    FOREVER,
     NS_PER_INSN,
     Cpu,
     Exit,
@@ -43,6 +44,7 @@ changes itself), because signals and keys wait for it where a guest turns slow a
 FIRST_SLICE = 50_000
 SLICE_SECONDS = 0.01
 """Wall time that a slice should take: slow guests (and tiers) get shorter slices, which no guest can notice."""
+LONGEST_SLICE = 0.03
 LOOK = SLICE
 """Instructions from one look for a stuck processor to the next: where a run ends must not depend on the wall."""
 LATE_SECONDS = 0.02
@@ -152,6 +154,8 @@ class Machine:
         self._reset_wanted = False
         self._parked = False
         self._slice = FIRST_SLICE
+        self._slice_over: float = FOREVER
+        bus.on_pulse = self._look_at_wall
         self.fixed_slice: int | None = None
         """Instructions of a slice, whatever the host's speed: where slices end is then the same in every run."""
         self.on_interrupt: list[Callable[[int, int], None]] = []
@@ -355,9 +359,10 @@ class Machine:
                 continue
             budget = self._budget()
             if budget:
-                started = wall()
+                started, before = wall(), self.cpu.icount
+                self._slice_over = started + LONGEST_SLICE
                 reason = self.execute(budget)
-                self._adapt(budget, wall() - started)
+                self._adapt(self.cpu.icount - before, wall() - started)
                 self._leave(reason, world)
         return self.ending
 
@@ -400,9 +405,15 @@ class Machine:
                 return reason
         return reason
 
-    def _adapt(self, budget: int, seconds: float) -> None:
+    def _look_at_wall(self) -> None:
+        """A slice that turns slow all at once, by its accesses to devices, ends early: the outside waits for it."""
+        if self.fixed_slice is None and wall() > self._slice_over:
+            self._slice_over = FOREVER
+            self.cpu.stop()
+
+    def _adapt(self, done: int, seconds: float) -> None:
         if seconds > 2 * SLICE_SECONDS:
-            self._slice = max(1000, int(budget * SLICE_SECONDS / seconds))
+            self._slice = max(1000, int(done * SLICE_SECONDS / seconds))
         elif seconds < SLICE_SECONDS and self._slice < SLICE:
             self._slice = min(SLICE, 2 * self._slice)
 

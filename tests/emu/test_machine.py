@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -8,9 +9,10 @@ from emu.bus import Bus
 from emu.clock import Clock
 from emu.cpu import Exit
 from emu.errors import MachineError
-from emu.machine import SLICE, Cause, Machine
+from emu.machine import SLICE, Cause, Machine, Vacuum
 from emu.memory import Dma, GuestRam
 from tests.emu.fake_cpu import FakeCpu, Insn, hlt, nop
+from tests.emu.pc_machine import full_pc
 
 
 def machine(*program: Insn) -> tuple[Machine, FakeCpu]:
@@ -293,3 +295,29 @@ def test_where_a_stuck_processor_is_noticed_does_not_depend_on_the_length_of_sli
     m.fixed_slice = slow
     assert m.run().cause is Cause.DEAD
     assert cpu.icount == 2 * SLICE
+
+
+def test_a_guest_that_does_nothing_but_touch_devices_does_not_keep_the_outside_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("emu.engine._x86")
+    guest = full_pc("--accel", "interp")
+    guest.ram.load(0x1000, bytes.fromhex("e464 ebfc"))  # in al,64h; jmp 1000h
+    guest.cpu.set_reg("cs", 0)
+    guest.cpu.set_reg("eip", 0x1000)
+    guest.max_insns = 40_000
+    now = [0.0]
+
+    def wall() -> float:
+        now[0] += 0.001
+        return now[0]
+
+    monkeypatch.setattr("emu.machine.wall", wall)
+    looks: list[int] = []
+
+    class Watcher(Vacuum):
+        def poll(self, machine: Machine) -> None:
+            looks.append(machine.retired)
+
+    guest.run(Watcher())
+    assert max(after - before for before, after in pairwise(looks)) <= 5000
