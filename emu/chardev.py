@@ -590,11 +590,15 @@ class StdioHost(Host):
 
 
 class GuestFront:
-    """The front that is a guest's port: what comes goes to a channel of the gate."""
+    """The front that is a guest's port: what comes goes to a channel of the gate.
 
-    def __init__(self, channel: Callable[[], Entrance | None]) -> None:
+    `presence` is another one for ports that notice whether somebody is there: it gets a byte, 1 or 0.
+    """
+
+    def __init__(self, channel: Callable[[], Entrance | None], presence: Entrance | None = None) -> None:
         """`channel` is asked when something has come, as the machine is built later."""
         self._channel = channel
+        self._presence = presence
 
     def room(self) -> int:
         """See `Front`."""
@@ -608,10 +612,14 @@ class GuestFront:
             channel.put(data)
 
     def opened(self) -> None:
-        """See `Front`. A guest's port does not notice."""
+        """See `Front`."""
+        if self._presence is not None:
+            self._presence.put(b"\1")
 
     def closed(self) -> None:
         """See `Front`."""
+        if self._presence is not None:
+            self._presence.put(b"\0")
 
     def focus(self, here: bool) -> None:
         """See `Front`."""

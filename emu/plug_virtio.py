@@ -17,7 +17,7 @@ from emu.plug import Plug, pluggable, virtio
 from emu.plug_net import NIC, wire
 
 if TYPE_CHECKING:
-    from devices.virtio.console import Port
+    from devices.virtio.console import Console, Port
     from devices.virtio.device import VirtioDevice
     from devices.virtio.p9 import FileServer
 
@@ -30,6 +30,8 @@ PORTS = {
     "nr": "number of the port",
     "bus": "id of the virtio-serial device and .0",
 }
+COMING = ("socket", "pty")
+"""Character devices at whose other end nobody is at first."""
 LISTED = 31
 KEY_INTERVAL = 20_000_000
 """ns between two keys that are typed for a person."""
@@ -155,9 +157,16 @@ def virtio_serial(p: Plug) -> VirtioDevice:
     for number, port in ports.items():
         chardev = next(text for _, other, text in wanted if other is port)
         if chardev:
-            receive = partial(made.receive, number)
-            p.setup.connect(chardev, p.machine.inputs.channel(f"{p.key}.{number}", receive, retry=CONSOLE_RETRY))
+            inputs, name = p.machine.inputs, f"{p.key}.{number}"
+            channel = inputs.channel(name, partial(made.receive, number), retry=CONSOLE_RETRY)
+            presence = inputs.messages(f"{name}.presence", partial(_presence, made, number))
+            p.setup.connect(chardev, channel, presence)
     return made
+
+
+def _presence(made: Console, number: int, message: bytes) -> bool:
+    made.connect(number, message == b"\1")
+    return True
 
 
 def _number(p: Plug, name: str, props: dict[str, str], most: int) -> int | None:
@@ -177,7 +186,8 @@ def _port(p: Plug, name: str, props: dict[str, str]) -> Port:
 
     chardev = props.get("chardev", "")
     end = p.setup.consoles.get(chardev) if chardev else None
-    return Port(end or NullConsole(), name == "virtconsole", props.get("name", ""), bool(chardev))
+    there = bool(chardev) and p.setup.config.chardevs[chardev].kind not in COMING
+    return Port(end or NullConsole(), name == "virtconsole", props.get("name", ""), there)
 
 
 PORT_KINDS = ("virtconsole", "virtserialport")

@@ -369,11 +369,11 @@ class Session:
             self._join(host, GuestFront(lambda: self._machine.inputs.channels.get(name)))
         return port
 
-    def _bring(self, name: str, channel: Entrance) -> None:
+    def _bring(self, name: str, channel: Entrance, presence: Entrance | None = None) -> None:
         """Let what comes from the character device `name` go to a channel (`Setup.connect`)."""
         device = self.config.chardevs.get(name)
         if device is not None and device.kind != "none":
-            self._join(self._host(device, name), GuestFront(lambda: channel))
+            self._join(self._host(device, name), GuestFront(lambda: channel, presence))
 
     def _host(self, device: Chardev, label: str) -> Host:
         """The host end of a character device. Raises UsageError."""

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from emu.cpu import Cpu, EmbeddedCpu
     from emu.machine import Machine
     from emu.media import Medium
-    from emu.net.network import Network
     from emu.memory import GuestRam
+    from emu.net.network import Network
     from emu.options import Config
 
 BOARDS = {
@@ -50,8 +50,9 @@ class Setup:
     media: list[Medium] = field(default_factory=list)
     network: Network | None = None
     date: Date = (2025, 1, 1, 0, 0, 0)
-    connect: Callable[[str, Entrance], None] = lambda name, channel: None
-    """Lets what comes from outside by a chardev, named by its id, go to a channel of the gate."""
+    connect: Callable[[str, Entrance, Entrance | None], None] = lambda name, channel, presence: None
+    """Lets what comes from outside by a chardev, named by its id, go to a channel of the gate, and to another one, if
+    it is given, a byte 1 when somebody has come there and 0 when they left."""
     make_cpu: Callable[[str, Bus, GuestRam, str], Cpu] | None = None
     """Replaces `make_cpu`, for tests."""
 

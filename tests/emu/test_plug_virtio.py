@@ -137,6 +137,23 @@ def test_ports_belong_to_the_device_that_they_name() -> None:
     assert "virtio-serial-pci.a.1" in m.inputs.channels
 
 
+def test_a_port_notices_who_comes_and_who_leaves(tmp_path: Path) -> None:
+    words = ("-chardev", f"socket,id=c,path={tmp_path / 'socket'},server=on,wait=off", "-device", "virtio-serial-pci")
+    session = Session(parse(["-m", "16", "-nodefaults", *words, "-device", "virtserialport,chardev=c"]), attached=False)
+    m = session.build()
+    (device,) = the(m, Console)
+    front = next(host.front for host in session.hosts.values())
+    seen = [device.ports[1].connected]
+    for notice in (front.opened, front.closed):
+        notice()
+        m.step(100)
+        seen.append(device.ports[1].connected)
+    assert seen == [False, True, False]
+    assert [entry.data for entry in m.inputs.record if entry.channel.endswith("presence")] == [b"\1", b"\0"]
+    for host in session.hosts.values():
+        host.close()
+
+
 def test_a_card_offers_what_it_is_left() -> None:
     m = machine("-device", "virtio-net-pci,csum=off,mrg_rxbuf=off,mac=52:54:00:00:00:09")
     (card,) = the(m, Net)
