@@ -396,6 +396,58 @@ def test_errors_of_a_packet_by_dma_are_sense_data(host):
     assert host.end()[1] == DRDY | 0x10
 
 
+@pytest.mark.parametrize("loaded", [False, True])
+def test_every_command_and_every_packet_ends_on_an_empty_drive_and_on_a_loaded_one(clock, line, loaded):
+    host = Host(clock, line, FaultyDisk(pattern(8)), cd=FaultyDisk(pattern(64)))
+    if not loaded:
+        host.ch.drives[1].change_medium(None)
+    host.table((DATA, 0), (DATA, 0))
+
+    def settle():
+        host.clock.advance(200_000)
+        assert not host.alt() & BSY
+        host.ch.read(7, 1)
+        host.master.write(0, 1, 0)
+
+    for opcode in range(256):
+        host.taskfile(0xFFFFFF, 0xFF, drive=1)
+        host.ch.write(7, 1, opcode)
+        if host.alt() & BSY:
+            host.start(True)
+        settle()
+        host.ch.write(7, 1, 0x08)
+        settle()
+    for opcode in range(256):
+        for body in (b"\0" * 11, b"\xff" * 11, b"\0\xff\xff\xff\xff\0\0\1\xf8\0\0"):
+            for features in (0, 1):
+                host.ch.write(6, 1, 0xB0)
+                host.ch.write(1, 1, features)
+                host.ch.write(7, 1, 0xA0)
+                assert host.alt() & DRQ
+                host.ch.write_data_block(bytes([opcode]) + body)
+                if features:
+                    host.start(True)
+                settle()
+                host.ch.write(7, 1, 0x08)
+                settle()
+    assert not host.cd_queue.waiting
+
+
+def test_register_writes_before_a_packet_is_whole_do_not_disturb_it(host):
+    host.table((DATA, 2048))
+    host.ch.write(6, 1, 0xB0)
+    host.ch.write(1, 1, 1)
+    host.ch.write(7, 1, 0xA0)
+    cdb = read_10(7, 1).ljust(12, b"\0")
+    host.ch.write_data_block(cdb[:6])
+    host.ch.write(2, 1, 0xFF)
+    host.ch.write(4, 1, 0xFF)
+    host.ch.write_data_block(cdb[6:])
+    host.start(True)
+    assert host.end()[1] == DRDY | 0x10
+    assert host.memory.read(DATA, 2048) == pattern()[7 * 2048 : 8 * 2048]
+
+
 def test_a_medium_that_is_changed_under_a_transfer_ends_it(host):
     host.table((DATA, 0))
     packet(host, read_10(0, 8))
