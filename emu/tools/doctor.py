@@ -110,6 +110,15 @@ def library(name: str, what: str) -> Callable[[], Finding]:
     return check
 
 
+def zstd() -> Finding:
+    """What qcow2 images with zstd clusters need."""
+    from emu.zstd import find
+
+    found = find()
+    text = found.name if found is not None else "qcow2 images with zstd clusters cannot be read"
+    return Finding("zstd", found is not None, text, "pip install zstandard")
+
+
 def terminal() -> Finding:
     """Where guest output will go."""
     if sys.stdin.isatty() and sys.stdout.isatty():
@@ -140,6 +149,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     compiler,
     library("cffi", "binds the engine"),
     library("numpy", "views of guest memory as arrays"),
+    zstd,
     terminal,
     memory,
 )
