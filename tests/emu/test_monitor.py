@@ -223,6 +223,62 @@ def test_a_page_is_explained_level_by_level(pc: Monitored) -> None:
     assert pc.say("page 0xd0000000").splitlines()[-1] == "stops at PDE: P=0"
 
 
+# -- as Bochs shows them
+
+
+def tables(m: Monitored) -> None:
+    """A GDT with code, data and a TSS at 5000, an IDT with one gate at 6000."""
+    ram, cpu = m.machine.ram, m.machine.cpu
+    ram.load(0x5000, struct.pack("<4Q", 0, 0x00CF9B000000FFFF, 0x00CF93000000FFFF, 0x0000890070000067))
+    ram.load(0x6000, struct.pack("<2Q", 0x00008E0000081234, 0))
+    for name, value in (("gdtr.base", 0x5000), ("gdtr.limit", 31), ("idtr.base", 0x6000), ("idtr.limit", 15)):
+        cpu.set_reg(name, value)
+    cpu.set_reg("cr0", 0x11)
+
+
+def test_descriptor_tables_are_shown_as_bochs_shows_them(pc: Monitored) -> None:
+    assert pc.say("info idt 0x10").splitlines()[1].startswith("INT# 10 > ")
+    tables(pc)
+    assert pc.say("info gdt").splitlines() == [
+        "Global Descriptor Table (base=0x0000000000005000, limit=31):",
+        "GDT[0x0000]=??? descriptor hi=0x00000000, lo=0x00000000",
+        "GDT[0x0008]=Code segment, base=0x00000000, limit=0xffffffff, Execute/Read, Non-Conforming, Accessed, 32-bit",
+        "GDT[0x0010]=Data segment, base=0x00000000, limit=0xffffffff, Read/Write, Accessed",
+        "GDT[0x0018]=32-Bit TSS (Available) at 0x00007000, length 0x00067",
+    ]
+    assert pc.say("info gdt 3").splitlines()[1].startswith("GDT[0x0018]=")
+    assert pc.say("info idt").splitlines()[1] == "IDT[0x00]=32-Bit Interrupt Gate target=0x0008:0x00001234, DPL=0"
+    assert "ss:esp(0): 0x0000:0x00000000" in pc.say("info tss").splitlines()
+
+
+def test_registers_are_shown_as_bochs_shows_them(pc: Monitored) -> None:
+    pc.machine.cpu.set_reg("eax", 0xFFFFFFFE)
+    lines = pc.say("r").splitlines()
+    assert lines[0] == "eax: 0xfffffffe -2" and lines[-1].endswith("nt IOPL=0 of df if tf sf zf af pf cf")
+    assert pc.say("creg").startswith("CR0=0x60000010: pg CD NW ac wp ne ET ts em mp pe\n")
+    sreg = pc.say("sreg").splitlines()
+    assert sreg[2].startswith("cs:0xf000, dh=0xff009b") and "Code segment, base=0xffff0000" in sreg[3]
+    assert pc.say("ptime") == "ptime: 0\n" and "DR6=0xffff0ff0: bt bs bd b3 b2 b1 b0\n" in pc.say("dreg")
+
+
+def test_pages_code_and_stack_are_shown_as_bochs_shows_them(pc: Monitored) -> None:
+    assert pc.say("info tab") == "paging off\n"
+    pc.machine.ram.load(0x7C00, bytes.fromhex("b83412 90"))
+    for name, value in (("ss", 0), ("esp", 0x7C00), ("cs", 0), ("eip", 0x7C00)):
+        pc.machine.cpu.set_reg(name, value)
+    assert pc.say("print-stack 2").splitlines() == [
+        "Stack address size 2",
+        " | STACK 0x7c00 [0x34b8] (<unknown>)",
+        " | STACK 0x7c02 [0x9012] (<unknown>)",
+    ]
+    assert [line[8:17] for line in pc.say("u /2").splitlines()] == ["00007c00:", "00007c03:"]
+    paging(pc)
+    assert pc.say("info tab").splitlines()[:2] == [
+        "cr3: 0x000000001000",
+        "0x0000000000000000-0x00000000003fffff -> 0x000000000000-0x0000003fffff",
+    ]
+
+
 # -- files
 
 

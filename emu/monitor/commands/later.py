@@ -63,6 +63,8 @@ def migrate(control: Control, uri: str) -> None:
 
 @hmp("device_add", "device:r", "driver[,prop=value][,...]", "add device, like -device on the command line")
 @hmp("device_del", "device:w", "device", "remove device")
+@hmp("drive_add", "device:r", "slot file=file[,if=type]...", "add drive to PCI storage controller")
+@hmp("drive_del", "device:w", "device", "remove host block device")
 def hotplug(control: Control, device: str) -> None:
     raise Refused("Devices cannot be added or removed while the machine runs")
 
