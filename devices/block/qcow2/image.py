@@ -113,7 +113,7 @@ class Qcow2:
         return self._zstd
 
     @property
-    def plain(self) -> bool:
+    def bare(self) -> bool:
         """True if unallocated clusters read as zeros."""
         return not self.header.backing_file and self.backing is None
 
@@ -344,7 +344,7 @@ class Qcow2:
 
     def _old(self, index: int, entry: int, start: int, length: int) -> bytes | None:
         """What a cluster held, or None for zeros."""
-        if entry == 0 and self.plain:
+        if entry == 0 and self.bare:
             return None
         if entry & ZERO and not entry & COMPRESSED:
             return None
@@ -468,7 +468,7 @@ class Qcow2:
             index, start = offset >> self._bits, offset & self._mask
             count = min(end - offset, self._cluster - start)
             table = self.tables.l2_table(index >> self._l2_bits)
-            if table is None and self.plain:
+            if table is None and self.bare:
                 # Nothing is mapped up to where the next table begins.
                 offset = min(end, ((index >> self._l2_bits) + 1) << self._l2_bits + self._bits)
                 continue
@@ -476,21 +476,21 @@ class Qcow2:
                 self._clear_cluster(index, unmap)
             elif exact:
                 entry = self._entry(index)
-                if not (entry == 0 and self.plain) and not (entry & ZERO and not entry & COMPRESSED):
+                if not (entry == 0 and self.bare) and not (entry & ZERO and not entry & COMPRESSED):
                     self.write(offset, bytes(count))
             offset += count
 
     def _clear_cluster(self, index: int, unmap: bool) -> None:
         entry = self._entry(index)
-        if entry == 0 and self.plain:
+        if entry == 0 and self.bare:
             return
         if self.header.version < 3:
-            if not (unmap and self.plain):
+            if not (unmap and self.bare):
                 self.write(index << self._bits, bytes(min(self._cluster, self.size - (index << self._bits))))
                 return
             new = 0
         elif unmap:
-            new = 0 if self.plain else ZERO
+            new = 0 if self.bare else ZERO
         elif self._in_place(entry):
             new = entry | ZERO
         else:
