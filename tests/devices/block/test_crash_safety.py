@@ -183,6 +183,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["qcow2", "qcow2 512", "raw"])
 def test_kill_9_at_random_moments_loses_no_flushed_write_and_leaks_nothing(tmp_path: Path, kind: str) -> None:
     """S5; users.md R18. The same image goes through all kills: EMU_BLOCK_SCALE=10 is the 200 moments of the release."""
