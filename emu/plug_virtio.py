@@ -57,12 +57,14 @@ def virtio_rng(p: Plug) -> VirtioDevice:
 
 def _host_entropy(p: Plug, path: str) -> Callable[[int], bytes]:
     inputs = p.machine.inputs
+    inputs.decision(p.key)
+    fd = -1
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if p.setup.config.replay is None:
+            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise p.wrong(f"rng-random: {shown(path)}: {reason}") from None
-    inputs.decision(p.key)
 
     def read(count: int) -> bytes:
         try:
@@ -260,8 +262,10 @@ def virtio_9p(p: Plug) -> VirtioDevice:
 def _server(p: Plug, directory: FsDev) -> FileServer:
     from devices.p9 import Share
 
+    share: Share | None = None
     try:
-        share = Share(directory.path, read_only=directory.read_only, security=directory.security)
+        if p.setup.config.replay is None:
+            share = Share(directory.path, read_only=directory.read_only, security=directory.security)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"{shown(directory.path)}: expected a directory to share, found {reason}") from None
@@ -272,9 +276,10 @@ def _server(p: Plug, directory: FsDev) -> FileServer:
         """The directory behind the gate: a replay does not look at it."""
 
         def answer(self, request: bytes, room: int) -> bytes:
-            return inputs.decide(p.key, b"", lambda: share.answer(request, room))
+            return inputs.decide(p.key, b"", lambda: share.answer(request, room) if share is not None else b"")
 
         def forget(self) -> None:
-            share.forget()
+            if share is not None:
+                share.forget()
 
     return Recorded()
