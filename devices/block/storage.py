@@ -159,7 +159,7 @@ class HostFile:
         try:
             mode = os.fstat(fd).st_mode
             if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
-                raise OSError(errno.EINVAL, "a disk image must be a regular file or a block device", path)
+                raise OSError(errno.EINVAL, "neither a regular file nor a block device", path)
             self.regular = stat.S_ISREG(mode)
             if lock:
                 _lock(fd, path, read_only)

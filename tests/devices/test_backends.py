@@ -72,7 +72,7 @@ def test_missing_empty_and_unfit_files_are_refused_when_opened(tmp_path: Path) -
         RawDisk(image(tmp_path, b""))
     fifo = str(tmp_path / "fifo")
     os.mkfifo(fifo)
-    with pytest.raises(OSError, match="regular file or a block device"):
+    with pytest.raises(OSError, match="neither a regular file nor a block device"):
         RawDisk(fifo, read_only=True)
     with pytest.raises(OSError):
         RawDisk(str(tmp_path), read_only=True)
