@@ -776,6 +776,8 @@ def _device(config: Config, value: str) -> None:
         from emu.plug import KINDS
 
         known = {**DEVICES, **{kind.name: dict(kind.props) for kind in KINDS.values()}}
+        if name.startswith("virtio-") and name not in KINDS and f"{name}-pci" in KINDS:
+            name += "-pci"  # QEMU's short names
     if name in ("help", "?"):
         raise ShowAndExit("\n".join(f'name "{device}"' for device in known))
     if name not in known:

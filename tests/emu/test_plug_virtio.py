@@ -208,3 +208,8 @@ def test_no_page_number_reaches_anything_but_the_pages_of_ram_that_it_names(orde
 def test_a_board_without_options_has_none_of_it() -> None:
     setup = Setup(parse(["-m", "16"]))
     assert setup.config.fsdevs == {} and setup.config.objects == {}
+
+
+@pytest.mark.parametrize("name", ["net", "rng", "balloon", "serial", "blk", "keyboard"])
+def test_the_short_names_of_qemu_are_devices_on_the_pci_bus(name: str) -> None:
+    assert parse(["-device", f"virtio-{name},id=x"]).devices[-1] == (f"virtio-{name}-pci", {"id": "x"})
