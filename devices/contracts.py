@@ -142,6 +142,12 @@ class NetPort(Protocol):
     def attach(self, receive: Callable[[bytes], bool]) -> None:
         """Frames for the card go to `receive`, between instructions; False keeps the frame until `ready`."""
 
+    def allow_large(self, wanted: Callable[[], bool]) -> None:
+        """As long as `wanted`, TCP segments over IPv4 may come joined, longer than the wire's packets.
+
+        The length field of the IP header of such a frame is that of the first segment; checksums are not filled in.
+        """
+
     def ready(self) -> None:
         """The card has room again for a frame it did not take."""
 

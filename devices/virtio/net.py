@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from devices.contracts import NetPort
 from devices.device import device
-from devices.ethernet import HEADER, IPV4, IPV6, LARGEST, TCP, VLAN, checksum, parse, total, whole
+from devices.ethernet import HEADER, IPV4, IPV6, LARGEST, LONGEST, TCP, VLAN, checksum, parse, total, whole
 from devices.state import flag, octets, uint
 from devices.virtio.device import GUEST_ERRORS, VERSION_1, VirtioDevice, VirtioState
 from devices.virtio.ring import Chain, RingMemory
@@ -25,11 +25,11 @@ from devices.virtio.ring import Chain, RingMemory
 QUEUE = 256
 RX, TX, CONTROL = 0, 1, 2
 
-CSUM, GUEST_CSUM, GUEST_OFFLOADS, MTU, MAC = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 5
+CSUM, GUEST_CSUM, GUEST_OFFLOADS, MTU, MAC, GUEST_TSO4 = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 5, 1 << 7
 HOST_TSO4, HOST_TSO6, HOST_ECN = 1 << 11, 1 << 12, 1 << 13
 MERGE, STATUS, CTRL, CTRL_RX, CTRL_VLAN, CTRL_RX_EXTRA = 1 << 15, 1 << 16, 1 << 17, 1 << 18, 1 << 19, 1 << 20
 ANNOUNCE, CTRL_MAC = 1 << 21, 1 << 23
-OFFERED = CSUM | GUEST_CSUM | GUEST_OFFLOADS | MAC | HOST_TSO4 | HOST_TSO6 | HOST_ECN | MERGE | STATUS
+OFFERED = CSUM | GUEST_CSUM | GUEST_TSO4 | GUEST_OFFLOADS | MAC | HOST_TSO4 | HOST_TSO6 | HOST_ECN | MERGE | STATUS
 OFFERED |= CTRL | CTRL_RX | CTRL_VLAN | CTRL_RX_EXTRA | ANNOUNCE | CTRL_MAC
 NEEDS_CTRL = CTRL | CTRL_RX | CTRL_VLAN | CTRL_RX_EXTRA | ANNOUNCE | CTRL_MAC | GUEST_OFFLOADS
 
@@ -143,6 +143,7 @@ class Net(VirtioDevice):
             memory=memory, queue_sizes=(QUEUE, QUEUE, 64), bus_memory=bus_memory, big_endian=big_endian, packed=packed
         )
         port.attach(self.receive)
+        port.allow_large(self._takes_large)
 
     # -- for people
 
@@ -182,7 +183,7 @@ class Net(VirtioDevice):
 
     def started(self) -> None:
         if self.accepted(GUEST_CSUM):
-            self.state.offloads |= GUEST_CSUM
+            self.state.offloads |= self.state.features & (GUEST_CSUM | GUEST_TSO4)
 
     def stopped(self) -> None:
         self.state.starved = False
@@ -269,10 +270,34 @@ class Net(VirtioDevice):
         if not HEADER <= len(frame) <= LARGEST or not self._wanted(frame):
             self.dropped += 1
             return True
+        if len(frame) > LONGEST + 4:
+            return self._deliver_large(frame)
         flags = DATA_VALID if self.state.offloads & GUEST_CSUM and transport_valid(frame) else 0
         return self._deliver(flags, frame)
 
-    def _deliver(self, flags: int, frame: bytes) -> bool:
+    def _takes_large(self) -> bool:
+        return bool(self.running and self.state.offloads & GUEST_TSO4 and self.accepted(MERGE))
+
+    def _deliver_large(self, frame: bytes) -> bool:
+        """Joined segments (`NetPort.allow_large`): the guest learns how long each was."""
+        part = parse(frame)
+        if part is None or part.v6 or not self._takes_large() or len(frame) - part.ip > 65535:
+            self.dropped += 1
+            return True
+        size = int.from_bytes(frame[part.ip + 2 : part.ip + 4], "big") - (part.payload - part.ip)
+        if size < LEAST_PAYLOAD:
+            self.dropped += 1
+            return True
+        header = bytearray(frame[: part.payload])
+        header[part.ip + 2 : part.ip + 4] = (len(frame) - part.ip).to_bytes(2, "big")
+        header[part.ip + 10 : part.ip + 12] = b"\0\0"
+        header[part.ip + 10 : part.ip + 12] = checksum(total(header[part.ip : part.tcp])).to_bytes(2, "big")
+        pseudo = total(header[part.ip + 12 : part.ip + 20]) + TCP + len(frame) - part.tcp
+        header[part.tcp + 16 : part.tcp + 18] = (0xFFFF - checksum(pseudo)).to_bytes(2, "big")
+        gso = (GSO_TCP4, part.payload, size, part.tcp, 16)
+        return self._deliver(NEEDS_CSUM, bytes(header) + frame[part.payload :], gso)
+
+    def _deliver(self, flags: int, frame: bytes, gso: tuple[int, int, int, int, int] = (GSO_NONE, 0, 0, 0, 0)) -> bool:
         queue, header, merge = self.queues[RX], self.header, self.accepted(MERGE)
         wanted = header + len(frame)
         chains: list[Chain] = []
@@ -295,7 +320,7 @@ class Net(VirtioDevice):
                 queue.unpop(chain)
                 self.dropped += 1
                 return True
-        fields = struct.pack(self.order + "BBHHHH", flags, GSO_NONE, 0, 0, 0, 0)
+        fields = struct.pack(self.order + "BBHHHH", flags, *gso)
         if header == 12:
             fields += struct.pack(self.order + "H", len(chains) if merge else 1)
         data = fields + frame
@@ -389,7 +414,9 @@ class Net(VirtioDevice):
         if which != 0 or len(data) < 8 or not self.accepted(GUEST_OFFLOADS):
             return False
         (wanted,) = struct.unpack_from(self.order + "Q", data)
-        if wanted & ~(self.state.features & GUEST_CSUM):
+        if wanted & ~(self.state.features & (GUEST_CSUM | GUEST_TSO4)):
+            return False
+        if wanted & GUEST_TSO4 and not wanted & GUEST_CSUM:
             return False
         self.state.offloads = wanted
         return True

@@ -238,7 +238,7 @@ class User(Backend):
     """One stack."""
 
     kind = "user"
-    takes_large = True
+    takes_large = trusted = True
 
     def __init__(self, name: str, props: Sequence[tuple[str, str]], say: Callable[[str], None]) -> None:
         super().__init__(name)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from devices.ethernet import segments, whole
 from emu.clock import wall
+from emu.net.join import Joiner
 from emu.net.queue import Output
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class Backend:
     kind = "none"
     takes_large = False
     """TCP segments of any size, with lengths and checksums filled in, may be sent as they are."""
+    trusted = False
+    """What comes from here has right checksums."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -93,6 +96,8 @@ class Wire:
         self._out = Output(self._to_backend, rate, latency)
         self._in = Output(self._to_card, rate, latency)
         self._direct = rate is None and not latency
+        self._joiner = Joiner(self._to_card)
+        self._wanted: Callable[[], bool] = lambda: False
         backend.deliver = self.deliver
         backend.full = self.full
 
@@ -123,6 +128,11 @@ class Wire:
                 output.interval = interval
         self._direct = False
 
+    def allow_large(self, wanted: Callable[[], bool]) -> None:
+        """See `devices.contracts.NetPort`."""
+        if self.backend.trusted:
+            self._wanted = wanted
+
     def attach_outside(self, sink: Callable[[Frame], bool]) -> None:
         """The other end is outside as well: no gate."""
         self._sink = sink
@@ -140,6 +150,7 @@ class Wire:
             watch(frame, True)
         if self._direct:
             self.backend.send(frame)
+            self._joiner.flush()
         else:
             self._out.put(0, frame)
 
@@ -151,6 +162,7 @@ class Wire:
                 self.sent += 1
                 self.activity = wall()
                 self.backend.send(made)
+                self._joiner.flush()
             return
         for piece in segments(frame, mss):
             self.send(piece)
@@ -160,10 +172,13 @@ class Wire:
     def deliver(self, frame: Frame) -> None:
         """A frame from the back end."""
         self.activity = wall()
-        if self._direct:
-            self._to_card(frame)
-        else:
+        if not self._direct:
             self._in.put(0, frame)
+        elif not self.watchers and self._wanted():
+            self._joiner.put(frame)
+        else:
+            self._joiner.flush()
+            self._to_card(frame)
 
     def full(self) -> bool:
         """Whether frames should be held back."""
@@ -205,6 +220,7 @@ class Wire:
     def poll(self) -> None:
         """Bring in what has come, and send what its rate and latency held back."""
         self.backend.poll()
+        self._joiner.flush()
         if not self._direct:
             self._out.run()
             self._in.run()

@@ -51,6 +51,9 @@ class Cable:
     def attach(self, receive: Callable[[bytes], bool]) -> None:
         self.receive = receive
 
+    def allow_large(self, wanted: Callable[[], bool]) -> None:
+        self.wanted = wanted
+
     def ready(self) -> None:
         self.pokes += 1
 

@@ -35,6 +35,9 @@ class Wire:
     def attach(self, receive: Callable[[bytes], bool]) -> None:
         self.receive = receive
 
+    def allow_large(self, wanted: Callable[[], bool]) -> None:
+        self.wanted = wanted
+
     def ready(self) -> None:
         self.readied += 1
 
@@ -445,3 +448,31 @@ def test_the_largest_packet_is_told_if_there_is_one() -> None:
         Made(mtu=67)
     with pytest.raises(ValueError, match="six bytes"):
         Net(memory=Memory(), port=Wire(), mac=b"\1" * 6)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=NAMES)
+def test_joined_segments_come_with_the_size_that_each_had(dialect: Dialect) -> None:
+    g = Made(dialect)
+    assert g.wire.wanted()
+    first, behind = packet(bytes(1460)), b"\x5a" * 3000
+    for _ in range(4):
+        g.put(RX, 1600)
+    assert g.wire.receive(first + behind)
+    data = b"".join(u.data for u in g.used(RX))
+    assert data[:10] == g.pack("BBHHHH", net.NEEDS_CSUM, net.GSO_TCP4, 54, 1460, 34, 16)
+    got = data[g.net.header :]
+    assert got[54:] == bytes(1460) + behind
+    assert int.from_bytes(got[16:18], "big") == len(got) - 14
+    assert rfc1071(got[14:34]) == 0
+    pseudo = got[26:34] + struct.pack(">HH", 6, len(got) - 34)
+    assert int.from_bytes(got[50:52], "big") == rfc1071(pseudo) ^ 0xFFFF
+
+
+@pytest.mark.parametrize("features", [0, MRG, MRG | net.GUEST_CSUM])
+def test_a_driver_that_takes_no_large_frames_gets_none(features: int) -> None:
+    g = Made(features=features)
+    assert not g.wire.wanted()
+    for _ in range(4):
+        g.put(RX, 1600)
+    assert g.wire.receive(packet(bytes(1460)) + bytes(3000))
+    assert g.used(RX) == [] and g.net.dropped == 1
