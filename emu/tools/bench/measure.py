@@ -16,7 +16,7 @@ from pathlib import Path
 
 from emu.clock import wall
 from emu.tools.bench.emulators import EMU, QEMU, BenchError, Cost, Emulator, memory_beside
-from emu.tools.bench.lines import GUEST, MACHINES, Line, rounds_of
+from emu.tools.bench.lines import DISK, GUEST, MACHINES, Line, rounds_of
 
 ROOT = Path(__file__).resolve().parents[3]
 BARE_MEMORY, LINUX_MEMORY = 64, 256
@@ -25,6 +25,14 @@ IOPS_SECONDS = 3
 """How long the guest's own measurement of a disk takes, on its clock."""
 RESULT = re.compile(r"bench (\w+)(?: (\d+) ([0-9a-f]{8}))?$")
 IOPS = re.compile(r"/dev/(\w+) ([rw]) procs=(\d+) IOPS=(\d+)")
+TRY_DISKS = (
+    'rdinit=/bin/sh -- -c "export PATH=/bin:/sbin:/usr/bin; mount -t proc p /proc; mount -t sysfs s /sys; '
+    "mount -t devtmpfs d /dev; for d in /dev/vda /dev/sda; do for a in "
+    + " ".join(item.replace(" ", ":") for item in DISK)
+    + f"; do if [ -b $d ]; then iops $d ${{a%:*}} {IOPS_SECONDS} ${{a#*:}}; fi; done; done; "
+    'echo GUEST-DONE; poweroff -f"'
+)
+"""The kernel's command line for a first process that measures each disk."""
 BOOT_SECTOR = bytes.fromhex("b010baf400eef4").ljust(510, b"\0") + b"\x55\xaa"  # mov al, 16; mov dx, 0xf4; out dx, al
 
 
@@ -128,7 +136,7 @@ def disk(line: Line, emulator: Emulator, run: Run) -> dict[str, Cost]:
         run.devices = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout
     drives = []
     for name, interface in (("ide", "ide,index=0"), ("virtio", "virtio")):
-        if interface == "virtio" and "virtio-blk" not in run.devices:
+        if (name == "virtio" and "virtio-blk" not in run.devices) or (name == "ide" and m.name != "pc"):
             continue
         image = run.scratch / f"{name}.img"
         with image.open("wb") as out:
@@ -137,7 +145,7 @@ def disk(line: Line, emulator: Emulator, run: Run) -> dict[str, Cost]:
     words = ["-m", str(LINUX_MEMORY), "-kernel", str(folder / m.kernel), "-initrd", str(folder / m.initrd), *drives]
     costs: dict[str, Cost] = {}
     last = Cost(0.0, 0.0)
-    command = emulator.command(m, run.accel, [*words, "-append", "console=ttyS0 quiet autorun=io"], run.scratch)
+    command = emulator.command(m, run.accel, [*words, "-append", f"console=ttyS0 quiet {TRY_DISKS}"], run.scratch)
     for seen in emulator.run(command, run.scratch):
         match = IOPS.search(seen.text)
         if match:
