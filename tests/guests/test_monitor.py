@@ -108,7 +108,7 @@ def test_linux_gets_keys_and_hears_the_power_button_and_switches_off(linux: Run,
     assert (tmp_path / "screen.png").read_bytes().startswith(b"\x89PNG")
     # An event is two times, type, code and value: here MSC_SCAN 1e, then EV_KEY of KEY_A going down.
     linux.serial.sendall(
-        b"(head -c 48 /dev/input/event1 | hexdump -v -e '1/1 \"%02x\"'; echo done) & echo now$((1+1))\n"
+        b"(head -c 48 /dev/input/event1 | hexdump -v -e '1/1 \"%02x\"'; echo done) & sleep 1; echo now$((1+1))\n"
     )
     linux.until(b"now2")
     linux.until(b"/ # ")
@@ -116,7 +116,7 @@ def test_linux_gets_keys_and_hears_the_power_button_and_switches_off(linux: Run,
     text = linux.until(b"done").decode()
     assert "040004001e000000" in text and "01001e0001000000" in text, text
     linux.ask("stop")
-    linux.serial.sendall(b"(head -c 16 /dev/input/event0 > /dev/null; poweroff -f) & echo ready$((1+1))\n")
+    linux.serial.sendall(b"(head -c 16 /dev/input/event0 > /dev/null; poweroff -f) & sleep 1; echo ready$((1+1))\n")
     assert linux.ask("query-status")["status"] == "paused"
     linux.ask("cont")
     linux.until(b"ready2")
