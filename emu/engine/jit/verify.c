@@ -134,7 +134,7 @@ static void verify_groups(const struct Jit *j)
         int32_t at;
         PROMISE(common_value(j, x->a, &at) == g->a, "its group has another base");
         const int64_t low = (int64_t)g->imm;
-        PROMISE(g->b <= GROUP_SPAN && at >= low && at + x->width / 8 <= low + g->b, "it is not in the stretch that was checked");
+        PROMISE(g->b <= GROUP_SPAN && at >= low && (int64_t)at + x->width / 8 <= low + g->b, "it is not in the stretch that was checked");
         if (x->fold == LEADER) continue;
         int32_t leader = n - 1;
         while (leader > handler && (j->node[leader].fold != LEADER || j->node[leader].c != x->c)) leader--;
