@@ -181,9 +181,11 @@ class Net(VirtioDevice):
         super().reset()
         self.state.link = link  # the cable is where it is
 
-    def started(self) -> None:
-        if self.accepted(GUEST_CSUM):
-            self.state.offloads |= self.state.features & (GUEST_CSUM | GUEST_TSO4)
+    def set_status(self, value: int, legacy: bool = False) -> None:
+        before = self.running
+        super().set_status(value, legacy)
+        if self.running and not before and self.accepted(GUEST_CSUM):
+            self.state.offloads = self.state.features & (GUEST_CSUM | GUEST_TSO4)
 
     def stopped(self) -> None:
         self.state.starved = False

@@ -432,6 +432,14 @@ def test_only_a_legacy_driver_writes_the_address() -> None:
         assert g.net.state.link == 1
 
 
+def test_marks_that_the_driver_turned_off_stay_off_behind_a_load() -> None:
+    g = Made()
+    assert g.net.state.offloads & net.GUEST_CSUM
+    g.command(5, 0, g.pack("Q", 0))
+    g.device.load(g.device.save())
+    assert g.net.state.offloads == 0
+
+
 def test_what_the_driver_set_is_saved() -> None:
     g, other = Made(), Made()
     g.command(0, 0, b"\0")
