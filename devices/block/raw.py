@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections.abc import Iterator
 
 from devices.block.storage import REPORT, Extent, HostFile, Storage, check_range, whole_sectors
@@ -67,8 +66,7 @@ class RawDisk:
         if self._host is not None:
             if self._host.fd < 0:
                 raise OSError(errno.EBADF, "the disk image is closed", self.path)
-            status = os.fstat(self._host.fd)
-            if status.st_size < self._length and stat.S_ISREG(status.st_mode):
+            if os.lseek(self._host.fd, 0, os.SEEK_END) < self._length:
                 # Writing would grow the file again and leave a hole of zeros where data was lost.
                 raise self._shorter()
 

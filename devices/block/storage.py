@@ -219,6 +219,10 @@ class HostFile:
             raise PermissionError(errno.EROFS, "the disk is read-only", self._path)
 
     def read(self, offset: int, length: int) -> bytes:
+        if self._buffer is None and self._fd >= 0:
+            data = os.pread(self._fd, length, offset)
+            if len(data) == length:
+                return data
         data = self.read_some(offset, length)
         if len(data) == length:
             return data

@@ -82,6 +82,7 @@ class Qcow2:
         self._odd = RESERVED_L2 | COMPRESSED | ZERO | self._mask
         """Bits that the entry of a plain cluster does not have."""
         self._l2 = self.tables.l2
+        self._file_read = file.read
         self._inflated: tuple[int, bytes] = (0, b"")
         self._packed = 0
         self._lock = threading.RLock()
@@ -127,6 +128,12 @@ class Qcow2:
                 raise OSError(errno.EBADF, "the disk image is closed", self.path)
             index, start = offset >> self._bits, offset & self._mask
             if start + length <= self._cluster:
+                table = self._l2.get(index >> self._l2_bits)
+                if table is not None:
+                    entry = table[index & self._l2_mask]
+                    host = entry & OFFSET
+                    if host and not entry & self._odd and host + start + length <= self.tables.end:
+                        return self._file_read(host + start, length)
                 return self._read_one(index, start, length)
             parts = []
             while length > 0:
