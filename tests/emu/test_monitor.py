@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import re
 import struct
+import subprocess
+import sys
+import termios
+import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -17,10 +23,9 @@ from emu.media import Medium
 from emu.monitor.registry import HMP, INFO, unique
 from emu.options import Drive, parse
 from tests.emu.monitored import Monitored
-from tests.emu.pc_machine import full_pc
+from tests.emu.pc_machine import boot_image, full_pc
 
 pytest.importorskip("emu.engine._x86")
-CODE = bytes.fromhex("fa f4")  # cli; hlt
 
 
 @pytest.fixture
@@ -533,3 +538,35 @@ def test_a_client_that_does_not_read_is_not_answered_more(pc: Monitored) -> None
     assert pc.hmp.busy
     pc.monitors.poll()
     assert pc.machine.paused
+
+
+# -- a terminal
+
+
+def test_the_monitor_is_behind_a_key_of_the_terminal(tmp_path: Path) -> None:
+    mine, theirs = pty.openpty()
+    image = boot_image(tmp_path, bytes.fromhex("fbebfe"))
+    command = [sys.executable, "-m", "emu", "run", image, "-nographic", "--timeout", "60s"]
+    got = b""
+
+    def until(text: bytes) -> None:
+        nonlocal got
+        while text not in got:
+            got += os.read(mine, 4096)
+        got = got.partition(text)[2]
+
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        while termios.tcgetattr(mine)[3] & termios.ECHO:
+            assert process.poll() is None
+            time.sleep(0.02)
+        os.write(mine, b"\x01c")
+        until(b"type 'help' for more information")
+        os.write(mine, b"info status\rp 6*7\r")
+        until(b"VM status: running")
+        until(b"\n42\r")
+        os.write(mine, b"\x01h")
+        until(b"switch between console and monitor")
+        os.write(mine, b"\x01cx\x01cquit\r")
+        assert process.wait(30) == 0
+    os.close(mine)
