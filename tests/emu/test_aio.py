@@ -299,3 +299,27 @@ def test_errors_are_ignored_or_reported_as_the_drive_says(policy: str, reads: ob
     for got, want in zip(done, (reads, writes), strict=True):
         assert isinstance(got, OSError) if want is OSError else got == want
     world.workers.close()
+
+
+@pytest.mark.parametrize("patient", [True, False])
+def test_a_flush_is_not_reported_before_the_host_has_done_it_even_if_the_guest_runs_on(
+    worlds: list[World], patient: bool
+) -> None:
+    disk = SlowDisk()
+    world = World(disk, patient=patient)
+    worlds.append(world)
+    reported: list[bool] = []
+    world.queue.write(0, b"data", lambda error: None)
+    world.queue.flush(lambda error: reported.append("flush" in disk.calls))
+    if patient:
+        threading.Timer(0.05, disk.gate.set).start()
+        world.pass_time(10**6)
+    else:
+        world.pass_time(10**6)
+        assert reported == []
+        disk.gate.set()
+        world.queue.settle()
+        world.workers.poll()
+        world.pass_time(10**6)
+    assert reported == [True]
+    assert disk.calls == ["write 0", "flush"]
