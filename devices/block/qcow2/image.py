@@ -465,7 +465,8 @@ class Qcow2:
         check_range(self.size, offset, length)
         with self._lock:
             self._begin()
-            if self.give_back:
+            if self.give_back and (self.bare or self.header.version >= 3):
+                # Version 2 has no way to hide a backing file but to store zeros.
                 self._clear(offset, length, unmap=True, exact=False)
 
     def _clear(self, offset: int, length: int, unmap: bool, exact: bool) -> None:
@@ -517,7 +518,11 @@ class Qcow2:
         start = last = clusters[0]
         for cluster in [*clusters[1:], -1]:
             if cluster != last + 1:
-                self.file.punch(start << self._bits, last + 1 - start << self._bits)
+                try:
+                    self.file.punch(start << self._bits, last + 1 - start << self._bits)
+                except OSError:
+                    # Nothing is lost but room, and the commit itself is done.
+                    return
                 start = cluster
             last = cluster
 

@@ -250,6 +250,15 @@ def test_discarded_clusters_are_given_back_and_reads_stay_zeros() -> None:
     assert len(file.data) <= before + 3 * 65536
 
 
+def test_a_discard_of_version_2_over_a_backing_file_stores_nothing() -> None:
+    options = {"compat": "0.10", "backing_file": "base", "backing_fmt": "raw"}
+    disk = Qcow2(fresh(1 << 20, **options), backing=MemoryDisk(b"x" * (1 << 20)), give_back=True)
+    disk.discard(0, 1 << 20)
+    assert check(disk).allocated == 0
+    disk.write_zeroes(0, 65536, True)
+    assert disk.read(0, 65537) == bytes(65536) + b"x"
+
+
 def test_without_leave_to_discard_nothing_is_freed() -> None:
     disk = Qcow2(fresh(1 << 20))
     disk.write(0, b"x" * 65536)
