@@ -201,6 +201,8 @@ class DiskQueue:
 
     def change(self, disk: Disk) -> None:
         """Another medium: what is under way on the old one is forgotten."""
+        if self._take_back is not None:
+            self._take_back()
         self.settle()
         self.cancel()
         self._know(disk)
@@ -284,7 +286,7 @@ class DiskQueue:
         if plain is None or self._heap or self._late or self._active or self._held or self._admit is not None:
             return None
         found = plain()
-        if found is None or self._gate.replaying:
+        if found is None or self._stopped or self._gate.replaying:
             return None
         self._take_back = take_back
         self._timer.inner = True

@@ -242,3 +242,26 @@ def test_random_rings_do_the_same_with_and_without_the_processor(tmp_path: Path)
         alone += lent
         assert not plain and worlds[0].all() == worlds[1].all(), f"round {n}"
     assert alone > ROUNDS // 10
+
+
+def test_a_new_medium_ends_the_loan_of_the_old_one(tmp_path: Path) -> None:
+    """The file of the old one may be closed, and its number be another file's."""
+    from emu.aio import DiskQueue, Workers
+    from emu.clock import Clock
+    from emu.inputs import Inputs
+    from tests.emu.fake_cpu import FakeCpu
+
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_bytes(bytes(512)), new.write_bytes(bytes(1024))
+    clock: Any = Clock(FakeCpu())
+    queue = DiskQueue(RawDisk(str(old)), name="d", inputs=Inputs(clock, lambda: 0), workers=Workers())
+    ended: list[bool] = []
+
+    def take_back() -> None:
+        ended.append(True)
+        queue.returned(0, 3)
+
+    loan = queue.lend(take_back)
+    assert loan is not None and loan["file_length"] == 512
+    queue.change(RawDisk(str(new)))
+    assert ended == [True] and queue.lend(take_back) == {**loan, "fd": queue.disk.plain()[0], "file_length": 1024}  # type: ignore[attr-defined]
