@@ -121,21 +121,26 @@ class FaultInjector(_Over):
         super().__init__(file)
         self.calls = 0
         self.at, self.code, self.forever, self.partial = at, code, forever, partial
+        self.failed: set[str] = set()
+        """Which kinds of calls failed."""
 
-    def _fails(self) -> bool:
+    def _fails(self, what: str) -> bool:
         number, self.calls = self.calls, self.calls + 1
-        return self.at >= 0 and (number == self.at or (self.forever and number > self.at))
+        if self.at < 0 or not (number == self.at or (self.forever and number > self.at)):
+            return False
+        self.failed.add(what)
+        return True
 
     def _error(self) -> OSError:
         return OSError(self.code, f"injected: {os.strerror(self.code)}", self.path)
 
     def read(self, offset: int, length: int) -> bytes:
-        if self._fails():
+        if self._fails("read"):
             raise self._error()
         return self.file.read(offset, length)
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
-        if self._fails():
+        if self._fails("write"):
             if self.partial:
                 half = (offset + len(data) // 2) // SECTOR * SECTOR - offset
                 if half > 0:
@@ -144,17 +149,17 @@ class FaultInjector(_Over):
         self.file.write(offset, data)
 
     def flush(self) -> None:
-        if self._fails():
+        if self._fails("flush"):
             raise self._error()
         self.file.flush()
 
     def punch(self, offset: int, length: int) -> bool:
-        if self._fails():
+        if self._fails("punch"):
             raise self._error()
         return self.file.punch(offset, length)
 
     def truncate(self, length: int) -> None:
-        if self._fails():
+        if self._fails("truncate"):
             raise self._error()
         self.file.truncate(length)
 

@@ -27,20 +27,22 @@ SIZE = 1 << 18
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def workload(seed: int) -> tuple[bytes, list[LogEntry], list[tuple[int, bytes]]]:
-    """Random work on an image: the image before, a log of its writes, and (entries logged, contents) of each flush."""
+def workload(seed: int) -> tuple[bytes, list[LogEntry], list[tuple[int, bytes]], list[bytes]]:
+    """Random work on an image: the image before, a log of its writes, (entries logged, contents) of each flush, and the
+    contents after each step."""
     rng = random.Random(seed)
     options = rng.choice([{"cluster_size": 512}, {"cluster_size": 4096, "refcount_bits": 1}, {"cluster_size": 65536}])
     file = fresh(SIZE, **options)
     before = bytes(file.data)
     log = WriteLog(file, MemoryFile())
     disk, model = Qcow2(log, give_back=True), bytearray(SIZE)
-    stable = [(0, bytes(SIZE))]
+    stable, versions = [(0, bytes(SIZE))], []
     for what, offset, length in steps(rng, SIZE, 40):
         apply(disk, model, rng, what, offset, length)
         if what == "flush":
             stable.append((log._entries, bytes(model)))
-    return before, list(read_log(log._log)), stable
+        versions.append(bytes(model))
+    return before, list(read_log(log._log)), stable, versions
 
 
 def touched_since(entries: list[tuple[int, bytes]], position: int) -> bytes:
@@ -67,21 +69,9 @@ def assert_holds(image: bytearray, stable: bytes, allowed: list[bytes]) -> None:
             assert part == stable[at : at + 512] or any(part == one[at : at + 512] for one in allowed), f"sector {at}"
 
 
-def versions(seed: int) -> list[bytes]:
-    """What each sector held after every step."""
-    rng = random.Random(seed)
-    rng.choice([0, 1, 2])
-    disk, model, out = Qcow2(fresh(SIZE), give_back=True), bytearray(SIZE), []
-    for what, offset, length in steps(rng, SIZE, 40):
-        apply(disk, model, rng, what, offset, length)
-        out.append(bytes(model))
-    return out
-
-
 @pytest.mark.parametrize("seed", range(scale(4)))
 def test_a_power_cut_at_any_write_loses_nothing_that_was_flushed(seed: int) -> None:
-    before, entries, stable = workload(seed)
-    allowed = versions(seed)
+    before, entries, stable, allowed = workload(seed)
     image, rng = bytearray(before), random.Random(seed)
     base, base_at = bytearray(before), 0
     for position in range(len(entries) + 1):
@@ -115,8 +105,10 @@ def test_a_host_call_that_fails_is_reported_and_the_image_stays_sound(seed: int,
     every = max(1, total // scale(60))
     for at in range(seed % every, total, every):
         memory = MemoryFile(bytes(start.data))
-        stable, allowed, failed = _work(FaultInjector(memory, at, code, forever=forever, partial=partial), seed)
-        assert failed
+        injector = FaultInjector(memory, at, code, forever=forever, partial=partial)
+        stable, allowed, failed = _work(injector, seed)
+        # Room that cannot be given back is nobody's concern; every other failure is heard of.
+        assert failed or injector.failed == {"punch"}
         disk = Qcow2(memory, read_only=True)
         assert_sound(disk)
         seen = disk.read(0, SIZE)
