@@ -119,6 +119,16 @@ def zstd() -> Finding:
     return Finding("zstd", found is not None, text, "pip install zstandard")
 
 
+def libslirp() -> Finding:
+    """What -netdev user needs."""
+    from emu.engine import slirp
+
+    try:
+        return Finding("libslirp", True, f"{slirp.version()}: -netdev user")
+    except slirp.Missing:
+        return Finding("libslirp", False, "no -netdev user", "apt install libslirp0")
+
+
 def terminal() -> Finding:
     """Where guest output will go."""
     if sys.stdin.isatty() and sys.stdout.isatty():
@@ -150,6 +160,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     library("cffi", "binds the engine"),
     library("numpy", "views of guest memory as arrays"),
     zstd,
+    libslirp,
     terminal,
     memory,
 )
