@@ -19,15 +19,9 @@ WORK = (
     "cat /sys/block/vdb/queue/write_cache; ls -d /sys/bus/virtio/drivers/virtio_blk/virtio? | wc -l; echo DONE-$((1+1))"
 )
 KINDS = {
-    "pc": (
-        "pci",
-        "pci,disable-modern=on",
-        "pci,packed=on,iommu_platform=on,num-queues=4",
-        "device",
-        "device,legacy=on",
-    ),
-    "bamboo": ("pci", "pci,disable-modern=on", "device,legacy=on"),
-    "ppce500": ("pci", "pci,disable-modern=on,vectors=0"),
+    "pc": ("pci,disable-modern=on", "pci,packed=on,iommu_platform=on,num-queues=4", "device"),
+    "bamboo": ("pci,disable-modern=on", "device,legacy=on"),
+    "ppce500": ("pci",),
 }
 
 
