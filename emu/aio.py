@@ -279,6 +279,13 @@ class DiskQueue:
 
     # -- a loan to the processor
 
+    def lends(self) -> bool:
+        """Whether `lend` would give something: to be asked before anything else is looked at, as that may cost."""
+        if self._gate.replaying or self._heap or self._late or self._active or self._held or self._admit is not None:
+            return False
+        plain = getattr(self.disk, "plain", None)
+        return plain is not None and plain() is not None
+
     def lend(self, take_back: Callable[[], None]) -> dict[str, int] | None:
         """What a processor needs to serve, during its runs, reads and writes that do not wait for the host: a file and
         the model of times. None where that cannot be. `take_back` is called when a request of the loan is due here."""

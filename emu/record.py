@@ -48,6 +48,8 @@ FLUSH_SECONDS = 1.0
 SAMPLES = 128
 SAMPLE = 4096
 END = "end"
+UNFINISHED = (Cause.SIGNAL, Cause.TIMEOUT, Cause.QUIT, Cause.LIMIT)
+"""Ends of a replay by somebody who does not want to see the rest."""
 TOLD = {
     "machine": "-M",
     "cpu": "-cpu",
@@ -396,7 +398,7 @@ class Recording:
         left = machine.inputs.upcoming
         machine.inputs.sink = None
         self._file.close()
-        if machine.ending is not None and machine.ending.cause in (Cause.SIGNAL, Cause.TIMEOUT, Cause.QUIT) and left:
+        if machine.ending is not None and machine.ending.cause in UNFINISHED and left:
             return  # somebody did not want to see the rest
         if left is not None:
             raise ReplayError(

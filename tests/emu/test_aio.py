@@ -323,3 +323,18 @@ def test_a_flush_is_not_reported_before_the_host_has_done_it_even_if_the_guest_r
         world.pass_time(10**6)
     assert reported == [True]
     assert disk.calls == ["write 0", "flush"]
+
+
+def test_a_disk_is_lent_only_while_nothing_is_under_way_and_the_run_is_no_replay() -> None:
+    class PlainDisk(FastDisk):
+        def plain(self) -> tuple[int, int, int]:
+            return 3, SIZE, 0
+
+    assert not World(FastDisk()).queue.lends()
+    assert not World(PlainDisk(), record=[]).queue.lends()
+    world = World(PlainDisk())
+    assert world.queue.lends()
+    world.queue.read(0, 512, world.done("read"))
+    assert not world.queue.lends() and world.queue.lend(lambda: None) is None
+    world.pass_time(10**6)
+    assert world.queue.lends() and world.queue.lend(lambda: None) is not None
