@@ -166,7 +166,7 @@ class Blk(VirtioDevice):
             return None
         # Asked first: a look at the bell calls the local APIC home, and a run that does nothing else gets nowhere.
         lends = getattr(self.disk, "lends", None)
-        if lends is None or not lends():
+        if lends is not None and not lends():
             return None
         bell = getattr(self.transport, "bell", None)
         place = bell() if bell is not None else None
