@@ -270,11 +270,13 @@ class Lapic(Device):
         return self._take(mode, vector & 0xFF, level)
 
     def addressed(self, destination: int, logical: bool) -> bool:
-        """Whether a message to `destination` is for this processor."""
+        """Whether a message to `destination` is for this processor. A loan does not change what this looks at, so it
+        is not called home."""
+        r = self._registers
         if not logical:
-            return destination in (self.id >> 24, 0xFF)
-        mine = self.ldr >> 24
-        if self.dfr >> 28 == 0xF:
+            return destination in (r["ID"] >> 24, 0xFF)
+        mine = r["LDR"] >> 24
+        if r["DFR"] >> 28 == 0xF:
             return bool(mine & destination)
         same_cluster = destination >> 4 in (mine >> 4, 0xF)
         return same_cluster and bool(mine & destination & 0xF)

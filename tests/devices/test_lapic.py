@@ -322,3 +322,12 @@ def test_place_and_identity_are_told_whenever_they_change(clock, line):
     assert told[-1] == (0xFED40000, None)
     dev.reset()
     assert told[-1] == (0xFEE00000, 1 << 24)
+
+
+def test_asking_whom_a_message_is_for_ends_no_loan(clock, line):
+    lapic = Lapic(clock=clock, intr=line)
+    lapic.write(0xF0, 4, 0x1FF)
+    ended = []
+    assert lapic.lend(lambda: ended.append(True)) is not None
+    assert lapic.addressed(0, False) and not lapic.addressed(5, False) and not lapic.addressed(1, True)
+    assert not ended
