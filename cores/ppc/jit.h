@@ -130,6 +130,13 @@ static uint8_t *jit_guard(Cpu *cpu, struct Emit *e, int s, int t, uint32_t pc)
 
 static void jit_linear(struct Emit *e, int lin, int ip) { x_mov_rr(e, 4, lin, ip); }
 
+/* No instruction lies in two pages. */
+static int jit_cross(Cpu *cpu, const struct Jit *j, uint32_t ip, struct Insn *i, uint32_t *rest)
+{
+    (void)cpu, (void)j, (void)ip, (void)i, (void)rest;
+    return 0;
+}
+
 static int jit_same_limit(const struct Jit *j, struct Emit *e, int jump, uint8_t **miss)
 {
     (void)j, (void)e, (void)jump, (void)miss;

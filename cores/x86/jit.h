@@ -76,6 +76,23 @@ static int jit_fill(Cpu *cpu, uint32_t lin, uint32_t write)
 /* Whether a trace may go on in another page: its linear address must be that of now whenever the trace runs. */
 static int jit_may_cross(const struct Jit *j) { return (j->key & KEY_FLAT) != 0; }
 
+/* The instruction at `ip` if it goes on in the next page and both pages are in place. Nonzero: it is decoded; `rest` are its
+ * bytes in the second page. */
+static int jit_cross(Cpu *cpu, const struct Jit *j, uint32_t ip, struct Insn *i, uint32_t *rest)
+{
+    enum { MOST = 15 };
+    uint8_t bytes[2 * MOST];
+    const uint32_t first = PAGE_SIZE - (ip & ~PAGE_MASK);
+    const struct FetchEntry *a = fetch_at(cpu, ip), *b = fetch_at(cpu, ip + first);
+    if (!jit_may_cross(j) || code_limit(cpu) != 0xffffffffu || first >= MOST || ip + first < ip) return 0;
+    if (a->tag != fetch_tag(ip) || b->tag != fetch_tag(ip + first) || cpu->break_count) return 0;
+    memcpy(bytes, cpu->ram + a->offset + (ip & ~PAGE_MASK), first);
+    memcpy(bytes + first, cpu->ram + b->offset, MOST);
+    if (decode_at(cpu, bytes, MOST, ip, j->key, i) || i->len <= first) return 0;
+    *rest = i->len - first;
+    return 1;
+}
+
 /* Whether an access needs no more than the soft TLB. */
 static int jit_plain_access(const struct Jit *j, uint32_t what)
 {

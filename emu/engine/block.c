@@ -134,6 +134,27 @@ static uint32_t page_claim(Cpu *cpu, uint64_t offset)
     return *slot;
 }
 
+/* Bytes within one page that are code of a trace and of no block: a block without instructions, which only writes find.
+ * NULL: no room. */
+static struct Block *code_mark(Cpu *cpu, uint64_t offset, uint32_t size)
+{
+    const uint32_t index = page_claim(cpu, offset);
+    if (!index || cpu->arena_used + sizeof(struct Block) > cpu->arena_size) return NULL;
+    struct CodePage *p = &cpu->code_pages[index - 1];
+    for (struct Block *b = p->blocks; b; b = b->page_next)
+        if (b->key == KEY_FORGOTTEN && b->offset == offset && b->bytes == size) return b;
+    struct Block *b = (struct Block *)(cpu->arena + cpu->arena_used);
+    cpu->arena_used += sizeof *b;
+    memset(b, 0, sizeof *b);
+    b->offset = offset;
+    b->key = KEY_FORGOTTEN;
+    b->bytes = (uint16_t)size;
+    b->page_next = p->blocks;
+    p->blocks = b;
+    for (uint32_t g = (uint32_t)(offset >> 6) & 63; g <= ((uint32_t)((offset + size - 1) >> 6) & 63); g++) p->granules |= 1ull << g;
+    return b;
+}
+
 /* Decode from `ip` to the end of the page, of the block, or to a transfer. NULL where not even one instruction fits: the
  * caller then runs that instruction alone. */
 static struct Block *build_block(Cpu *cpu, uint32_t ip, uint64_t offset, uint32_t key)

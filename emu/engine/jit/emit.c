@@ -1351,7 +1351,7 @@ static void emit_node(Cpu *cpu, struct Jit *j, int32_t n)
     }
     case N_GUARD: {
         const int s = take(j);
-        uint8_t *other = jit_guard(cpu, e, s, take(j), (uint32_t)x->imm);
+        uint8_t *other = jit_guard(cpu, e, s, take(j), (uint32_t)x->imm + (x->b > 0 ? PAGE_SIZE : 0));
         fix_up(j, e, other, FIX_COLD, offset_of(j, &j->cold));
         exit_homes(j, x->snap);
         refund(&j->cold, j->total - x->insn);

@@ -13,7 +13,7 @@ enum {
     N_COMMIT,   /* slot `imm` is a from here on */
     N_EXIT_IF,  /* a: condition; the branch to `imm` is taken, and leaves the trace; c: exit */
     N_RETRY_IF, /* a: condition; the interpreter does this instruction */
-    N_GUARD,    /* the page of `imm` must still be where it was */
+    N_GUARD,    /* the page of `imm` must still be where it was; with b = 1 the one behind it */
     N_EXPECT,   /* a: target; leaves the trace unless it is `imm` */
     N_HANDLER,  /* call the interpreter's handler of instruction `imm` */
     N_LOOP,     /* back to the beginning, at `imm` */
@@ -133,6 +133,8 @@ struct Jit {
     int32_t pending[SLOT_COUNT], pending_list[SLOT_COUNT], pending_count;
     const struct Insn *insn[JIT_INSNS];
     uint32_t insns;
+    struct Insn cross[JIT_PAGES]; /* instructions that lie in two pages, and so in no block */
+    uint32_t crossed;
     struct Block *block[JIT_BLOCKS];
     uint32_t blocks, total, head_ip, key, model;
     uint32_t callers[16], depth; /* return addresses of calls within the trace */

@@ -52,6 +52,41 @@ static int page_ready(Cpu *cpu, struct Jit *j, uint32_t ip)
     return 1;
 }
 
+/* An instruction in two pages at `*ip` becomes part of the trace; nonzero if so, and `*ip` is then behind it. */
+static int cross_page(Cpu *cpu, struct Jit *j, uint32_t *ip)
+{
+    uint32_t rest, k;
+    if (j->crossed == JIT_PAGES || j->insns + 1 >= JIT_INSNS || j->blocks + 2 >= JIT_BLOCKS) return 0;
+    struct Insn *i = &j->cross[j->crossed];
+    memset(i, 0, sizeof *i);
+    if (!jit_cross(cpu, j, *ip, i, &rest)) return 0;
+    i->start = *ip;
+    if (!i->form || (i->flags & FORM_LAST) || !template_forms[i->form].at) return 0;
+    const uint32_t first = i->len - rest, next = *ip + first;
+    const uint64_t from = fetch_at(cpu, *ip)->offset + (*ip & ~PAGE_MASK), to = fetch_at(cpu, next)->offset;
+    struct Block *head = code_mark(cpu, from, first), *tail = code_mark(cpu, to, rest);
+    if (!head || !tail) return 0;
+    for (k = 0; k < j->pages && j->page[k] != next; k++) continue;
+    if (k == j->pages) {
+        if (j->pages == JIT_PAGES) return 0;
+        j->page[j->pages++] = next;
+        j->start_snap = -1;
+        j->now = j->insns;
+        effect(j, N_GUARD, 32, -1, 1, -1, *ip, take_snap(j));
+    }
+    j->now = j->insns;
+    j->insn[j->insns] = i;
+    j->block_first[j->insns] = NULL;
+    if (expand_insn(j, j->block[0], i)) return 0;
+    commit(j);
+    j->insns++;
+    j->crossed++;
+    j->block[j->blocks++] = head;
+    j->block[j->blocks++] = tail;
+    *ip = i->next;
+    return 1;
+}
+
 /* The path goes on at `ip`, or ends. */
 static struct Block *go_on(Cpu *cpu, struct Jit *j, uint32_t ip)
 {
@@ -60,6 +95,7 @@ static struct Block *go_on(Cpu *cpu, struct Jit *j, uint32_t ip)
         return NULL;
     }
     struct Block *b = known_block(cpu, ip);
+    if (!b && cross_page(cpu, j, &ip)) return go_on(cpu, j, ip);
     int stop = !b || j->blocks == JIT_BLOCKS || j->insns + b->n > JIT_INSNS || j->nodes > JIT_NODES / 2;
     if (!stop && ip != j->head_ip) {
         if (b->trace && b->trace->loops) stop = 1;
@@ -110,7 +146,7 @@ static int form_trace(Cpu *cpu, struct Jit *j, struct Block *head)
     memset(j->hash, 0xff, sizeof j->hash);
     memset(j->pending, 0xff, sizeof j->pending);
     j->pending_count = 0;
-    j->insns = j->blocks = j->depth = 0;
+    j->insns = j->blocks = j->depth = j->crossed = 0;
     j->failed = j->finished = 0;
     j->now = 0;
     j->head_ip = head->ip;
