@@ -13,4 +13,4 @@ HERE = Path(__file__).resolve().parent
 if str(HERE) not in sys.path:
     sys.path.insert(0, str(HERE))
 
-setup(cffi_modules=["emu/engine/build.py:ffi_x86", "emu/engine/build.py:ffi_ppc"])
+setup(cffi_modules=["emu/engine/build.py:ffi_x86", "emu/engine/build.py:ffi_ppc", "emu/engine/build.py:ffi_host"])

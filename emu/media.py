@@ -13,12 +13,14 @@ import zlib
 from dataclasses import dataclass
 
 from devices.backends import SECTOR, MemoryDisk, OverlayDisk
+from devices.block import storage
 from devices.block.filters import Policy
 from devices.block.opening import ALIASES, ReferenceRefused, Rules, open_image
 from devices.block.opening import FORMATS as FORMATS
 from devices.block.storage import BlockDisk, ImageError, LockedError
 from devices.block.throttle import Limits, Throttle
 from devices.contracts import Disk
+from emu.engine.host import punch_hole
 from emu.options import Config, Drive, UsageError, plain_path, shown
 
 GZIP = b"\x1f\x8b"
@@ -31,6 +33,9 @@ FORMAT_ALIASES = ALIASES
 PLAIN_ERRORS = (errno.ELOOP, errno.ENOTSUP, errno.ENOSYS)
 """Errors whose text says everything."""
 FLOPPY_SIZES = frozenset(kib << 10 for kib in (160, 180, 320, 360, 720, 1200, 1440, 1680, 1722, 2880))
+
+
+storage.punch_hole = punch_hole
 
 
 @dataclass

@@ -33,8 +33,10 @@ READS, WRITES, RESIZES = 0, 1, 3
 _OFD_GETLK, _OFD_SETLK = getattr(fcntl, "F_OFD_GETLK", None), getattr(fcntl, "F_OFD_SETLK", None)
 _FLOCK = "hhqqi4x"
 
-PUNCH_HOLE = 0x02 | 0x01
-"""fallocate: FALLOC_FL_PUNCH_HOLE, which needs FALLOC_FL_KEEP_SIZE."""
+
+def punch_hole(fd: int, offset: int, length: int) -> int:
+    """fallocate(2) with FALLOC_FL_PUNCH_HOLE, which `os` lacks: the error number or 0. Who has it puts it here."""
+    return errno.ENOSYS
 
 
 class ImageError(OSError):
@@ -322,7 +324,7 @@ class HostFile:
         self._require_writable()
         if not self._holes or length <= 0:
             return False
-        code = _punch(self._fd, offset, length)
+        code = punch_hole(self._fd, offset, length)
         if code in (errno.EOPNOTSUPP, errno.ENOSYS, errno.ENODEV, errno.EINVAL):
             self._holes = False
             return False
@@ -376,18 +378,6 @@ class HostFile:
     def __del__(self) -> None:
         if getattr(self, "_fd", -1) >= 0:
             self.close()
-
-
-def _punch(fd: int, offset: int, length: int) -> int:
-    """fallocate(2), which `os` lacks; the error number or 0."""
-    import ctypes
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    call = getattr(libc, "fallocate64", None) or getattr(libc, "fallocate", None)
-    if call is None:
-        return errno.ENOSYS
-    status = call(fd, PUNCH_HOLE, ctypes.c_int64(offset), ctypes.c_int64(length))
-    return ctypes.get_errno() if status else 0
 
 
 def _ask(fd: int, command: int, kind: int, start: int) -> int:

@@ -134,6 +134,50 @@ def ffi_ppc() -> cffi.FFI:
     return builder("ppc")
 
 
+HOST = """
+extern "Python" ssize_t slirp_py_send(const void *, size_t, void *);
+extern "Python" ssize_t slirp_py_forward(const void *, size_t, void *);
+extern "Python" void slirp_py_said(const char *, void *);
+extern "Python" int64_t slirp_py_clock(void *);
+extern "Python" void *slirp_py_timer_new(void *, void *, void *);
+extern "Python" void slirp_py_timer_free(void *, void *);
+extern "Python" void slirp_py_timer_mod(void *, int64_t, void *);
+extern "Python" void slirp_py_descriptor(int, void *);
+extern "Python" void slirp_py_notify(void *);
+extern "Python" int slirp_py_add_poll(int, int, void *);
+extern "Python" int slirp_py_revents(int, void *);
+int punch_hole(int fd, int64_t offset, int64_t length);
+"""
+# The callbacks of libslirp have places of their own: closures would need pages that are both written and executed.
+HOST_SOURCE = r"""
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+static int punch_hole(int fd, int64_t offset, int64_t length)
+{
+#ifdef FALLOC_FL_PUNCH_HOLE
+    return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length) ? errno : 0;
+#else
+    (void)fd, (void)offset, (void)length;
+    return ENOSYS;
+#endif
+}
+"""
+
+
+def ffi_host() -> cffi.FFI:
+    """What other parts want of C: callbacks of libslirp, and calls of the host that Python lacks."""
+    ffi = cffi.FFI()
+    ffi.cdef(HOST)
+    ffi.set_source("emu.engine._host", HOST_SOURCE, extra_compile_args=["-O2", "-Wall", "-Wextra"])
+    return ffi
+
+
 if __name__ == "__main__":
-    for name in sys.argv[1:] or CORES:
-        builder(name).compile(tmpdir=str(ROOT), verbose=False)
+    for name in sys.argv[1:] or (*CORES, "host"):
+        (ffi_host() if name == "host" else builder(name)).compile(tmpdir=str(ROOT), verbose=False)

@@ -2,7 +2,8 @@
 
 The only binding in ABI mode. The library is optional and chosen by the person who runs Emu, not by who built it: an
 engine that was linked with it would not start without it. Its interface is small, versioned (`SlirpConfig.version`)
-and stable since 4.1. No bulk data goes through Python beyond one copy of each frame.
+and stable since 4.1. No bulk data goes through Python beyond one copy of each frame. Its callbacks are those of
+`_host`, in API mode: closures made at run time would need memory that is written and executed.
 
 `emu.net.user` is the only user. Interface: libslirp.h of libslirp 4.7, configuration versions 1 and 4.
 """
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import cffi
+
+from emu.engine import _host
 
 LIBRARIES = ("libslirp.so.0", "libslirp.0.dylib", "libslirp-0.dll")
 POLL_IN, POLL_OUT, POLL_PRI, POLL_ERR, POLL_HUP = 1, 2, 4, 8, 16
@@ -142,6 +145,98 @@ def _release(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(".") if part.isdigit())
 
 
+CALLBACKS = (
+    ("send_packet", "slirp_py_send"), ("guest_error", "slirp_py_said"), ("clock_get_ns", "slirp_py_clock"),
+    ("timer_new", "slirp_py_timer_new"), ("timer_free", "slirp_py_timer_free"), ("timer_mod", "slirp_py_timer_mod"),
+    ("register_poll_fd", "slirp_py_descriptor"), ("unregister_poll_fd", "slirp_py_descriptor"),
+    ("notify", "slirp_py_notify"),
+)  # fmt: skip
+MEMBERS = {
+    "send_packet": "SlirpWriteCb",
+    "guest_error": "void(*)(const char *, void *)",
+    "clock_get_ns": "int64_t(*)(void *)",
+    "timer_new": "void *(*)(SlirpTimerCb, void *, void *)",
+    "timer_free": "void(*)(void *, void *)",
+    "timer_mod": "void(*)(void *, int64_t, void *)",
+    "register_poll_fd": "void(*)(int, void *)",
+    "unregister_poll_fd": "void(*)(int, void *)",
+    "notify": "void(*)(void *)",
+}
+
+
+def _bind() -> None:
+    """Define the callbacks: each finds its stack by the handle that libslirp gives back."""
+    ffi = _host.ffi
+
+    def told(opaque: Any, default: Any, act: Callable[[Slirp], Any]) -> Any:
+        stack: Slirp = ffi.from_handle(opaque)
+        try:
+            return act(stack)
+        except BaseException as error:
+            stack.failed(error)
+            return default
+
+    def bytes_at(data: Any, length: int) -> bytes:
+        return ffi.buffer(data, length)[:]
+
+    def sent(data: Any, length: int, opaque: Any) -> int:
+        told(opaque, None, lambda stack: stack.send(bytes_at(data, length)))
+        return length
+
+    def forwarded(data: Any, length: int, opaque: Any) -> int:
+        stack, write = ffi.from_handle(opaque)
+        try:
+            write(bytes_at(data, length))
+        except BaseException as error:
+            stack.failed(error)
+            return -1
+        return length
+
+    def timer_new(function: Any, argument: Any, opaque: Any) -> Any:
+        def keep(stack: Slirp) -> Any:
+            stack._timer_callback = function, argument
+            return opaque
+
+        return told(opaque, ffi.NULL, keep)
+
+    def timer_free(which: Any, opaque: Any) -> None:
+        def drop(stack: Slirp) -> None:
+            stack._timer_callback = None
+            if not stack._closed:
+                stack.timer(None)
+
+        told(opaque, None, drop)
+
+    def add_poll(fd: int, events: int, opaque: Any) -> int:
+        def add(stack: Slirp) -> int:
+            stack._fds.append((fd, events))
+            return len(stack._fds) - 1
+
+        return int(told(opaque, -1, add))
+
+    def revents(index: int, opaque: Any) -> int:
+        return int(told(opaque, 0, lambda s: s._revents[index] if 0 <= index < len(s._revents) else 0))
+
+    def said(text: Any, opaque: Any) -> None:
+        told(opaque, None, lambda s: s.guest_error(ffi.string(text, 500).decode("utf-8", "replace")))
+
+    for name, function, error in (
+        ("slirp_py_send", sent, 0), ("slirp_py_forward", forwarded, -1), ("slirp_py_said", said, None),
+        ("slirp_py_clock", lambda opaque: told(opaque, 0, lambda s: s.wall_ns()), 0),
+        ("slirp_py_timer_new", timer_new, ffi.NULL), ("slirp_py_timer_free", timer_free, None),
+        ("slirp_py_timer_mod", lambda w, expire, opaque: told(opaque, None, lambda s: s.timer(expire)), None),
+        ("slirp_py_descriptor", lambda fd, opaque: None, None), ("slirp_py_notify", lambda opaque: None, None),
+        ("slirp_py_add_poll", add_poll, -1), ("slirp_py_revents", revents, 0),
+    ):  # fmt: skip
+        if error is None:
+            ffi.def_extern(name=name)(function)
+        else:
+            ffi.def_extern(name=name, error=error)(function)
+
+
+_bind()
+
+
 class Slirp:
     """One stack. `send(frame)` gets each frame for the guest, from inside `input` and `poll`.
 
@@ -167,86 +262,25 @@ class Slirp:
         self._forwards: list[Any] = []
         self._timer_callback: tuple[Any, Any] | None = None
         self._timeout = ffi.new("uint32_t *")
-        buffer = ffi.buffer
-
-        def failed(kind: Any, error: BaseException, trace: Any) -> None:
-            if self._error is None:
-                self._error = error
-
-        def callback(kind: str, error: Any = None) -> Callable[[Any], Any]:
-            if error is None:
-                return ffi.callback(kind, onerror=failed)
-            return ffi.callback(kind, error=error, onerror=failed)
-
-        @callback("ssize_t(const void *, size_t, void *)", 0)
-        def send_packet(data: Any, length: int, opaque: Any) -> int:
-            send(buffer(data, length)[:])
-            return length
-
-        @callback("void(const char *, void *)")
-        def said(text: Any, opaque: Any) -> None:
-            guest_error(ffi.string(text, 500).decode("utf-8", "replace"))
-
-        @callback("int64_t(void *)", 0)
-        def clock_get_ns(opaque: Any) -> int:
-            return wall_ns()
-
-        @callback("void *(SlirpTimerCb, void *, void *)", ffi.NULL)
-        def timer_new(function: Any, argument: Any, opaque: Any) -> Any:
-            self._timer_callback = function, argument
-            return self._handle
-
-        @callback("void(void *, void *)")
-        def timer_free(which: Any, opaque: Any) -> None:
-            self._timer_callback = None
-            if not self._closed:
-                timer(None)
-
-        @callback("void(void *, int64_t, void *)")
-        def timer_mod(which: Any, expire: int, opaque: Any) -> None:
-            timer(expire)
-
-        @callback("void(int, void *)")
-        def ignored(fd: int, opaque: Any) -> None:
-            pass
-
-        @callback("void(void *)")
-        def notify(opaque: Any) -> None:
-            pass
-
-        @callback("int(int, int, void *)", -1)
-        def add_poll(fd: int, events: int, opaque: Any) -> int:
-            self._fds.append((fd, events))
-            return len(self._fds) - 1
-
-        @callback("int(int, void *)", 0)
-        def get_revents(index: int, opaque: Any) -> int:
-            return self._revents[index] if 0 <= index < len(self._revents) else 0
-
-        self._add_poll, self._get_revents = add_poll, get_revents
         self._handle = ffi.new_handle(self)
+        self.send, self.wall_ns, self.timer, self.guest_error = send, wall_ns, timer, guest_error
+
+        def place(kind: str, name: str) -> Any:
+            return ffi.cast(kind, int(_host.ffi.cast("uintptr_t", _host.ffi.addressof(_host.lib, name))))
+
+        self._place = place
+        self._add_poll = place("SlirpAddPollCb", "slirp_py_add_poll")
+        self._get_revents = place("SlirpGetREventsCb", "slirp_py_revents")
         # Without the timer by number (version 4) the older call serves every version.
-        self._callbacks = ffi.new(
-            "SlirpCb *",
-            {
-                "send_packet": send_packet,
-                "guest_error": said,
-                "clock_get_ns": clock_get_ns,
-                "timer_new": timer_new,
-                "timer_free": timer_free,
-                "timer_mod": timer_mod,
-                "register_poll_fd": ignored,
-                "unregister_poll_fd": ignored,
-                "notify": notify,
-            },
-        )
-        self._kept = (send_packet, said, clock_get_ns, timer_new, timer_free, timer_mod, ignored, notify)
+        self._callbacks = ffi.new("SlirpCb *")
+        for member, name in CALLBACKS:
+            setattr(self._callbacks, member, place(str(MEMBERS[member]), name))
         config = ffi.new("SlirpConfig *")
         config.version = 1
         self._names: list[Any] = []
         self._fill_config(config, settings)
         self._config = config
-        self._slirp = lib.slirp_new(config, self._callbacks, ffi.NULL)
+        self._slirp = lib.slirp_new(config, self._callbacks, self._handle)
         self._check()
         if self._slirp == ffi.NULL:
             raise ValueError("libslirp does not take these addresses")
@@ -281,6 +315,11 @@ class Slirp:
             self._names.append(search)
         config.disable_host_loopback = settings.no_host_loopback
 
+    def failed(self, error: BaseException) -> None:
+        """A callback raised."""
+        if self._error is None:
+            self._error = error
+
     def _check(self) -> None:
         error, self._error = self._error, None
         if error is not None:
@@ -298,7 +337,7 @@ class Slirp:
         """The descriptors to wait for, with POLL_ bits, and the seconds after which `poll` is due (None: never)."""
         self._fds = []
         self._timeout[0] = NO_TIMEOUT
-        self._lib.slirp_pollfds_fill(self._slirp, self._timeout, self._add_poll, self._ffi.NULL)
+        self._lib.slirp_pollfds_fill(self._slirp, self._timeout, self._add_poll, self._handle)
         if self._error is not None:
             self._check()
         wait = self._timeout[0]
@@ -308,7 +347,7 @@ class Slirp:
     def poll(self, revents: Sequence[int], failed: bool = False) -> None:
         """What became of the descriptors of the last `fill`, in its order; also runs the timers of the stack."""
         self._revents = revents
-        self._lib.slirp_pollfds_poll(self._slirp, failed, self._get_revents, self._ffi.NULL)
+        self._lib.slirp_pollfds_poll(self._slirp, failed, self._get_revents, self._handle)
         if self._error is not None:
             self._check()
 
@@ -316,7 +355,9 @@ class Slirp:
         """The time that `timer` was told has come."""
         if self._timer_callback is not None:
             function, argument = self._timer_callback
-            function(argument)
+            self._ffi.cast("SlirpTimerCb", int(_host.ffi.cast("uintptr_t", function)))(
+                self._ffi.cast("void *", int(_host.ffi.cast("uintptr_t", argument)))
+            )
             self._check()
 
     # -- forwarding
@@ -339,19 +380,15 @@ class Slirp:
     def add_guestfwd(self, guest: str, port: int, write: Callable[[bytes], None]) -> None:
         """What the guest sends to a TCP port goes to `write`; `give` answers. Raises ValueError for a port in use."""
         ffi = self._ffi
-
-        def failed(kind: Any, error: BaseException, trace: Any) -> None:
-            if self._error is None:
-                self._error = error
-
-        def written(data: Any, length: int, opaque: Any) -> int:
-            write(ffi.buffer(data, length)[:])
-            return length
-
-        kept = ffi.callback("ssize_t(const void *, size_t, void *)", written, error=-1, onerror=failed)
-        self._forwards.append(kept)
+        handle = ffi.new_handle((self, write))
+        self._forwards.append(handle)
         address = ffi.new("struct in_addr *", (_address(guest),))
-        if self._lib.slirp_add_guestfwd(self._slirp, kept, self._handle, address, port) < 0:
+        if (
+            self._lib.slirp_add_guestfwd(
+                self._slirp, self._place("SlirpWriteCb", "slirp_py_forward"), handle, address, port
+            )
+            < 0
+        ):
             raise ValueError(f"{guest}:{port} is taken, or not in the network of the guest")
 
     def add_unix(self, guest: str, port: int, path: str) -> None:

@@ -51,7 +51,7 @@ class X86Cpu(CompiledCpu):
 
     def lend_disk(self, disk: Any) -> None:
         """See `emu.cpu.PcCpu.lend_disk`."""
-        if self._c.blk_count < len(self._c.blk):
+        if disk not in self._disks and self._c.blk_count < len(self._c.blk):
             self._c.blk_count += 1
             self._disks.append(disk)
 

@@ -63,10 +63,15 @@ class Relay:
         self.steady_ports: dict[int, tuple[int | None, int, bool]] = {}
         self.events: tuple[Any, bool] = (None, False)
         self.clock: Any = None
+        self.apic: Any = None
+        self.disks: list[Any] = []
 
     def take_over(self, cpu: Any) -> None:
         """Go on with another processor. The translation caches start empty, also if it is the same one."""
         old = self.inner
+        for lent in (self.apic, *self.disks):
+            if lent is not None:
+                lent.save()  # ends its loan to the old one
         cpu.reset()
         cpu.load_state(old.state())
         cpu.icount = old.icount
@@ -81,6 +86,10 @@ class Relay:
             cpu.set_steady(paddr, value)
         for port, (same, until, writes) in self.steady_ports.items():
             cpu.set_steady_port(port, same, until, writes)
+        if self.apic is not None:
+            cpu.lend_apic(self.apic)
+        for disk in self.disks:
+            cpu.lend_disk(disk)
         cpu.on_event(self.events[0], log_interrupts=self.events[1])
         self.inner = cpu
 
@@ -103,6 +112,16 @@ class Relay:
         """See `emu.cpu.CpuPins`."""
         self.a20 = enabled
         self.inner.set_a20(enabled)
+
+    def lend_apic(self, apic: Any) -> None:
+        """See `emu.cpu.PcCpu`."""
+        self.apic = apic
+        self.inner.lend_apic(apic)
+
+    def lend_disk(self, disk: Any) -> None:
+        """See `emu.cpu.PcCpu`."""
+        self.disks.append(disk)
+        self.inner.lend_disk(disk)
 
     def set_steady(self, paddr: int, value: int | None) -> None:
         """See `emu.cpu.CpuPins`."""

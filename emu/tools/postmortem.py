@@ -91,6 +91,7 @@ def _quiet(config: Config) -> Config:
     again.max_insns = None
     for drive in again.drives:
         drive.positional = False
+        drive.locking = False  # the first machine, which is over, still has them open
     return again
 
 

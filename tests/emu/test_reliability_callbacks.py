@@ -151,8 +151,9 @@ def command(m: Machine, opcode: int, *, sector: int = 1, count: int = 1) -> int:
     """Give the first disk a command in LBA and let it work; the status register."""
     for offset, value in ((6, 0xE0), (2, count), (3, sector), (4, 0), (5, 0), (7, opcode)):
         m.bus.port_write(0x1F0 + offset, 1, value)
-    m.clock.skip_to(m.clock.now() + 100_000_000)
-    m.clock.fire()
+    for _ in range(2):  # the work, and its arrival
+        m.clock.skip_to(m.clock.now() + 100_000_000)
+        m.clock.fire()
     return m.bus.port_read(0x1F7, 1)
 
 

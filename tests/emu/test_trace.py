@@ -108,7 +108,7 @@ def test_watching_a_run_does_not_change_it(tmp_path: Path) -> None:
     (tmp_path / "boot.img").write_bytes(CODE.ljust(510, b"\0") + b"\x55\xaa")
 
     def digest(*words: str) -> str:
-        m = emu.build(str(tmp_path / "boot.img"), "--max-insns", "500", *words)
+        m = emu.build(str(tmp_path / "boot.img"), "-snapshot", "--max-insns", "500", *words)
         m.run()
         return m.digest()
 
