@@ -12,17 +12,21 @@ import os
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from devices.block.qcow2.header import is_qcow2
-from devices.block.qcow2.image import Qcow2, Zstd
 from devices.block.raw import RawDisk
 from devices.block.storage import BlockDisk, HostFile, ImageError
-from devices.block.vhd import Vhd, is_vhd
-from devices.block.vmdk import SparseVmdk, is_vmdk, open_vmdk
+
+if TYPE_CHECKING:  # most runs need none of the formats
+    from devices.block.qcow2.image import Qcow2, Zstd
 
 __all__ = ["FORMATS", "ProbedRaw", "ReferenceRefused", "Rules", "open_image", "probe"]
 
 FORMATS = ("raw", "qcow2", "vpc", "vmdk")
+MAGIC = (
+    (b"QFI\xfb", "qcow2"), (b"conectix", "vpc"), (b"KDMV", "vmdk"), (b"# Disk DescriptorFile", "vmdk"),
+)  # fmt: skip
+"""How images start; a fixed VHD starts with the first sector of its disk."""
 ALIASES = {"vhd": "vpc"}
 FOREIGN = (
     (0, b"QED\0", "QED"),
@@ -68,12 +72,9 @@ class Rules:
 
 def probe(head: bytes) -> str:
     """The format of an image that starts with `head`. Raises ImageError for one that is known and not supported."""
-    if is_qcow2(head):
-        return "qcow2"
-    if is_vhd(head):
-        return "vpc"
-    if is_vmdk(head):
-        return "vmdk"
+    for magic, name in MAGIC:
+        if head.startswith(magic):
+            return name
     for at, magic, name in FOREIGN:
         if head[at : at + len(magic)] == magic:
             raise ImageError("format", "first sector", f"{name} is not supported (qemu-img convert -O qcow2 helps)")
@@ -124,11 +125,17 @@ def _open(
         if found == "raw":
             return (RawDisk if form else ProbedRaw)(file, read_only, rules.give_back)
         if found == "vpc":
+            from devices.block.vhd import Vhd
+
             return Vhd(file)
         if found == "vmdk":
+            from devices.block.vmdk import open_vmdk
+
             return open_vmdk(file, lambda name, kind: _extent(path, name, kind, rules))
         if found != "qcow2":
             raise OSError(errno.ENOTSUP, f"format {found} is not known; there are {', '.join(FORMATS)}", path)
+        from devices.block.qcow2.image import Qcow2
+
         image = Qcow2(
             file, read_only=read_only, snapshot=snapshot, zstd=rules.zstd, give_back=rules.give_back and not read_only
         )
@@ -171,6 +178,8 @@ def _extent(path: str, name: str, kind: str, rules: Rules) -> BlockDisk:
     wanted = os.path.join(os.path.dirname(path), name)
     if not rules.permits(wanted):
         raise ReferenceRefused(path, "extent", wanted)
+    from devices.block.vmdk import SparseVmdk
+
     file = HostFile(wanted, True, direct=rules.direct, lock=rules.lock)
     try:
         return SparseVmdk(file) if kind == "SPARSE" else RawDisk(file, True)

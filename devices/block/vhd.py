@@ -11,15 +11,15 @@ import struct
 from devices.block.sparse import ReadOnlyImage
 from devices.block.storage import SECTOR, ImageError, Storage
 
-__all__ = ["Vhd", "is_vhd"]
+__all__ = ["Vhd"]
 
 FIXED, DYNAMIC, DIFFERENCING = 2, 3, 4
 ABSENT = 0xFFFF_FFFF
 LARGEST = 2040 << 30
 
 
-def is_vhd(head: bytes) -> bool:
-    """True if an image starts like a dynamic VHD; a fixed one starts with the disk's first sector."""
+def _starts(head: bytes) -> bool:
+    """True for a footer, and for an image that starts like a dynamic VHD."""
     return head[:8] == b"conectix"
 
 
@@ -35,10 +35,10 @@ class Vhd(ReadOnlyImage):
     def __init__(self, file: Storage) -> None:
         length = file.length()
         footer, where = file.read(0, SECTOR), 0
-        if not is_vhd(footer):
+        if not _starts(footer):
             where = max(0, length - SECTOR)
             footer = file.read(where, SECTOR)
-        if not is_vhd(footer):
+        if not _starts(footer):
             raise ImageError("VHD footer", f"byte {where:#x}", "there is no 'conectix'")
         (checksum,) = struct.unpack_from(">I", footer, 64)
         if checksum != _checksum(footer, 64):

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from devices.block.sparse import ReadOnlyImage
 from devices.block.storage import SECTOR, BlockDisk, ImageError, Storage
 
-__all__ = ["Extents", "SparseVmdk", "is_vmdk", "open_vmdk"]
+__all__ = ["Extents", "SparseVmdk", "open_vmdk"]
 
 DESCRIPTOR = b"# Disk DescriptorFile"
 COMPRESSED, ZERO_GRAINS = 1 << 16, 1 << 2
@@ -23,11 +23,6 @@ LARGEST_DESCRIPTOR = 1 << 20
 LARGEST_TABLES = 64 << 20
 MOST_EXTENTS = 64
 _LINE = re.compile(r'^(RW|RDONLY|NOACCESS)\s+([0-9]{1,18})\s+([A-Z]+)(?:\s+"([^"]*)"(?:\s+([0-9]{1,18}))?)?')
-
-
-def is_vmdk(head: bytes) -> bool:
-    """True if a file starts like a sparse extent or like a descriptor."""
-    return head[:4] == b"KDMV" or head[: len(DESCRIPTOR)] == DESCRIPTOR
 
 
 class SparseVmdk(ReadOnlyImage):

@@ -48,9 +48,6 @@ from devices.port92 import Port92
 from devices.rtc_mc146818 import RtcMc146818, days_from_civil
 from devices.uart16550 import Uart16550
 from devices.vga import Vga
-from devices.virtio.blk import Blk
-from devices.virtio.mmio import SIZE as VIRTIO_SIZE
-from devices.virtio.mmio import VirtioMmio
 from emu.boards.ide import ide_drives
 from emu.bus import UNIMP, Bus
 from emu.clock import Clock
@@ -186,7 +183,7 @@ def pc(setup: Setup) -> Machine:
         physical=dma_view,
         message=None if lapic is None else partial(_message, lapic),
         vector=None if lapic is None else partial(_vector, lapic),
-        lend=lambda device: cpu.lend_disk(device) if isinstance(device, Blk) else None,
+        lend=partial(_lend, cpu),
         mmio=_mmio_slots(m, setup, irqs),
     )
 
@@ -241,19 +238,29 @@ def pc(setup: Setup) -> Machine:
     return m
 
 
+def _lend(cpu: PcCpu, device: VirtioDevice) -> None:
+    """The processor may do the work of a virtio disk."""
+    from devices.virtio.blk import Blk
+
+    if isinstance(device, Blk):
+        cpu.lend_disk(device)
+
+
 def _mmio_slots(m: Machine, setup: Setup, irqs: IrqRouter) -> Callable[[VirtioDevice, bool], Device]:
     """Maps one virtio device after another; the kernel of -kernel is told where, as nothing else on a PC could."""
     free = list(MMIO_IRQS)
     told = "virtio_mmio.device=" in setup.config.append
 
     def add(device: VirtioDevice, legacy: bool) -> Device:
+        from devices.virtio.mmio import SIZE, VirtioMmio
+
         if not free:
             raise UsageError(f"-device: all {len(MMIO_IRQS)} virtio-mmio slots are taken")
-        base, irq = MMIO_BASE + VIRTIO_SIZE * (len(MMIO_IRQS) - len(free)), free.pop(0)
+        base, irq = MMIO_BASE + SIZE * (len(MMIO_IRQS) - len(free)), free.pop(0)
         made = VirtioMmio(device=device, irq=irqs.source(irq), legacy=legacy)
-        m.bus.map_mmio(base, VIRTIO_SIZE, made.read, made.write, name=f"{device.name} registers")
+        m.bus.map_mmio(base, SIZE, made.read, made.write, name=f"{device.name} registers")
         if setup.config.kernel is not None and not told:
-            setup.config.append = f"{setup.config.append} virtio_mmio.device={VIRTIO_SIZE}@{base:#x}:{irq}".lstrip()
+            setup.config.append = f"{setup.config.append} virtio_mmio.device={SIZE}@{base:#x}:{irq}".lstrip()
         return made
 
     return add

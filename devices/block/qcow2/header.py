@@ -126,11 +126,6 @@ def feature_names() -> bytes:
     return b"".join(bytes((kind, bit)) + name.encode().ljust(46, b"\0") for kind, bit, name in _FEATURES)
 
 
-def is_qcow2(head: bytes) -> bool:
-    """True if an image starts like qcow2, of whatever version."""
-    return head[:4] == MAGIC
-
-
 def parse(file: Storage) -> Header:
     """Read and check a header. Raises ImageError (which field, at which byte, and why)."""
     head = file.read(0, FULL_LENGTH)

@@ -159,19 +159,24 @@ def disk(line: Line, emulator: Emulator, run: Run) -> dict[str, Cost]:
 
 
 def start(line: Line, emulator: Emulator, run: Run) -> dict[str, Cost]:
-    """From the command to the debug exit of a boot sector."""
+    """From the command to the debug exit of a boot sector, the second time: Python keeps what it has compiled."""
     image = run.scratch / "exit.img"
     image.write_bytes(BOOT_SECTOR)
     words = ["-m", "16", *line.machine.end, "-drive", f"file={image},format=raw,if=floppy"]
-    begin = wall()
+    environment = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment["PYTHONPYCACHEPREFIX"] = str(run.scratch / "bytecode")
     command = emulator.command(line.machine, run.accel, words, run.scratch)
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    took = wall() - begin
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 33:
-        raise BenchError(f"{emulator.name}: the boot sector ended with status {process.returncode}, not 33")
-    return {"start": Cost(usage.ru_utime + usage.ru_stime, took)}
+    cost = Cost(0.0, 0.0)
+    for _ in range(2):
+        begin = wall()
+        null = subprocess.DEVNULL
+        process = subprocess.Popen(command, stdin=null, stdout=null, stderr=null, env=environment)
+        _, status, usage = os.wait4(process.pid, 0)
+        cost = Cost(usage.ru_utime + usage.ru_stime, wall() - begin)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 33:
+            raise BenchError(f"{emulator.name}: the boot sector ended with status {process.returncode}, not 33")
+    return {"start": cost}
 
 
 def install(line: Line, emulator: Emulator, run: Run) -> dict[str, Cost]:
