@@ -377,18 +377,20 @@ static void x87_load(struct Jit *j, int32_t sig, int32_t se)
         x_x87_m(e, 0xDB, 5, spilled(x->spill));
         return;
     }
-    struct Mem at = of_cpu(offsetof(Cpu, jit_args)), above = of_cpu(offsetof(Cpu, jit_args) + 8);
+    struct Mem at = of_cpu(offsetof(Cpu, jit_args));
     const int a = in_reg(j, sig), b = in_reg(j, se);
     if (x->spill < 0 && y->spill < 0 && !is_const(j, sig) && !is_const(j, se) && x->last > j->at && y->last > j->at) {
         const int s = spill_pair(j, sig, se);
-        if (s >= 0) {
-            at = spilled(s);
-            above = spilled(s + 1);
-        }
+        if (s >= 0) at = spilled(s);
     }
-    x_mov_mr(e, 8, at, a);
-    x_mov_mr(e, 8, above, b);
+    /* One store of both parts: a load does not wait for the cache behind that. */
+    const int k = xmm_take(j), m = xmm_take(j);
+    x_movd_xr(e, 8, k, a);
+    x_movd_xr(e, 8, m, b);
+    x_sse_rr(e, 0x66, 0x6C, k, m);
+    x_movdqu_mr(e, at, k);
     x_x87_m(e, 0xDB, 5, at);
+    j->xmm_locked &= ~(1u << k | 1u << m);
     j->locked = 0;
 }
 
@@ -500,7 +502,8 @@ static void float_call(struct Jit *j, int32_t n)
             const int which = t->b == 0xC1 ? 0 : t->b == 0xC9 ? 1 : t->b == 0xE9 ? 2 : 3;
             x_x87_m(e, arg[3] == -2 ? 0xDC : 0xD8, digit[which], short_of(j, arg[2]));
         } else {
-            x87_load(j, arg[2], arg[3]);
+            if (arg[2] == arg[0] && arg[3] == arg[1]) x_x87_op(e, 0xD9, 0xC0); /* fld st0 */
+            else x87_load(j, arg[2], arg[3]);
             x_x87_op(e, t->a, t->b);
         }
         x87_status(j, r + 2);
