@@ -40,7 +40,7 @@ test: witness
 	$(PY) -m tests.side_by_side
 
 test-fast: witness
-	$(PY) -m pytest -m "not guest and not slow"
+	$(PY) -m tests.side_by_side -m "not guest and not slow"
 
 lint: build
 	@$(PY) -c 'import ruff, mypy' 2>/dev/null || $(PY) -m pip install -q --disable-pip-version-check "ruff>=0.4" "mypy>=1.8"
