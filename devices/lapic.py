@@ -15,7 +15,8 @@ from typing import TypedDict
 
 from devices import state
 from devices.contracts import Clock, Line
-from devices.device import Device, device
+from devices.device import device
+from devices.lending import Lending
 from devices.registers import Bank
 
 FIXED, LOWEST, SMI, NMI, INIT, STARTUP, EXTINT = 0, 1, 2, 4, 5, 6, 7
@@ -54,7 +55,7 @@ def _nothing() -> None:
 
 
 @device("lapic", "local APIC")
-class Lapic(Device):
+class Lapic(Lending):
     """4 KiB of 32-bit registers every 16 bytes.
 
     `extint_vector` acknowledges the 8259A pair; `end_of_interrupt(vector)` tells the I/O APIC that a level triggered
@@ -113,7 +114,6 @@ class Lapic(Device):
         startup: Callable[[int], None] | None = None,
         send: Callable[[int, bool, int, int], None] | None = None,
     ) -> None:
-        self._take_back: Callable[[], Loan] | None = None
         super().__init__()
         self.clock = clock
         self.intr = intr
@@ -130,30 +130,6 @@ class Lapic(Device):
 
     # The state, and its loan.
 
-    @property
-    def state(self) -> State:
-        if self._take_back is not None:
-            self._return()
-        return self._state
-
-    @state.setter
-    def state(self, value: State) -> None:
-        if self._take_back is not None:
-            self._return()
-        self._state = value
-
-    @property
-    def registers(self) -> dict[str, int]:
-        if self._take_back is not None:
-            self._return()
-        return self._registers
-
-    @registers.setter
-    def registers(self, value: dict[str, int]) -> None:
-        if self._take_back is not None:
-            self._return()
-        self._registers = value
-
     def lend(self, take_back: Callable[[], Loan]) -> Loan | None:
         """What the processor needs, or None while the 8259A's line or something else out of the ordinary is in play.
 
@@ -167,7 +143,7 @@ class Lapic(Device):
             started=state.started, armed=state.armed, base=state.base, tpr=self.tpr, lvt_timer=lvt,
             divisor=self._divisor(),
         )  # fmt: skip
-        self._take_back = take_back
+        self.lent(take_back)
         self._timer.inner = True
         return loan
 
@@ -175,13 +151,10 @@ class Lapic(Device):
         """The borrowed timer expires at another time now, or not at all."""
         self._set_timer(deadline)
 
-    def _return(self) -> None:
-        take_back, self._take_back = self._take_back, None
+    def returned(self, loan: Loan) -> None:
+        """See `Lending`."""
         self._timer.inner = False
-        if take_back is None:
-            return
-        loan = take_back()
-        state = self._state
+        state = self.state
         state.irr, state.isr, state.tmr = loan["irr"], loan["isr"], loan["tmr"]
         state.counting, state.started = loan["counting"], loan["started"]
         self.tmict = loan["tmict"]
@@ -376,7 +349,8 @@ class Lapic(Device):
             self.regs.write(self, offset, width, value)
 
     def _bitmap(self, offset: int) -> int:
-        which = (self.state.isr, self.state.tmr, self.state.irr)[(offset - 0x100) >> 7]
+        state: Lapic.State = self.state
+        which = (state.isr, state.tmr, state.irr)[(offset - 0x100) >> 7]
         return which >> 32 * (offset >> 4 & 7) & 0xFFFF_FFFF
 
     @regs.on_write(0x20, "ID")
@@ -521,9 +495,10 @@ class Lapic(Device):
 
     def _count(self, now: int) -> int:
         """The current count."""
-        if not self.state.counting or not self.tmict:
+        state: Lapic.State = self.state
+        if not state.counting or not self.tmict:
             return 0
-        ticks = max(0, now - self.state.started) // self._divisor()
+        ticks = max(0, now - state.started) // self._divisor()
         if self.lvt_timer & PERIODIC:
             return self.tmict - ticks % self.tmict
         return max(0, self.tmict - ticks)

@@ -29,6 +29,7 @@ to PCI addresses beyond 4 GiB show nothing here, and PCI errors never happen.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from devices.contracts import GuestMemory
@@ -76,7 +77,7 @@ class _Bridge(PciFunction):
         return bool(self.get(COMMAND, 2) & MEMORY_ENABLE)
 
 
-class _Host(PciBus):
+class _Host(PciBus, ABC):
     """What both hosts do: configuration cycles, and windows that follow the registers."""
 
     def __init__(self, memory: GuestMemory) -> None:
@@ -92,9 +93,9 @@ class _Host(PciBus):
     def restored(self) -> None:
         self.follow()
 
+    @abstractmethod
     def follow(self) -> None:
         """Make the windows what the registers say."""
-        raise NotImplementedError
 
     def read_config(self, offset: int, width: int) -> int:
         """CFGADDR at 0, CFGDATA at 4."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from emu.clock import Clock, Timer
 from emu.errors import ReplayError
@@ -37,11 +37,14 @@ class Input(NamedTuple):
 class Entrance(ABC):
     """What channels and messages have in common: arrivals."""
 
+    _waiting: Any
+
     def __init__(self, gate: Inputs, name: str) -> None:
         self.name = name
         self._gate = gate
         self._arriving: list[bytes] = []
         self._due = 0
+        self._timer: Timer = gate.clock.timer(f"input {name} again", self._offer)
         self._arrival: Timer = gate.clock.timer(f"input {name}", self._arrive)
 
     def _put(self, data: bytes) -> None:
@@ -70,9 +73,21 @@ class Entrance(ABC):
         """How what arrives at one moment is recorded."""
         return arrived
 
+    def clear(self) -> None:
+        """Forget what waits."""
+        self._waiting.clear()
+        self._arriving.clear()
+        self._timer.cancel()
+        if not self._gate.replaying:
+            self._arrival.cancel()
+
     @abstractmethod
     def _admit(self, arrived: list[bytes]) -> None:
-        """Offer to the device what has arrived."""
+        """Keep what has arrived, and offer it to the device."""
+
+    @abstractmethod
+    def _offer(self) -> None:
+        """Hand the device what it takes of what waits."""
 
     @property
     @abstractmethod
@@ -88,8 +103,7 @@ class Channel(Entrance):
         self._accept = accept
         self._retry = retry
         self._at_once = at_once
-        self._waiting = bytearray()
-        self._timer: Timer = gate.clock.timer(f"input {name} again", self._deliver)
+        self._waiting: bytearray = bytearray()
 
     @property
     def waiting(self) -> int:
@@ -112,22 +126,14 @@ class Channel(Entrance):
         for data in arrived:
             self._waiting += data
         if idle and self._timer.deadline is None:
-            self._deliver()
+            self._offer()
 
-    def _deliver(self) -> None:
+    def _offer(self) -> None:
         offered = bytes(self._waiting[: self._at_once])
         taken = max(0, min(len(offered), self._accept(offered))) if offered else 0
         del self._waiting[:taken]
         if self._waiting:
             self._timer.arm(self._gate.clock.now() + self._retry)
-
-    def clear(self) -> None:
-        """Forget what waits."""
-        self._waiting.clear()
-        self._arriving.clear()
-        self._timer.cancel()
-        if not self._gate.replaying:
-            self._arrival.cancel()
 
 
 class Messages(Entrance):
@@ -138,7 +144,6 @@ class Messages(Entrance):
         self._accept = accept
         self._retry = retry
         self._waiting: deque[bytes] = deque()
-        self._timer: Timer = gate.clock.timer(f"input {name} again", self._offer)
 
     @property
     def waiting(self) -> int:
@@ -183,14 +188,6 @@ class Messages(Entrance):
                 return
             if waiting:
                 waiting.popleft()
-
-    def clear(self) -> None:
-        """Forget what waits."""
-        self._waiting.clear()
-        self._arriving.clear()
-        self._timer.cancel()
-        if not self._gate.replaying:
-            self._arrival.cancel()
 
 
 class Inputs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from .tier import Exit
@@ -11,7 +12,7 @@ AT_BREAKPOINT, AT_WATCHPOINT = 1, 2
 """Of `debug_stop`; watch n gives AT_WATCHPOINT + n."""
 
 
-class Debugged:
+class Debugged(ABC):
     """Mixed into a reference tier, which asks `_break_here` before and tells `_watch` behind; see `emu.cpu`."""
 
     icount: int
@@ -63,10 +64,10 @@ class Debugged:
                     self.stop()
                 return
 
+    @abstractmethod
     def run(self, budget: int) -> Exit:
         """See `emu.cpu.Cpu.run`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stop(self) -> None:
         """See `emu.cpu.Cpu.stop`."""
-        raise NotImplementedError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 from devices.block.storage import REPORT, Extent, Storage, check_range
@@ -10,7 +11,7 @@ from devices.block.storage import REPORT, Extent, Storage, check_range
 __all__ = ["ReadOnlyImage"]
 
 
-class ReadOnlyImage:
+class ReadOnlyImage(ABC):
     """A read-only disk of `size` bytes in pieces of `piece` bytes; a format says what a piece is by `find`."""
 
     kind = "vmdk"
@@ -27,9 +28,9 @@ class ReadOnlyImage:
     def read_only(self) -> bool:
         return True
 
+    @abstractmethod
     def find(self, number: int) -> int | bytes | None:
         """Where piece `number` is in the file, its bytes, or None for zeros. Raises ImageError."""
-        raise NotImplementedError
 
     def read(self, offset: int, length: int) -> bytes:
         check_range(self.size, offset, length)
@@ -59,7 +60,7 @@ class ReadOnlyImage:
     def write_zeroes(self, offset: int, length: int, unmap: bool = False) -> None:
         raise self._refuse()
 
-    def flush(self) -> None:
+    def flush(self) -> None:  # noqa: B027  nothing is ever kept back
         pass
 
     def fast(self, offset: int, length: int) -> bool:

@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 
 from devices.contracts import DiskQueue
 from devices.device import device
+from devices.lending import Lending
 from devices.state import flag, queue
 from devices.virtio.device import ACCESS_PLATFORM, DRIVER_OK, MAX_QUEUES, VirtioDevice, VirtioState
 from devices.virtio.ring import MAX_SIZE, RING_EVENT_IDX, RING_INDIRECT, RING_PACKED, Chain, RingMemory
@@ -55,7 +56,7 @@ class BlkState(VirtioState):
 
 
 @device("virtio-blk", "virtio disk")
-class Blk(VirtioDevice):
+class Blk(Lending, VirtioDevice):
     """`logical` and `physical` are bytes of a block, `smallest` and `best` bytes of a transfer (0: not said)."""
 
     State: ClassVar[type[Any]] = BlkState
@@ -92,7 +93,6 @@ class Blk(VirtioDevice):
         self.logical, self.physical, self.smallest, self.best = logical, physical, smallest, best
         self.discards, self.zeroes, self.switchable, self.cached = discard, zeroes, switchable, cached
         self.seg_max = size - 2
-        self._take_back: Callable[[], dict[str, Any]] | None = None
         super().__init__(memory=memory, queue_sizes=(size,) * count, **common)
 
     def offered(self) -> int:
@@ -141,18 +141,6 @@ class Blk(VirtioDevice):
 
     # -- a loan to the processor: the queue, while it holds nothing out of the ordinary
 
-    @property
-    def state(self) -> Any:
-        if self._take_back is not None:
-            self.home()
-        return self._state
-
-    @state.setter
-    def state(self, value: Any) -> None:
-        if self._take_back is not None:
-            self.home()
-        self._state = value
-
     def lend(self, take_back: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
         """What the processor needs to serve reads and writes by itself, or None while that cannot be.
 
@@ -174,7 +162,7 @@ class Blk(VirtioDevice):
         loan: dict[str, Any] | None = lend(self.home) if place is not None and lend is not None else None
         if loan is None or place is None:
             return None
-        self._take_back = take_back
+        self.lent(take_back)
         if not self._state.write_back:
             loan["write_from"] = loan["file_length"]
         loan.update(bell=place[0], vector=place[1], event_index=bool(features & RING_EVENT_IDX))
@@ -186,11 +174,8 @@ class Blk(VirtioDevice):
         """The first request of the loan is due at another time now."""
         self.disk.moved(due)  # type: ignore[attr-defined]
 
-    def home(self) -> None:
-        take_back, self._take_back = self._take_back, None
-        if take_back is None:
-            return
-        loan = take_back()
+    def returned(self, loan: dict[str, Any]) -> None:
+        """See `Lending`."""
         disk: Any = self.disk
         disk.returned(loan["transfer_end"], loan["count"])
         q = self.queues[0]

@@ -56,7 +56,7 @@ from emu.machine import Cause, Machine
 from emu.media import Medium, read_file, wrong
 from emu.memory import FOUR_GIB, Dma, GuestRam, Kind
 from emu.options import UsageError, number, shown, split_commas
-from emu.plug import PciBoard, flat, plug_in
+from emu.plug import PciBoard, flat, movable_ports, plug_in
 
 if TYPE_CHECKING:
     from bios.pc.host import Drive as BiosDrive
@@ -166,10 +166,10 @@ def pc(setup: Setup) -> Machine:
     isa = Piix3Isa(irq_source=irqs.source)
     master = BusMaster(primary=irqs.source(14), secondary=irqs.source(15), memory=dma_view, enabled=lambda: ide.masters)
     ide = Piix3Ide(
-        mastering=master.enable, bus_master=_movable(bus, 16, master.read, master.write, 4, "ide bus master")
+        mastering=master.enable, bus_master=movable_ports(bus, 16, master.read, master.write, 4, "ide bus master")
     )
     acpi = AcpiPm(clock=clock, sci=irqs.source(9), power_off=m.power_off)
-    power = Piix4Pm(moved=_movable(bus, 64, acpi.read, acpi.write, 4, "acpi"))
+    power = Piix4Pm(moved=movable_ports(bus, 64, acpi.read, acpi.write, 4, "acpi"))
     bus.map_ports(0xB2, 2, acpi.read_smi, acpi.write_smi, name="smi")
     bus.map_ports(0xAFE0, 4, acpi.read_gpe, acpi.write_gpe, max_width=4, name="acpi gpe")
     for slot, function, made in ((0, 0, bridge), (1, 0, isa), (1, 1, ide), (1, 3, power)):
@@ -314,21 +314,6 @@ def _lapic_page(bus: Bus, cpu: PcCpu, lapic: Lapic) -> Callable[[int, int | None
             cpu.set_steady(now.base + LAPIC_ID, identity)
 
     return show
-
-
-def _movable(bus: Bus, size: int, read: Read, write: Write, max_width: int, name: str) -> Callable[[int | None], None]:
-    """Ports whose place a PCI function decides."""
-    now: Mapping | None = None
-
-    def move(base: int | None) -> None:
-        nonlocal now
-        if now is not None:
-            now.remove()
-            now = None
-        if base is not None:
-            now = bus.map_ports(base, size, read, write, max_width=max_width, name=name)
-
-    return move
 
 
 def _inputs(pic: Pic8259, ioapic: IoApic | None, irq: int) -> list[Line]:

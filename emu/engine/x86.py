@@ -46,7 +46,7 @@ class X86Cpu(CompiledCpu):
         return bool(self._c.eflags & 0x200)
 
     def lend_apic(self, apic: Any) -> None:
-        """See `emu.cpu.CpuPins.lend_apic`."""
+        """See `emu.cpu.PcCpu.lend_apic`."""
         self._apic = apic
 
     def lend_disk(self, disk: Any) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 
 from devices.ethernet import LARGEST
 from emu.clock import wall
-from emu.net.wire import Backend
+from emu.net.wire import Backend, OpenBackend
 from emu.options import UsageError, number, shown, switch
 
 SOCKET = {
@@ -266,7 +266,7 @@ class Stream(Backend):
         )
 
 
-class Datagrams(Backend):
+class Datagrams(OpenBackend):
     """One frame a datagram, to a peer or to a multicast group. Frames of ours that come back are dropped."""
 
     kind = "dgram"
@@ -312,14 +312,6 @@ class Datagrams(Backend):
             self._last = wall()
         except OSError:
             pass
-
-    @property
-    def live(self) -> bool:
-        return True
-
-    @property
-    def busy(self) -> bool:
-        return True
 
     def descriptors(self) -> tuple[list[int], list[int]]:
         return [] if self.full() else [self._receiver.fileno()], []

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable, Sequence
 
 from devices.ethernet import LARGEST
-from emu.net.wire import Backend
+from emu.net.wire import OpenBackend
 from emu.options import UsageError, number, shown
 
 PROPERTIES = {
@@ -29,7 +29,7 @@ IFF_TAP, IFF_NO_PI = 0x0002, 0x1000
 AT_ONCE = 64
 
 
-class Tap(Backend):
+class Tap(OpenBackend):
     """One interface."""
 
     kind = "tap"
@@ -45,14 +45,6 @@ class Tap(Backend):
             os.write(self._fd, frame)
         except OSError:
             pass  # the interface is down, or its queue is full
-
-    @property
-    def live(self) -> bool:
-        return True
-
-    @property
-    def busy(self) -> bool:
-        return True
 
     def descriptors(self) -> tuple[list[int], list[int]]:
         return [] if self.full() else [self._fd], []
@@ -78,7 +70,7 @@ class Tap(Backend):
         return f"ifname={self._interface}"
 
 
-def make_tap(name: str, props: Sequence[tuple[str, str]], say: Callable[[str], None]) -> Backend:
+def make_tap(name: str, props: Sequence[tuple[str, str]], say: Callable[[str], None]) -> Tap:
     """-netdev tap. Raises UsageError."""
     what = f"-netdev tap,id={shown(name)}"
     last = dict(props)

@@ -32,6 +32,7 @@ from emu.media import open_drive, sort_positional
 from emu.memory import GuestRam
 from emu.options import CORES, Chardev, Config, UsageError, number, parse, rtc_base
 from emu.session import Port, say, set_up_logging
+from emu.tools.words import own_words
 
 DIFFERENT = 5
 FIRST_CHUNK = 1_000
@@ -671,19 +672,7 @@ def _own_options(words: Sequence[str]) -> tuple[tuple[str, str], int, int, list[
     tiers: tuple[str, ...] = TIERS
     every = start = 0
     rest: list[str] = []
-    i = 0
-    while i < len(words):
-        word = words[i]
-        i += 1
-        name, has_value, value = word.lstrip("-").partition("=")
-        if not word.startswith("-") or name not in ("accel", "every", "from"):
-            rest.append(word)
-            continue
-        if not has_value:
-            if i >= len(words):
-                raise UsageError(f"--{name}: expected a value after it")
-            value = words[i]
-            i += 1
+    for name, value in own_words(words, ("accel", "every", "from"), rest):
         if name == "every":
             every = 0 if value == "auto" else number(value.replace("_", ""), "--every", 1)
         elif name == "from":

@@ -25,7 +25,7 @@ from emu.machine import Machine
 from emu.options import Config, UsageError, number, parse, shown
 from emu.session import Session, reason
 from emu.tools import symbols
-from emu.tools.words import Words
+from emu.tools.words import Words, own_words
 
 EVERY = 10_007
 """A prime, so that no loop of the guest keeps step with the samples."""
@@ -197,22 +197,9 @@ def main(words: Sequence[str]) -> int:
 
 def own_options(words: Sequence[str]) -> tuple[Options, list[str]]:
     """Take the profiler's own options out of the command line."""
-    options, rest = Options(), []
-    i = 0
-    while i < len(words):
-        word = words[i]
-        i += 1
-        name, has_value, value = word.lstrip("-").partition("=")
-        if name in ("h", "help") and word.startswith("-"):
-            Words("profile", _HELP).parse_args(["--help"])
-        if not word.startswith("-") or name not in ("top", "every", "annotate", "symbols", "o"):
-            rest.append(word)
-            continue
-        if not has_value:
-            if i >= len(words):
-                raise UsageError(f"{word}: expected a value after it")
-            value = words[i]
-            i += 1
+    options = Options()
+    rest: list[str] = []
+    for name, value in own_words(words, ("top", "every", "annotate", "symbols", "o"), rest):
         if name == "top":
             options.top = number(value, "--top", 1)
         elif name == "every":
@@ -223,6 +210,8 @@ def own_options(words: Sequence[str]) -> tuple[Options, list[str]]:
             options.output = value
         else:
             options.files.append(value)
+    if any(word.startswith("-") and word.lstrip("-") in ("h", "help") for word in rest):
+        Words("profile", _HELP).parse_args(["--help"])
     return options, rest
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection, Iterator, Sequence
 from typing import NoReturn
 
 from emu.options import UsageError
@@ -18,6 +19,23 @@ class Words(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Something does not fit."""
         raise UsageError(f"{self.name}: {message}")
+
+
+def own_words(words: Sequence[str], names: Collection[str], rest: list[str]) -> Iterator[tuple[str, str]]:
+    """A tool's own options, (name, value) each, among words that are meant for `emu run`: those go to `rest`.
+
+    Raises UsageError for an option without its value.
+    """
+    left = iter(words)
+    for word in left:
+        name, has_value, value = word.lstrip("-").partition("=")
+        if not word.startswith("-") or name not in names:
+            rest.append(word)
+            continue
+        given = value if has_value else next(left, None)
+        if given is None:
+            raise UsageError(f"{word}: expected a value after it")
+        yield name, given
 
 
 def address(text: str) -> int:
@@ -63,4 +81,4 @@ def hex_bytes(text: str) -> bytes:
     return data
 
 
-__all__ = ["Words", "address", "arch", "bits", "count", "hex_bytes"]
+__all__ = ["Words", "address", "arch", "bits", "count", "hex_bytes", "own_words"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from devices.ata import AtaChannel, AtaDisk
 from devices.backends import MemoryDisk
+from tests.devices.faulty import FaultyDisk
 
 BSY, DRDY, DRQ, ERR = 0x80, 0x40, 0x08, 0x01
 SECTORS = 4000
@@ -18,33 +18,6 @@ SECTORS = 4000
 
 def pattern(sectors=SECTORS):
     return b"".join((n.to_bytes(4, "little") * 128) for n in range(sectors))
-
-
-class FaultyDisk(MemoryDisk):
-    """Fails on chosen sectors and on flush when told to."""
-
-    def __init__(self, data):
-        super().__init__(data)
-        self.bad = set()
-        self.bad_flush = False
-        self.flushes = 0
-
-    def _look(self, offset, length):
-        if any(n in self.bad for n in range(offset // 512, (offset + length + 511) // 512)):
-            raise OSError(errno.EIO, "injected")
-
-    def read(self, offset, length):
-        self._look(offset, length)
-        return super().read(offset, length)
-
-    def write(self, offset, data):
-        self._look(offset, len(data))
-        super().write(offset, data)
-
-    def flush(self):
-        self.flushes += 1
-        if self.bad_flush:
-            raise OSError(errno.EIO, "injected")
 
 
 class Host:

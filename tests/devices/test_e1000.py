@@ -10,7 +10,7 @@ import pytest
 
 from devices import ethernet
 from devices.e1000 import E1000, SIZE
-from tests.devices.net_bench import BROADCAST, MAC, OTHER, Cable, Ram, frame, slot_of, tcp, valid_tcp
+from tests.devices.cards import BROADCAST, MAC, OTHER, Cable, Ram, frame, slot_of, tcp, valid_tcp
 
 CTRL, STATUS, EECD, EERD, MDIC, ICR, ITR, ICS, IMS, IMC = 0, 8, 0x10, 0x14, 0x20, 0xC0, 0xC4, 0xC8, 0xD0, 0xD8
 RCTL, TCTL, RDBAL, RDLEN, RDH, RDT, RDTR = 0x100, 0x400, 0x2800, 0x2808, 0x2810, 0x2818, 0x2820

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from devices import ethernet
-from tests.devices.net_bench import frame, tcp, valid_tcp
+from tests.devices.cards import frame, tcp, valid_tcp
 
 
 def plain_sum(data: bytes) -> int:

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from devices.ne2000 import PORTS, Ne2000
-from tests.devices.net_bench import BROADCAST, MAC, OTHER, Cable, Ram, frame, slot_of
+from tests.devices.cards import BROADCAST, MAC, OTHER, Cable, Ram, frame, slot_of
 
 CR, PSTART, PSTOP, BNRY, TPSR, TBCR0, TBCR1, ISR, RSAR0, RSAR1, RBCR0, RBCR1, RCR, TCR, DCR, IMR = range(16)
 CURR = 7

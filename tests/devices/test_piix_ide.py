@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 
 import pytest
@@ -15,6 +14,7 @@ from devices.backends import MemoryDisk
 from devices.pci_card import EmptySlot
 from devices.piix_ide import BusMaster, PiixIdeCard, channels
 from tests.devices.fake_queue import FakeQueue
+from tests.devices.faulty import FaultyDisk
 
 BSY, DRDY, DRQ, ERR = 0x80, 0x40, 0x08, 0x01
 SECTORS = 6000
@@ -38,31 +38,6 @@ class Memory:
         if addr < RAM:
             part = data[: RAM - addr]
             self.ram[addr : addr + len(part)] = part
-
-
-class FaultyDisk(MemoryDisk):
-    """Fails on chosen sectors and on flush when told to."""
-
-    def __init__(self, data):
-        super().__init__(data)
-        self.bad = set()
-        self.bad_flush = False
-
-    def _look(self, offset, length):
-        if self.bad.intersection(range(offset // 512, -(-(offset + length) // 512))):
-            raise OSError(errno.EIO, "injected")
-
-    def read(self, offset, length):
-        self._look(offset, length)
-        return super().read(offset, length)
-
-    def write(self, offset, data):
-        self._look(offset, len(data))
-        super().write(offset, data)
-
-    def flush(self):
-        if self.bad_flush:
-            raise OSError(errno.EIO, "injected")
 
 
 def pattern(sectors=SECTORS):

@@ -6,7 +6,7 @@ import random
 
 from devices import ethernet
 from emu.net.join import HEADERS, Joiner
-from tests.devices.net_bench import frame, tcp, valid_tcp
+from tests.devices.cards import frame, tcp, valid_tcp
 
 
 def joined(frames: list[bytes]) -> list[bytes]:

@@ -709,18 +709,24 @@ static void leave_with(struct Jit *j, struct Emit *e, const struct Insn *reason)
     jump_code(j, e, j->leave);
 }
 
+/* rdx: the entry for a linear address in the table of jumps. `lin` stays. */
+static void jump_place(struct Emit *e, int lin)
+{
+    x_mov_rr(e, 4, RDX, lin);
+    x_shift_ri(e, X_SHR, 4, RDX, 12);
+    x_alu_rr(e, X_XOR, 4, RDX, lin);
+    x_alu_ri(e, X_AND, 4, RDX, JUMP_SIZE - 1);
+    x_shift_ri(e, X_SHL, 4, RDX, 5);
+    x_alu_rm(e, X_ADD, 8, RDX, cpu_mem(FIELD(jit)));
+}
+
 /* On to the address in eax: what the thunk does, with all that is known here. */
 static void jump_to(const Cpu *cpu, struct Jit *j, struct Emit *e)
 {
     if (jit_may_cross(j)) {
         uint8_t *miss[3];
         int n = 0;
-        x_mov_rr(e, 4, RDX, RAX);
-        x_shift_ri(e, X_SHR, 4, RDX, 12);
-        x_alu_rr(e, X_XOR, 4, RDX, RAX);
-        x_alu_ri(e, X_AND, 4, RDX, JUMP_SIZE - 1);
-        x_shift_ri(e, X_SHL, 4, RDX, 5);
-        x_alu_rm(e, X_ADD, 8, RDX, cpu_mem(FIELD(jit)));
+        jump_place(e, RAX);
         /* Address and key in one comparison. */
         if (cpu->lookup_key) {
             x_mov_ri(e, 8, RCX, (uint64_t)cpu->lookup_key << 32);

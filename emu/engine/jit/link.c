@@ -162,12 +162,7 @@ static void indirect_by(struct Emit *e)
 static void thunk_indirect(struct Jit *j, struct Emit *e)
 {
     jit_linear(e, RCX, RAX);
-    x_mov_rr(e, 4, RDX, RCX);
-    x_shift_ri(e, X_SHR, 4, RDX, 12);
-    x_alu_rr(e, X_XOR, 4, RDX, RCX);
-    x_alu_ri(e, X_AND, 4, RDX, JUMP_SIZE - 1);
-    x_shift_ri(e, X_SHL, 4, RDX, 5);
-    x_alu_rm(e, X_ADD, 8, RDX, cpu_mem(FIELD(jit)));
+    jump_place(e, RCX);
     indirect_by(e);
     x_alu_ri(e, X_XOR, 8, RDX, (int32_t)sizeof(struct JitJump));
     indirect_by(e);

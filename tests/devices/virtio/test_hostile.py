@@ -22,8 +22,9 @@ from devices.virtio.input import KEYBOARD, Input
 from devices.virtio.net import Net
 from devices.virtio.p9 import P9
 from devices.virtio.rng import Rng
+from tests.devices.cards import Cable
 from tests.devices.virtio.guest import DIALECTS, NAMES, SIZE, Dialect, Guest, Memory
-from tests.devices.virtio.test_net import MAC, Wire, frame, packet
+from tests.devices.virtio.test_net import MAC, frame, packet
 
 ROUNDS = int(os.environ.get("EMU_FUZZ_VIRTIO", "600"))
 SEED = int(os.environ.get("EMU_FUZZ_SEED", "5"))
@@ -57,7 +58,7 @@ def console(memory: Memory, big: bool, tmp: Path) -> tuple[VirtioDevice, Poke]:
 
 
 def net(memory: Memory, big: bool, tmp: Path) -> tuple[VirtioDevice, Poke]:
-    wire = Wire()
+    wire = Cable()
     made = Net(memory=memory, port=wire, mac=MAC, big_endian=big)
 
     def poke(r: random.Random) -> None:

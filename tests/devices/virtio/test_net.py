@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 
 import pytest
 
 from devices.virtio import net
 from devices.virtio.net import Net, filled, transport_valid
+from tests.devices.cards import Cable
 from tests.devices.virtio.guest import DIALECTS, MODERN, NAMES, Dialect, Guest, Memory
 
 MAC = bytes.fromhex("525400123456")
@@ -17,35 +17,10 @@ RX, TX, CTRL = 0, 1, 2
 MRG = net.MERGE
 
 
-class Wire:
-    """The other end of the cable."""
-
-    def __init__(self) -> None:
-        self.sent: list[bytes] = []
-        self.large: list[tuple[bytes, int]] = []
-        self.readied = 0
-        self.receive: Callable[[bytes], bool] = lambda frame: True
-
-    def send(self, frame: bytes) -> None:
-        self.sent.append(frame)
-
-    def send_large(self, frame: bytes, mss: int) -> None:
-        self.large.append((frame, mss))
-
-    def attach(self, receive: Callable[[bytes], bool]) -> None:
-        self.receive = receive
-
-    def allow_large(self, wanted: Callable[[], bool]) -> None:
-        self.wanted = wanted
-
-    def ready(self) -> None:
-        self.readied += 1
-
-
 class Made(Guest):
     def __init__(self, dialect: Dialect = MODERN, *, features: int | None = None, **more: int) -> None:
         memory = Memory()
-        self.wire = Wire()
+        self.wire = Cable()
         self.net = Net(memory=memory, port=self.wire, mac=MAC, big_endian=dialect.big_endian, **more)
         super().__init__(self.net, memory, dialect, features=features)
 
@@ -138,17 +113,17 @@ def test_buffers_are_merged(dialect: Dialect) -> None:
 def test_a_frame_without_room_waits_until_there_is_some() -> None:
     g = Made()
     g.put(RX, 30)
-    readied = g.wire.readied
+    pokes = g.wire.pokes
     assert not g.wire.receive(frame())
     assert g.used(RX) == []
     g.put(RX, 30)
-    assert g.wire.readied == readied + 1
+    assert g.wire.pokes == pokes + 1
     assert not g.wire.receive(frame())
     g.put(RX, 30)
     assert g.wire.receive(frame())
     assert len(g.used(RX)) == 3
     g.put(RX, 30)
-    assert g.wire.readied == readied + 2
+    assert g.wire.pokes == pokes + 2
 
 
 def test_a_buffer_that_is_too_small_for_a_frame_stays_with_the_card() -> None:
@@ -417,9 +392,9 @@ def test_a_reset_brings_the_address_back_and_frees_the_wire() -> None:
     g.command(0, 0, b"\0")
     g.device.set_status(0)
     assert bytes(g.net.state.mac) == MAC and g.net.state.promiscuous
-    readied = g.wire.readied
+    pokes = g.wire.pokes
     g.device.reset()
-    assert g.wire.readied == readied + 1
+    assert g.wire.pokes == pokes + 1
     assert g.wire.receive(frame())
 
 
@@ -455,7 +430,7 @@ def test_the_largest_packet_is_told_if_there_is_one() -> None:
     with pytest.raises(ValueError, match="68 to 65535"):
         Made(mtu=67)
     with pytest.raises(ValueError, match="six bytes"):
-        Net(memory=Memory(), port=Wire(), mac=b"\1" * 6)
+        Net(memory=Memory(), port=Cable(), mac=b"\1" * 6)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=NAMES)
