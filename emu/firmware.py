@@ -10,6 +10,7 @@ from bios.pc.host import Drive, LinearFault
 from emu.cpu import GuestFault
 
 if TYPE_CHECKING:
+    from bios.pc.acpi import Board
     from bios.plan import LoadPlan
     from emu.machine import Machine
 
@@ -27,6 +28,7 @@ class BiosHost:
         boot_order: str,
         direct_boot: LoadPlan | None,
         apic: bool,
+        acpi: Board | None,
         cpu_signature: int,
         cpu_features: int,
     ) -> None:
@@ -37,6 +39,7 @@ class BiosHost:
         self.boot_order = boot_order
         self.direct_boot = direct_boot
         self.apic = apic
+        self.acpi = acpi
         self.cpu_signature = cpu_signature
         self.cpu_features = cpu_features
         self.ram_size = machine.ram.size

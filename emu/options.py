@@ -186,6 +186,8 @@ class Config:
     dtb: str | None = None
     dump_dtb: str | None = None
     bios: str | None = None
+    acpi: bool = True
+    """Whether the guest is given ACPI tables."""
     drives: list[Drive] = field(default_factory=list)
     allow_backing: list[str] = field(default_factory=list)
     """Files that images may lead to; "all": any."""
@@ -529,6 +531,8 @@ def _machine(config: Config, value: str) -> None:
             if not text:
                 raise UsageError("-M dumpdtb=: expected a file name")
             config.dump_dtb = text
+        elif key == "acpi" and name == "pc":
+            config.acpi = switch(text, "-M acpi")
         elif key not in ("usb", "vmport", "smm", "graphics") or text != "off":
             config.warn(f"-M {shown(key)}={shown(text)}: not available yet; ignored")
 
@@ -1164,10 +1168,8 @@ FOREIGN: list[Option] = [
             "bt async-teardown hdachs"
         ).split()
     ),
-    *(
-        Option((name,), "", "", _quiet)
-        for name in ("no-acpi", "no-hpet", "no-fd-bootchk", "no-user-config", "nodefconfig")
-    ),
+    Option(("no-acpi",), "", "", lambda config, value: setattr(config, "acpi", False)),
+    *(Option((name,), "", "", _quiet) for name in ("no-hpet", "no-fd-bootchk", "no-user-config", "nodefconfig")),
     Option(("tb-size",), "MIB", "", _code_cache),
     Option(("qtest-log",), "FILE", "", _quiet),
     Option(("vga",), "ARG", "", _unless("vga", "none", "std")),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from bios.pc.acpi.board import Board
 from bios.plan import LoadPlan
 
 
@@ -64,6 +65,7 @@ class Host(Protocol):
         boot_order: letters as on the command line: a floppy, c hard disk, d CD-ROM.
         direct_boot: a prepared kernel that is entered instead of a boot sector.
         apic: whether the board has a local APIC and an I/O APIC.
+        acpi: what the ACPI tables say of the board; None if there are to be none.
         cpu_signature: EAX of CPUID leaf 1, for the SMBIOS and MP tables.
         cpu_features: EDX of CPUID leaf 1.
     """
@@ -82,6 +84,9 @@ class Host(Protocol):
 
     @property
     def apic(self) -> bool: ...
+
+    @property
+    def acpi(self) -> Board | None: ...
 
     @property
     def cpu_signature(self) -> int: ...

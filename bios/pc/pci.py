@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from bios.pc.acpi.board import Board
 from bios.pc.host import Host
 from bios.pc.service import Call
 
@@ -20,9 +21,9 @@ IO_FIRST, IO_LAST = 0xC000, 0xFFFF
 MEMORY_FIRST, MEMORY_LAST = 0xE0000000, 0xFEBFFFFF
 
 LINK_IRQS = (10, 10, 11, 11)  # PIRQA..PIRQD
-PM_BASE = 0x600
+PM_BASE = Board.pm_base
 SMBUS_BASE = 0x700
-SCI_IRQ = 9
+SCI_IRQ = Board.sci
 
 SUCCESS = 0x00
 UNSUPPORTED = 0x81
@@ -146,12 +147,11 @@ def _route_interrupts(host: Host, devfn: int) -> None:
 
 
 def _power_management(host: Host, devfn: int) -> None:
-    """PIIX4: fix the power-management and SMBus ports and switch to ACPI mode, so that no SMI handler is needed."""
+    """PIIX4: the power-management and SMBus ports, and SMIs for APM and ACPI, which the board's SMI port answers."""
     config_write(host, 0, devfn, 0x40, 4, PM_BASE | 1)
     config_write(host, 0, devfn, 0x80, 1, 0x01)
     config_write(host, 0, devfn, 0x90, 4, SMBUS_BASE | 1)
     config_write(host, 0, devfn, 0xD2, 1, 0x09)
-    host.port_write(PM_BASE + 4, 2, 0x0001)  # SCI_EN
 
 
 def routing_entries() -> bytes:

@@ -8,9 +8,9 @@ those of `bios.pc.acpi` and `bios.pc.smbios`.
 from __future__ import annotations
 
 from bios.pc import pci, rom
-from bios.pc.acpi import acpi_tables, root_pointer
+from bios.pc.acpi import acpi_tables, link, root_pointer
 from bios.pc.host import Host
-from bios.pc.memory_map import table_area
+from bios.pc.memory_map import NVS_SIZE, TABLE_AREA, table_area
 from bios.pc.smbios import smbios
 
 __all__ = ["rom_parts", "write_tables"]
@@ -39,20 +39,33 @@ def checksummed(table: bytes, at: int) -> bytes:
 def rom_parts(host: Host) -> dict[int, tuple[str, bytes]]:
     """{ROM offset: (name, bytes)} for the tables that live in the ROM."""
     parts = {PIR: ("PCI routing table", routing_table()), SMBIOS: ("SMBIOS", smbios(host, rom.BASE + SMBIOS))}
-    area = table_area(host.ram_size)
-    if area is not None:
-        parts[RSDP] = ("ACPI root pointer", root_pointer(area))
+    placed = place_acpi(host)
+    if placed:
+        parts[RSDP] = ("ACPI root pointer", link(root_pointer(), {name: at for name, (at, _) in placed.items()}))
     if host.apic:
         parts[MP] = ("MP table", mp_table(host, rom.BASE + MP))
     return parts
 
 
+def place_acpi(host: Host) -> dict[str, tuple[int, bytes]]:
+    """{name: (physical address, table)}: all in the table area, the one that operating systems write to in its NVS."""
+    area = table_area(host.ram_size)
+    if area is None or host.acpi is None:
+        return {}
+    placed: dict[str, tuple[int, bytes]] = {}
+    places = {"FACS": area + TABLE_AREA - NVS_SIZE}
+    for table in acpi_tables(host.acpi):
+        at = places.setdefault(table.name, (area + table.align - 1) & -table.align)
+        placed[table.name] = (at, link(table, places))
+        if table.name != "FACS":
+            area = at + len(table.data)
+    return placed
+
+
 def write_tables(host: Host) -> None:
     """Put the ACPI tables into RAM."""
-    area = table_area(host.ram_size)
-    if area is not None:
-        for address, data in acpi_tables(host, area):
-            host.write_phys(address, data)
+    for address, data in place_acpi(host).values():
+        host.write_phys(address, data)
 
 
 def routing_table() -> bytes:

@@ -27,6 +27,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from bios.pc.acpi import Board as AcpiBoard
+from bios.pc.acpi import firmware_files
 from cores.x86.models import cpu_model, cpuid
 from devices.acpi_pm import AcpiPm
 from devices.contracts import Line, NullConsole, Wire
@@ -234,7 +236,7 @@ def pc(setup: Setup) -> Machine:
         except ValueError as error:
             raise UsageError(f"-fw_cfg: {shown(str(error))}") from None
     _keyboard_input(m, kbd, own_bios=rom is None)
-    _boot(m, setup, rom, apic=lapic is not None)
+    _boot(m, setup, rom, _acpi(setup, apic=lapic is not None))
     return m
 
 
@@ -416,13 +418,21 @@ def _type_ahead(m: Machine) -> int:
     return (tail - head) % 32 // 2
 
 
-def _boot(m: Machine, setup: Setup, rom: bytes | None, *, apic: bool) -> None:
+def _acpi(setup: Setup, *, apic: bool) -> AcpiBoard:
+    """What the ACPI tables say of this board."""
+    present = setup.serial[: len(SERIAL_PORTS)]
+    serial = tuple(port for port, console in zip(SERIAL_PORTS, present, strict=False) if console is not None)
+    return AcpiBoard(setup.config.memory, apic=apic, hpet=False, serial=serial)
+
+
+def _boot(m: Machine, setup: Setup, rom: bytes | None, board: AcpiBoard) -> None:
     """Put the firmware in place: at the top of 4 GiB and below 1 MiB, on every reset."""
     config = setup.config
     order = list(m.devices.values())
     m.on_reset.append(lambda: m.cpu.set_a20(True))
     m.on_reset += [device.reset for device in order]
     if rom is not None:
+        _firmware_files(m, setup, board)
         _kernel_for(m, setup)
         m.on_reset.append(lambda: place_rom(m.ram, rom))
         return
@@ -436,7 +446,8 @@ def _boot(m: Machine, setup: Setup, rom: bytes | None, *, apic: bool) -> None:
         disks=_bios_drives(setup),
         boot_order=config.boot or "cad",
         direct_boot=_kernel(setup),
-        apic=apic,
+        apic=board.apic,
+        acpi=board if config.acpi else None,
         cpu_signature=signature,
         cpu_features=features,
     )
@@ -448,6 +459,16 @@ def _boot(m: Machine, setup: Setup, rom: bytes | None, *, apic: bool) -> None:
         bios.dispatch()
 
     m.on_hook = serve
+
+
+def _firmware_files(m: Machine, setup: Setup, board: AcpiBoard) -> None:
+    """What the firmware of -bios is told."""
+    configuration = m.devices["fw_cfg"]
+    if not isinstance(configuration, FwCfg):
+        return
+    if setup.config.acpi:
+        for name, content in firmware_files(board).items():
+            configuration.add_file(name, content)
 
 
 def _bios_drives(setup: Setup) -> list[BiosDrive]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bios.pc import rom
+from bios.pc.acpi import Board
 from bios.pc.firmware import Bios
 from bios.pc.host import Action, Drive, DriveKind, LinearFault
 from bios.plan import LoadPlan
@@ -73,6 +74,7 @@ class FakeHost:
         self.boot_order = "acd"
         self.direct_boot: LoadPlan | None = None
         self.apic = apic
+        self.acpi: Board | None = Board(ram_size, apic=apic)
         self.cpu_signature = 0x673
         self.cpu_features = 0x383FBFF
         self.regs: dict[str, int] = dict.fromkeys((*WIDE, "eip", "eflags", "cr0"), 0)

@@ -64,6 +64,11 @@ def device(path: str, *terms: bytes) -> bytes:
     return b"\x5b\x82" + package_length(name_string(path) + b"".join(terms))
 
 
+def method(path: str, arguments: int, *terms: bytes, serialized: bool = False) -> bytes:
+    flags = bytes((arguments | serialized << 3,))
+    return b"\x14" + package_length(name_string(path) + flags + b"".join(terms))
+
+
 def processor(path: str, number: int) -> bytes:
     """A processor without a register block."""
     return b"\x5b\x83" + package_length(name_string(path) + bytes((number, 0, 0, 0, 0, 0)))
@@ -74,6 +79,67 @@ def eisa_id(text: str) -> bytes:
     letters = [ord(letter) - 0x40 for letter in text[:3]]
     packed = letters[0] << 26 | letters[1] << 21 | letters[2] << 16 | int(text[3:], 16)
     return b"\x0c" + packed.to_bytes(4, "big")
+
+
+# --- what methods are made of ---------------------------------------------------------------------------------------
+
+SYSTEM_MEMORY, SYSTEM_IO, PCI_CONFIG = 0, 1, 2
+BYTE, WORD, DWORD = 1, 2, 3
+ONES = b"\xff"
+NOWHERE = b"\0"
+"""The target of an operator whose result is only used in place."""
+
+
+def argument(number: int) -> bytes:
+    return bytes((0x68 + number,))
+
+
+def call(path: str, *arguments: bytes) -> bytes:
+    """A method's value, or a name's where there are no arguments."""
+    return name_string(path) + b"".join(arguments)
+
+
+def region(path: str, space: int, offset: int, length: int) -> bytes:
+    return b"\x5b\x80" + name_string(path) + bytes((space,)) + integer(offset) + integer(length)
+
+
+def field(path: str, access: int, *units: tuple[str, int]) -> bytes:
+    """The named bits of a region, in order: (name, number of bits; at most 63)."""
+    flags = bytes((access,))  # without the global lock; other bits are preserved
+    parts = b"".join(name_string(unit) + bytes((bits,)) for unit, bits in units)
+    return b"\x5b\x81" + package_length(name_string(path) + flags + parts)
+
+
+def dword_field(source: bytes, at: int, path: str) -> bytes:
+    """A name for four bytes of a buffer."""
+    return b"\x8a" + source + integer(at) + name_string(path)
+
+
+def store(value: bytes, target: bytes) -> bytes:
+    return b"\x70" + value + target
+
+
+def both(left: bytes, right: bytes, target: bytes = NOWHERE) -> bytes:
+    """Bitwise and."""
+    return b"\x7b" + left + right + target
+
+
+def either(left: bytes, right: bytes, target: bytes = NOWHERE) -> bytes:
+    """Bitwise or."""
+    return b"\x7d" + left + right + target
+
+
+def less(left: bytes, right: bytes) -> bytes:
+    return b"\x95" + left + right
+
+
+def when(predicate: bytes, *terms: bytes) -> bytes:
+    return b"\xa0" + package_length(predicate + b"".join(terms))
+
+
+def give(value: bytes) -> bytes:
+    """Return."""
+    return b"\xa4" + value
 
 
 # --- resource descriptors -------------------------------------------------------------------------------------------
@@ -93,6 +159,22 @@ def io(base: int, length: int, alignment: int = 1) -> bytes:
     """A fixed I/O range, 16-bit decode."""
     where = base.to_bytes(2, "little")
     return b"\x47\x01" + where + where + bytes((alignment, length))
+
+
+def dma(channel: int) -> bytes:
+    """An ISA DMA channel: compatible timing, 8 bits, no bus master."""
+    return bytes((0x2A, 1 << channel, 0))
+
+
+def interrupts(*numbers: int) -> bytes:
+    """Level-triggered, active-high, shared interrupts of which a consumer gets one (extended descriptor)."""
+    body = bytes((0x09, len(numbers))) + b"".join(number.to_bytes(4, "little") for number in numbers)
+    return b"\x89" + len(body).to_bytes(2, "little") + body
+
+
+def fixed_memory(base: int, length: int) -> bytes:
+    """Registers in memory, which are read only as far as a resource manager may care."""
+    return b"\x86\x09\0\0" + base.to_bytes(4, "little") + length.to_bytes(4, "little")
 
 
 def bus_numbers(first: int, last: int) -> bytes:
