@@ -1,12 +1,14 @@
-"""The VGA: registers, 256 KiB in four planes, text screen and picture.
+"""The VGA: registers, 256 KiB in four planes, text screen, and the display interface of Bochs with its frame buffer.
 
-IBM PS/2 Hardware Interface Technical Reference, "Video Subsystem" (1990), and FreeVGA for what programs rely on.
+IBM PS/2 Hardware Interface Technical Reference, "Video Subsystem" (1990), and FreeVGA for what programs rely on; Bochs'
+vbe_display_api.txt and QEMU's docs/specs/standard-vga for the display interface (1CEh index, 1CFh data).
 Ports 3B0h-3DFh go to `read`/`write` (offset from 3B0h), memory A0000h-BFFFFh to `read_memory`/`write_memory` (offset
-from A0000h), 1CEh-1CFh to `read_vbe`/`write_vbe` (no Bochs VBE extension: all ones).
+from A0000h), 1CEh-1D1h to `read_vbe`/`write_vbe`. What is on the screen is drawn by `emu.display`.
 
-Two layouts are so common and so plain that the processor may have them as memory: colour text at B8000h, and chain-4
-(mode 13h) at A0000h. For each the board gives a buffer and a callback. While a layout is direct, the buffer holds what
-the guest sees and the planes are stale; on leaving it the buffer is copied into the planes, on entering it out of them.
+Some layouts are so common and so plain that the processor may have them as memory: colour text at B8000h, chain-4
+(mode 13h) at A0000h, and a bank of the frame buffer there. For each of the first two the board gives a buffer and a
+callback. While a layout is direct, the buffer holds what the guest sees and the planes are stale; on leaving it the
+buffer is copied into the planes, on entering it out of them. The frame buffer is memory of its own, not the planes.
 
 After reset the registers are those of mode 3 (80 x 25 colour text), so that a screen exists before any video BIOS ran.
 The font planes are empty until firmware or a guest loads them.
@@ -18,11 +20,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from devices.contracts import Clock
 from devices.device import Device, device
 from devices.registers import Bank
 from devices.state import flag, octets, ranged, uint, uints
+
+N = TypeVar("N", bound=Any)
 
 PLANE = 0x10000
 TEXT_WINDOW = 0x8000
@@ -48,8 +53,20 @@ CP437 = (
 
 # Bit n of a nibble becomes byte n of a double word: a plane mask, or a colour on all planes.
 EXPAND = tuple(sum(0xFF << (8 * plane) for plane in range(4) if nibble >> plane & 1) for nibble in range(16))
-# Bit 7 of a byte becomes byte 0 of eight, bit 0 byte 7: one pixel a byte.
-SPREAD = tuple(sum((bits >> (7 - x) & 1) << (8 * x) for x in range(8)) for bits in range(256))
+
+# The display interface: registers by index, bits of VBE_ENABLE.
+VBE_ID, VBE_XRES, VBE_YRES, VBE_BPP, VBE_ENABLE, VBE_BANK = range(6)
+VBE_VIRTUAL_WIDTH, VBE_VIRTUAL_HEIGHT, VBE_X, VBE_Y, VBE_MEMORY = range(6, 11)
+VBE_ON, VBE_CAPABILITIES, VBE_DAC8, VBE_LINEAR, VBE_KEEP = 0x01, 0x02, 0x20, 0x40, 0x80
+VBE_FIRST_ID, VBE_LAST_ID = 0xB0C0, 0xB0C5
+VBE_DEPTHS = (4, 8, 15, 16, 24, 32)
+VBE_WIDEST, VBE_TALLEST = 16000, 12000
+BANK = 0x10000
+
+
+def _pitch(width: int, depth: int) -> int:
+    """Bytes from line to line."""
+    return width * (2 if depth == 15 else depth // 8) if depth > 4 else width // 2
 
 
 def _ega_palette() -> bytes:
@@ -81,13 +98,17 @@ class VgaState:
     dac_index: int = uint(8)
     dac_part: int = ranged(0, 2)
     dac_reading: bool = flag()
-    dac_held: list[int] = uints(2, 6)
+    dac_held: list[int] = uints(2, 8)
     latch: int = uint(32)
     """One byte of each plane, plane 0 lowest."""
     vram: bytearray = octets(4 * PLANE, 4 * PLANE)
     """Byte `a` of plane `p` is at 4 * a + p."""
     direct_text: bool = flag()
     direct_graphics: bool = flag()
+    vbe_index: int = uint(16)
+    vbe_low: int = uint(8)
+    """A low byte that waits for its high one: data at the odd port 1CFh may come in two."""
+    vbe: list[int] = uints(10, 16)
 
 
 @device("vga", "VGA with 256 KiB")
@@ -96,7 +117,9 @@ class Vga(Device):
 
     `set_direct(on)` and `set_direct_a000(on)` are called whenever a window becomes, or ceases to be, plain memory for
     the processor; the first call of `set_direct(True)` comes from this constructor. A window that is None is never
-    direct. Raises ValueError for a window of the wrong size.
+    direct. Raises ValueError for a window of the wrong size. `frame_buffer` is the memory behind the display interface,
+    a multiple of 64 KiB; without it there is none. `set_bank(offset)` is told which 64 KiB of it are at A0000h as plain
+    memory, or None.
     """
 
     State = VgaState
@@ -112,7 +135,11 @@ class Vga(Device):
         set_direct: Callable[[bool], None] | None = None,
         graphics_window: memoryview | None = None,
         set_direct_a000: Callable[[bool], None] | None = None,
+        frame_buffer: memoryview | None = None,
+        set_bank: Callable[[int | None], None] | None = None,
     ) -> None:
+        if frame_buffer is not None and (frame_buffer.nbytes % BANK or frame_buffer.readonly or not frame_buffer):
+            raise ValueError("a frame buffer must be a multiple of 64 KiB")
         for window, size in ((text_window, TEXT_WINDOW), (graphics_window, GRAPHICS_WINDOW)):
             if window is not None and (window.nbytes != size or window.itemsize != 1 or window.readonly):
                 raise ValueError(f"a VGA window must be {size} writable bytes")
@@ -121,7 +148,12 @@ class Vga(Device):
         self._graphics_window = graphics_window
         self._set_direct = set_direct
         self._set_direct_a000 = set_direct_a000
-        self._glyphs: dict[tuple[int, int, int, int], bytes] = {}
+        self.frame_buffer = frame_buffer
+        self._set_bank = set_bank
+        self.big_endian = False
+        """Colours in the frame buffer have their highest byte first."""
+        self._bank: int | None = None
+        """What `set_bank` was told last."""
         super().__init__()
         self.reset()
 
@@ -131,6 +163,7 @@ class Vga(Device):
         self.clear()
         s = self.state
         s.direct_text, s.direct_graphics = old.direct_text, old.direct_graphics
+        s.vbe[VBE_ID] = VBE_LAST_ID
         s.seq[: len(SEQ_MODE_3)] = SEQ_MODE_3
         s.gc[: len(GC_MODE_3)] = GC_MODE_3
         s.crtc[: len(CRTC_MODE_3)] = CRTC_MODE_3
@@ -143,7 +176,7 @@ class Vga(Device):
         self._retime()
 
     def save(self) -> dict[str, object]:
-        self._collect()  # what the guest wrote into a window that is plain memory is part of the state
+        self.collect()  # what the guest wrote into a window that is plain memory is part of the state
         return super().save()
 
     def restored(self) -> None:
@@ -153,12 +186,16 @@ class Vga(Device):
             self._set_direct(self.state.direct_text)
         if self._set_direct_a000 is not None:
             self._set_direct_a000(self.state.direct_graphics)
+        self._bank = None
+        self._show_bank()
 
     def check(self, registers: dict[str, int], state: VgaState) -> None:
         if (state.direct_text and not self._text_window) or (state.direct_graphics and not self._graphics_window):
             raise ValueError("a direct window that this machine does not have")
         if state.direct_text and state.direct_graphics:
             raise ValueError("two direct windows at once")
+        if state.vbe[VBE_ENABLE] & VBE_ON and (self.frame_buffer is None or self._fitted(list(state.vbe)) != state.vbe):
+            raise ValueError("a picture that the frame buffer does not hold")
 
     # Memory layout
 
@@ -175,6 +212,7 @@ class Vga(Device):
         self._odd_even_address = bool(gc[6] & 0x02)
         self._mask = seq[2] & 0x0F
         self._plain = gc[5] & 3 == 0 and gc[1] & 0x0F == 0 and gc[3] & 0x1F == 0 and gc[8] == 0xFF
+        self._banked = bool(s.vbe[VBE_ENABLE] & VBE_ON) and s.vbe[VBE_BPP] != 4
 
     def _remap(self) -> None:
         """A register that decides the memory layout may have changed."""
@@ -192,8 +230,11 @@ class Vga(Device):
             and not s.gc[4] & 2
         )
         graphics = usual and self._base == 0 and self._size == GRAPHICS_WINDOW and self._chain4 and self._mask == 15
+        graphics = graphics and not self._banked
         text = text and self._text_window is not None
         graphics = graphics and self._graphics_window is not None
+        if self._bank is not None and (graphics or not self._banked):
+            self._show_bank()
         if s.direct_text and not text:
             self._collect_text()
             s.direct_text = False
@@ -216,6 +257,15 @@ class Vga(Device):
             s.direct_graphics = True
             if self._set_direct_a000 is not None:
                 self._set_direct_a000(True)
+        self._show_bank()
+
+    def _show_bank(self) -> None:
+        """Have the board put a bank at A0000h, or take it away."""
+        bank = self._banked and self._base == 0 and self._size >= BANK
+        wanted = self.state.vbe[VBE_BANK] * BANK if bank else None
+        if wanted != self._bank and self._set_bank is not None:
+            self._bank = wanted
+            self._set_bank(wanted)
 
     def _collect_text(self) -> None:
         """Bring planes 0 and 1 up to date: byte A of the window is byte A & ~1 of plane A & 1."""
@@ -230,7 +280,8 @@ class Vga(Device):
             for plane in range(4):
                 self.state.vram[plane::16] = bytes(self._graphics_window[plane::4])
 
-    def _collect(self) -> None:
+    def collect(self) -> None:
+        """Bring the planes up to date, for somebody who looks at them."""
         if self.state.direct_text:
             self._collect_text()
         elif self.state.direct_graphics:
@@ -265,6 +316,8 @@ class Vga(Device):
             return self._text_window[at]
         if s.direct_graphics and self._graphics_window is not None:
             return self._graphics_window[at]
+        if self._banked and self.frame_buffer is not None:
+            return self.frame_buffer[s.vbe[VBE_BANK] * BANK + at]
         plane = s.gc[4] & 3
         if self._chain4:
             plane = at & 3
@@ -294,6 +347,9 @@ class Vga(Device):
             return
         if s.direct_graphics and self._graphics_window is not None:
             self._graphics_window[at] = value
+            return
+        if self._banked and self.frame_buffer is not None:
+            self.frame_buffer[s.vbe[VBE_BANK] * BANK + at] = value
             return
         mask = self._mask
         if self._chain4:
@@ -357,12 +413,135 @@ class Vga(Device):
         """Write ports from 3B0h."""
         self.regs.write(self, offset, width, value)
 
+    # The display interface
+
     def read_vbe(self, offset: int, width: int) -> int:
-        """The Bochs VBE ports of a display without that extension."""
-        return (1 << (8 * width)) - 1
+        """Ports from 1CEh: the index, and the data at 1CFh (16 bits, perhaps as two bytes) or 1D0h."""
+        if self.frame_buffer is None or offset > 2:
+            return (1 << (8 * width)) - 1
+        if offset == 0:
+            return self.state.vbe_index if width == 2 else self.state.vbe_index & 0xFF
+        value = self.get_vbe(self.state.vbe_index)
+        if width == 2:
+            return value
+        return value & 0xFF if offset == 1 else value >> 8
 
     def write_vbe(self, offset: int, width: int, value: int) -> None:
-        """Dropped."""
+        """The same ports."""
+        s = self.state
+        if self.frame_buffer is None or offset > 2:
+            return
+        if offset == 0:
+            s.vbe_index = value
+        elif width == 2:
+            self.set_vbe(s.vbe_index, value)
+        elif offset == 1:
+            s.vbe_low = value
+        else:
+            self.set_vbe(s.vbe_index, value << 8 | s.vbe_low)
+
+    def get_vbe(self, index: int) -> int:
+        """A register of the display interface; 0 for one that there is not."""
+        s = self.state
+        if self.frame_buffer is None or index > VBE_MEMORY:
+            return 0
+        if index == VBE_MEMORY:
+            return self.frame_buffer.nbytes // BANK
+        if s.vbe[VBE_ENABLE] & VBE_CAPABILITIES and index in (VBE_XRES, VBE_YRES, VBE_BPP):
+            return (VBE_WIDEST, VBE_TALLEST, 32)[index - VBE_XRES]
+        return s.vbe[index]
+
+    def set_vbe(self, index: int, value: int) -> None:
+        """Write a register of the display interface. While the picture is on, what does not fit is bent."""
+        s = self.state
+        if self.frame_buffer is None or index >= VBE_MEMORY:
+            return
+        vbe = s.vbe
+        if index == VBE_ID:
+            if VBE_FIRST_ID <= value <= VBE_LAST_ID:
+                vbe[VBE_ID] = value
+            return
+        if index == VBE_BANK:
+            banks = self.frame_buffer.nbytes // BANK
+            vbe[VBE_BANK] = (value & 0x3FFF) % banks
+            self._show_bank()
+            return
+        if index == VBE_ENABLE:
+            self._enable_vbe(value)
+            return
+        vbe[index] = value
+        if vbe[VBE_ENABLE] & VBE_ON:
+            s.vbe = self._fitted(list(vbe))
+            self._remap()
+
+    def _enable_vbe(self, value: int) -> None:
+        s = self.state
+        before, s.vbe[VBE_ENABLE] = s.vbe[VBE_ENABLE], value & 0xEF
+        if value & VBE_ON and not before & VBE_ON:
+            s.vbe[VBE_VIRTUAL_WIDTH] = s.vbe[VBE_X] = s.vbe[VBE_Y] = 0
+            s.vbe = self._fitted(list(s.vbe))
+            _, height, depth, pitch, _ = self.picture()
+            self._follow_vbe(depth)
+            if not value & VBE_KEEP and self.frame_buffer is not None:
+                size = min(height * pitch, self.frame_buffer.nbytes)
+                self.frame_buffer[:size] = bytes(size)
+                if depth == 4:
+                    s.vram[:] = bytes(len(s.vram))
+        elif not value & VBE_ON:
+            s.vbe[VBE_BANK] = 0
+        self._remap()
+
+    def _fitted(self, vbe: list[int]) -> list[int]:
+        """Registers bent until the picture fits into the frame buffer."""
+        size = self.frame_buffer.nbytes if self.frame_buffer is not None else 0
+        if vbe[VBE_BPP] not in VBE_DEPTHS:
+            vbe[VBE_BPP] = 8
+        depth = vbe[VBE_BPP]
+        vbe[VBE_XRES] = min(max(vbe[VBE_XRES] & ~7, 8), VBE_WIDEST)
+        vbe[VBE_VIRTUAL_WIDTH] = min(max(vbe[VBE_VIRTUAL_WIDTH] & ~7, vbe[VBE_XRES]), VBE_WIDEST)
+        rows = size // _pitch(vbe[VBE_VIRTUAL_WIDTH], depth)
+        vbe[VBE_YRES] = min(max(vbe[VBE_YRES], 1), VBE_TALLEST, max(rows, 1))
+        vbe[VBE_VIRTUAL_HEIGHT] = min(max(rows, 1), 0xFFFF)
+        vbe[VBE_X] = min(vbe[VBE_X], vbe[VBE_VIRTUAL_WIDTH] - vbe[VBE_XRES])
+        vbe[VBE_Y] = min(vbe[VBE_Y], vbe[VBE_VIRTUAL_HEIGHT] - vbe[VBE_YRES])
+        return vbe
+
+    def _follow_vbe(self, depth: int) -> None:
+        """The VGA's own registers as they are for such a picture, for programs that look at them."""
+        s = self.state
+        width, height, _, pitch, _ = self.picture()
+        lines = height - 1
+        s.gc[6] = s.gc[6] & ~0x0C | 0x05
+        s.gc[5] = s.gc[5] & ~0x60 | (0 if depth == 4 else 0x40)
+        s.seq[4] = s.seq[4] & ~0x08 | 0x06 | (0 if depth == 4 else 0x08)
+        s.seq[2] |= 0x0F
+        s.crtc[0x17] |= 3
+        s.crtc[0x13] = pitch >> 3 & 0xFF
+        s.crtc[1] = (width >> 3) - 1 & 0xFF
+        s.crtc[0x12] = lines & 0xFF
+        s.crtc[7] = s.crtc[7] & ~0x42 | lines >> 7 & 0x02 | lines >> 3 & 0x40 | 0x10
+        s.crtc[0x18] = 0xFF
+        s.crtc[9] = s.crtc[9] & ~0x9F | 0x40
+        s.crtc[0x0C] = s.crtc[0x0D] = 0
+        self._retime()
+
+    def picture(self) -> tuple[int, int, int, int, int]:
+        """(width, height, bits a pixel, bytes from line to line, first byte) of the picture in the frame buffer."""
+        vbe = self.state.vbe
+        depth = vbe[VBE_BPP]
+        pitch = _pitch(vbe[VBE_VIRTUAL_WIDTH], depth)
+        start = vbe[VBE_Y] * pitch + _pitch(vbe[VBE_X], depth)
+        return vbe[VBE_XRES], vbe[VBE_YRES], depth, pitch, start
+
+    @property
+    def in_frame_buffer(self) -> bool:
+        """The display interface is on: `picture` says what is shown."""
+        return bool(self.state.vbe[VBE_ENABLE] & VBE_ON)
+
+    @property
+    def blank(self) -> bool:
+        """The display is switched off."""
+        return not self.state.atc_index & 0x20 or bool(self.state.seq[1] & 0x20)
 
     def _colour(self) -> bool:
         """Whether the CRT controller answers at 3D4h, rather than at 3B4h."""
@@ -472,11 +651,18 @@ class Vga(Device):
     def _write_dac(self, value: int) -> None:
         """A colour changes when its third part arrives."""
         s = self.state
+        if not self.wide_dac:
+            value &= 0x3F
         if s.dac_part < 2:
-            s.dac_held[s.dac_part] = value & 0x3F
+            s.dac_held[s.dac_part] = value
         else:
-            s.dac[3 * s.dac_index : 3 * s.dac_index + 3] = bytes((*s.dac_held, value & 0x3F))
+            s.dac[3 * s.dac_index : 3 * s.dac_index + 3] = bytes((*s.dac_held, value))
         self._next_dac()
+
+    @property
+    def wide_dac(self) -> bool:
+        """Colours have 8 bits for each part, not 6."""
+        return bool(self.state.vbe[VBE_ENABLE] & VBE_DAC8)
 
     def _next_dac(self) -> None:
         s = self.state
@@ -612,7 +798,7 @@ class Vga(Device):
         self._line_ns = chars * dots * 1_000_000_000 // clock
         self._line_shown_ns = shown * dots * 1_000_000_000 // clock
         self._frame_ns = lines * self._line_ns
-        self._lines_shown = min(self._display_end(), lines - 1)
+        self._lines_shown = min(self.display_end(), lines - 1)
         self._retrace_start = min(max(retrace, 1), lines - 2)
         length = (crtc[0x11] - self._retrace_start & 15) or 16
         self._retrace_end = self._retrace_start + length
@@ -630,18 +816,25 @@ class Vga(Device):
 
     # What is on the screen
 
-    def _display_end(self) -> int:
+    def display_end(self) -> int:
+        """Lines on the screen."""
         crtc = self.state.crtc
         return (crtc[0x12] | (crtc[7] & 0x02) << 7 | (crtc[7] & 0x40) << 3) + 1
 
-    def _is_graphics(self) -> bool:
+    @property
+    def graphics(self) -> bool:
+        """A graphics mode, not text."""
         return bool(self.state.gc[6] & 1)
 
-    def _cell_height(self) -> int:
+    def cell_height(self) -> int:
+        """Lines of a row of characters."""
         return (self.state.crtc[9] & 0x1F) + 1
 
-    def _address(self, counter: int, scan: int = 0) -> int:
-        """The byte in a plane that the CRT controller fetches for memory counter `counter` in row scan `scan`."""
+    def address(self, counter: N, scan: N | int = 0) -> N:
+        """The byte in a plane that the CRT controller fetches for memory counter `counter` in row scan `scan`.
+
+        Works on one as well as on arrays of them.
+        """
         crtc = self.state.crtc
         if crtc[0x14] & 0x40:
             at = counter << 2 | counter >> 14 & 3
@@ -653,194 +846,50 @@ class Vga(Device):
             at = at & ~0x2000 | (scan & 1) << 13
         if not crtc[0x17] & 0x02:
             at = at & ~0x4000 | (scan & 2) << 13
-        return at & 0xFFFF
+        return at & 0xFFFF  # type: ignore[no-any-return]
 
-    def _start(self) -> int:
+    def start(self) -> int:
+        """The memory counter of the first row."""
         return self.state.crtc[0x0C] << 8 | self.state.crtc[0x0D]
 
     def _text_shape(self) -> tuple[int, int]:
         """(columns, rows)"""
         crtc = self.state.crtc
-        lines = self._display_end() >> (crtc[9] >> 7)
-        return crtc[1] + 1, max(1, lines // self._cell_height())
+        lines = self.display_end() >> (crtc[9] >> 7)
+        return crtc[1] + 1, max(1, lines // self.cell_height())
 
     def _text_cells(self) -> list[list[int]]:
         """For each row, the plane offsets of its character cells."""
         columns, rows = self._text_shape()
         pitch = self.state.crtc[0x13] * 2
-        split = self._line_compare() // self._cell_height() + 1
-        base = self._start()
+        split = self.line_compare() // self.cell_height() + 1
+        base = self.start()
         cells = []
         for row in range(rows):
             first = base + row * pitch if row < split else (row - split) * pitch
-            cells.append([self._address(first + column & 0xFFFF) for column in range(columns)])
+            cells.append([self.address(first + column & 0xFFFF) for column in range(columns)])
         return cells
 
-    def _line_compare(self) -> int:
+    def line_compare(self) -> int:
+        """The last line of the upper part of a split screen."""
         crtc = self.state.crtc
         return crtc[0x18] | (crtc[7] & 0x10) << 4 | (crtc[9] & 0x40) << 3
 
     def text_screen(self) -> list[str]:
         """The rows of the text screen, each of full width; empty in graphics modes."""
-        if self._is_graphics():
+        if self.graphics:
             return []
-        self._collect()
+        self.collect()
         vram = self.state.vram
         return ["".join([CP437[vram[4 * at]] for at in row]) for row in self._text_cells()]
 
     def cursor(self) -> tuple[int, int] | None:
         """(column, row) of the text cursor, None if it is off or not on the screen."""
         crtc = self.state.crtc
-        if self._is_graphics() or crtc[0x0A] & 0x20 or crtc[0x0A] & 0x1F > crtc[0x0B] & 0x1F:
+        if self.graphics or crtc[0x0A] & 0x20 or crtc[0x0A] & 0x1F > crtc[0x0B] & 0x1F:
             return None
         columns, rows = self._text_shape()
         pitch = self.state.crtc[0x13] * 2
-        away = (crtc[0x0E] << 8 | crtc[0x0F]) - self._start() & 0xFFFF
+        away = (crtc[0x0E] << 8 | crtc[0x0F]) - self.start() & 0xFFFF
         row, column = divmod(away, pitch) if pitch else (0, away)
         return (column, row) if row < rows and column < columns else None
-
-    def render(self) -> tuple[int, int, bytes]:
-        """(width, height, RGB bytes row by row). Doubled lines and doubled dots are given once.
-
-        Blinking characters and the cursor are shown lit.
-        """
-        self._collect()
-        if not self._is_graphics():
-            width, height, pixels = self._draw_text()
-        elif self.state.gc[5] & 0x40:
-            width, height, pixels = self._draw_256()
-        else:
-            width, height, pixels = self._draw_16()
-        s = self.state
-        if not s.atc_index & 0x20 or s.seq[1] & 0x20:
-            return width, height, bytes(3 * width * height)
-        out = bytearray(3 * len(pixels))
-        for channel in range(3):
-            levels = [s.dac[3 * (n & s.pel_mask) + channel] & 0x3F for n in range(256)]
-            out[channel::3] = pixels.translate(bytes(level << 2 | level >> 4 for level in levels))
-        return width, height, bytes(out)
-
-    def _colours(self) -> list[int]:
-        """The DAC index of each of the 16 attribute colours."""
-        atc = self.state.atc
-        high, middle = (atc[0x14] & 0x0C) << 4, (atc[0x14] & 3) << 4
-        return [high | (atc[n] & 0x0F | middle if atc[0x10] & 0x80 else atc[n] & 0x3F) for n in range(16)]
-
-    def _draw_text(self) -> tuple[int, int, bytes]:
-        s = self.state
-        vram = s.vram
-        colours = self._colours()
-        enabled = s.atc[0x12] & 15
-        dots = 8 if s.seq[1] & 1 else 9
-        height = self._cell_height()
-        blink = s.atc[0x10] & 0x08
-        line_graphics = s.atc[0x10] & 0x04
-        mono = s.atc[0x10] & 0x02
-        underline = s.crtc[0x14] & 0x1F
-        select = s.seq[3]
-        # Character maps A (attribute bit 3 set) and B, each in 8 KiB steps of plane 2.
-        fonts = tuple((m >> 2 & 1 | (m & 3) << 1) * 0x2000 for m in self._maps(select))
-        cursor = self.cursor()
-        first, last = s.crtc[0x0A] & 0x1F, s.crtc[0x0B] & 0x1F
-        glyphs = self._glyphs
-        if len(glyphs) > 20000:
-            glyphs.clear()
-        lines = []
-        cells = self._text_cells()
-        for y, row in enumerate(cells):
-            looks = []
-            for x, at in enumerate(row):
-                code, attribute = vram[4 * at], vram[4 * at + 1]
-                fore = attribute & 15
-                back = attribute >> 4 & (7 if blink else 15)
-                font = fonts[fore >> 3] + 32 * code
-                wide = dots if dots == 8 or not (line_graphics and 0xC0 <= code <= 0xDF) else 10
-                looks.append(
-                    (
-                        font,
-                        colours[fore & enabled],
-                        colours[back & enabled],
-                        wide,
-                        bool(mono) and attribute & 7 == 1,
-                        (x, y) == cursor,
-                    )
-                )
-            for scan in range(height):
-                parts = []
-                for font, fore, back, wide, under, here in looks:
-                    bits = vram[4 * (font + (scan & 31) & 0xFFFF) + 2]
-                    if (here and first <= scan <= last) or (under and scan == underline):
-                        bits = 0xFF
-                        if dots == 9:
-                            wide = 10
-                    key = (bits, fore, back, wide)
-                    part = glyphs.get(key)
-                    if part is None:
-                        part = bytes(fore if bits >> (7 - i) & 1 else back for i in range(8))
-                        if wide == 10:
-                            part += part[7:]
-                        elif wide == 9:
-                            part += bytes((back,))
-                        glyphs[key] = part
-                    parts.append(part)
-                lines.append(b"".join(parts))
-        return dots * (s.crtc[1] + 1), height * len(cells), b"".join(lines)
-
-    @staticmethod
-    def _maps(select: int) -> tuple[int, int]:
-        """The map numbers (bit 2 is the select register's high bit) for attribute bit 3 clear and set."""
-        return select & 3 | (select >> 4 & 1) << 2, select >> 2 & 3 | (select >> 5 & 1) << 2
-
-    def _scan_lines(self) -> list[tuple[int, int]]:
-        """(memory counter of the first fetch, row scan) of each line that differs from the one above it."""
-        crtc = self.state.crtc
-        repeat = self._cell_height()
-        lines = self._display_end() >> (crtc[9] >> 7)
-        compare = self._line_compare() >> (crtc[9] >> 7)
-        pitch = crtc[0x13] * 2
-        step = 1 if crtc[0x17] & 3 != 3 else repeat
-        result = []
-        for y in range(0, max(lines, 1), step):
-            if y <= compare:
-                row, scan = divmod(y, repeat)
-                result.append((self._start() + row * pitch & 0xFFFF, scan))
-            else:
-                row, scan = divmod(y - compare - 1, repeat)
-                result.append((row * pitch & 0xFFFF, scan))
-        return result
-
-    def _draw_256(self) -> tuple[int, int, bytes]:
-        vram = self.state.vram
-        fetches = self.state.crtc[1] + 1
-        lines = []
-        for counter, scan in self._scan_lines():
-            line = bytearray()
-            for n in range(fetches):
-                at = 4 * self._address(counter + n & 0xFFFF, scan)
-                line += vram[at : at + 4]
-            lines.append(bytes(line))
-        return 4 * fetches, len(lines), b"".join(lines)
-
-    def _draw_16(self) -> tuple[int, int, bytes]:
-        s = self.state
-        vram = s.vram
-        fetches = s.crtc[1] + 1
-        colours = self._colours()
-        enabled = s.atc[0x12] & 15
-        table = bytes(colours[n & 15 & enabled] for n in range(256))
-        interleaved = s.gc[5] & 0x20
-        lines = []
-        for counter, scan in self._scan_lines():
-            line = bytearray()
-            for n in range(fetches):
-                at = 4 * self._address(counter + n & 0xFFFF, scan)
-                p0, p1, p2, p3 = vram[at : at + 4]
-                if interleaved:
-                    # Two bits a pixel: the left four from planes 0 and 2, the right four from planes 1 and 3.
-                    for low, high in ((p0, p2), (p1, p3)):
-                        line += bytes(low >> shift & 3 | (high >> shift & 3) << 2 for shift in (6, 4, 2, 0))
-                else:
-                    spread = SPREAD[p0] | SPREAD[p1] << 1 | SPREAD[p2] << 2 | SPREAD[p3] << 3
-                    line += spread.to_bytes(8, "little")
-            lines.append(line.translate(table))
-        return 8 * fetches, len(lines), b"".join(lines)

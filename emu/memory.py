@@ -1,7 +1,8 @@
 """Guest memory: one buffer that C, memoryview and numpy all see, and the map of which physical addresses lie in it.
 
-The buffer starts with RAM (physical address = offset) and ends with the flash at the top of 4 GiB. The processor reads
-`regions` to fill its TLB; what no region covers goes to the bus. Devices reach RAM through `Dma` only.
+The buffer starts with RAM (physical address = offset), then comes the flash at the top of 4 GiB, then the memory of
+devices (frame buffers), which a guest moves about with base address registers. The processor reads `regions` to fill
+its TLB; what no region covers goes to the bus. Devices reach RAM through `Dma` only.
 The PC's map of the first MiB follows the i440FX data sheet, section "System Address Map".
 """
 
@@ -49,13 +50,15 @@ class Region(NamedTuple):
     kind: Kind
 
 
-def buffer_length(size: int, rom_size: int) -> int:
+def buffer_length(size: int, rom_size: int, extra: int = 0) -> int:
     """Bytes of buffer that a GuestRam of these sizes needs."""
-    return size + rom_size
+    return size + rom_size + extra
 
 
 class GuestRam:
-    """RAM of `size` bytes and flash of `rom_size` bytes that ends at 4 GiB; both are rounded up to 4 KiB.
+    """RAM of `size` bytes, flash of `rom_size` bytes that ends at 4 GiB, and `extra` bytes of devices' memory.
+
+    All are rounded up to 4 KiB; the devices' memory is nowhere until `place`.
 
     Untouched pages cost nothing, and core dumps leave the buffer out. `buffer` may be any writable buffer of
     `buffer_length` bytes; only our own has guard pages. `flat` memory has none of the PC's holes, and its physical
@@ -63,9 +66,10 @@ class GuestRam:
     MemoryError or OSError if the host has no address space left.
     """
 
-    def __init__(self, size: int, rom_size: int = 0, *, buffer: Any = None, flat: bool = False) -> None:
+    def __init__(self, size: int, rom_size: int = 0, *, extra: int = 0, buffer: Any = None, flat: bool = False) -> None:
         size = -(-size // PAGE) * PAGE
         rom_size = -(-rom_size // PAGE) * PAGE
+        extra = -(-extra // PAGE) * PAGE
         if not 1 << 20 <= size <= MAX_RAM:
             raise ValueError(f"RAM must be 1 MiB to 3584 MiB, not {size / (1 << 20):g} MiB")
         if not 0 <= rom_size <= 16 << 20:
@@ -74,7 +78,7 @@ class GuestRam:
         self.rom_size = rom_size
         self.guard = 0
         """Bytes at either end of `buffer` that are not memory; `view` is what lies between."""
-        length = buffer_length(size, rom_size)
+        length = buffer_length(size, rom_size, extra)
         if buffer is None:
             buffer = mmap.mmap(-1, length + 2 * GUARD, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
             buffer.madvise(mmap.MADV_DONTDUMP)
@@ -84,6 +88,8 @@ class GuestRam:
         self.view: memoryview = whole[self.guard : self.guard + length]
         if whole.readonly or whole.nbytes != length + 2 * self.guard:
             raise ValueError(f"expected a writable buffer of {length} bytes")
+        self.extra = size + rom_size
+        """Where in the buffer the devices' memory begins."""
         self.direct = False
         self.on_remap: list[Callable[[], None]] = []
         self.on_write: list[Callable[[int, int], None]] = []
@@ -130,10 +136,11 @@ class GuestRam:
         self.regions[:] = joined
         self._starts = [region.paddr for region in joined]
 
-    def set_kind(self, paddr: int, size: int, kind: Kind) -> None:
+    def set_kind(self, paddr: int, size: int, kind: Kind, offset: int | None = None) -> None:
         """Let `size` bytes at `paddr`, all of them already in some region, be treated as `kind` from now on.
 
-        Raises ValueError for a range that is not made of whole pages or not wholly in the map.
+        With `offset` they also lie there in the buffer. Raises ValueError for a range that is not made of whole pages
+        or not wholly in the map.
         """
         if paddr % PAGE or size % PAGE or size <= 0:
             raise ValueError(f"{paddr:#x}+{size:#x} is not made of whole pages")
@@ -152,12 +159,31 @@ class GuestRam:
                 (high, region.paddr + region.size, region.kind),
             ):
                 if part_low < part_high:
-                    offset = region.offset + part_low - region.paddr
-                    result.append(Region(part_low, part_high - part_low, offset, part_kind))
+                    where = region.offset + part_low - region.paddr
+                    if part_low == low and part_high == high and offset is not None:
+                        where = offset + low - paddr
+                    result.append(Region(part_low, part_high - part_low, where, part_kind))
         if covered != size:
             raise ValueError(f"{paddr:#x}+{size:#x} is not wholly in the memory map")
+        self._change(result)
+
+    def place(self, paddr: int, size: int, offset: int) -> None:
+        """Put `size` bytes of devices' memory, at `offset` in the buffer, into the map. Raises ValueError if part of
+        the range is taken or beyond the space."""
+        if paddr % PAGE or size % PAGE or size <= 0 or paddr + size > self.space:
+            raise ValueError(f"{paddr:#x}+{size:#x} is not made of whole pages of the space")
+        for region in self.regions:
+            if paddr < region.paddr + region.size and region.paddr < paddr + size:
+                raise ValueError(f"{paddr:#x}+{size:#x} overlaps memory at {region.paddr:#x}+{region.size:#x}")
+        self._change([*self.regions, Region(paddr, size, offset, Kind.DIRECT)])
+
+    def take_away(self, paddr: int, size: int) -> None:
+        """Take devices' memory out of the map again."""
+        self._change([region for region in self.regions if not paddr <= region.paddr < paddr + size])
+
+    def _change(self, regions: list[Region]) -> None:
         before = list(self.regions)
-        self._place(result)
+        self._place(regions)
         if self.regions != before:
             for callback in self.on_remap:
                 callback()

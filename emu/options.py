@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from emu.display.options import Vnc
     from emu.net.options import Netdev
 
 VERSION = "0.1.0"
@@ -50,13 +51,22 @@ DEVICES: dict[str, dict[str, str]] = {
     "isa-debug-exit": {"iobase": "first port (default 0x501)", "iosize": "number of ports (default 2)"},
     "isa-debugcon": {"iobase": "port (default 0xe9)", "chardev": "id of the -chardev that shows the output"},
     "pc-testdev": {},
+    "VGA": {
+        "vgamem_mb": "MiB of the frame buffer (default 16)",
+        "edid": "off: no word about the monitor",
+        "xres": "width that the monitor likes best (default 1280)",
+        "yres": "height (default 800)",
+        "addr": "PCI slot (default 2)",
+        "rombar": "0: no option ROM",
+        "romfile": "option ROM (with -bios: vgabios-stdvga.bin, if the host has it)",
+    },
     "ide-hd": {"drive": "id of a -drive with if=none", "bus": "ide.0, ide.1, or CARD.0, CARD.1", "unit": "0 or 1"},
     "ide-cd": {"drive": "id of a -drive with if=none", "bus": "ide.0, ide.1, or CARD.0, CARD.1", "unit": "0 or 1"},
 }
 # Devices of QEMU that Emu does not model yet: a warning rather than "unknown".
 FOREIGN_DEVICES = re.compile(
     r"^(virtio-|e1000|rtl8139|ne2k_|pcnet|i82|vmxnet3|usb-|.*-?(x?hci)|nvme|ahci|lsi|megasas|ivshmem|sga$|pvpanic|"
-    r"i6300esb|ib700|tpm-|VGA$|cirrus-vga|bochs-display|vmware-svga|qxl|isa-(serial|parallel|vga|ide|fdc)|pci-|"
+    r"i6300esb|ib700|tpm-|cirrus-vga|bochs-display|vmware-svga|qxl|isa-(serial|parallel|vga|ide|fdc)|pci-|"
     r"piix|ich9-|intel-|AC97|ES1370|sb16|adlib|gus|hda-|scsi-|floppy$|edu$|loader$|vmcoreinfo|smbus-|ioh|x3130|xio|"
     r"hyperv-)"
 )
@@ -211,6 +221,13 @@ class Config:
     nographic: bool = False
     nodefaults: bool = False
     display: str | None = None
+    vnc: list[Vnc] = field(default_factory=list)
+    vga: str = ""
+    """The display card: std, none, or what the machine has."""
+    vga_props: dict[str, str] = field(default_factory=dict)
+    """What -global says of it."""
+    screenshot: str = ""
+    screenshot_when: str = ""
     no_reboot: bool = False
     no_shutdown: bool = False
     debug: list[str] = field(default_factory=list)
@@ -967,16 +984,15 @@ def _echr(config: Config, value: str) -> None:
     config.escape = number(value, "-echr", 0, 255)
 
 
-def _display(config: Config, value: str) -> None:
-    kind = value.split(",")[0]
-    if kind == "help":
-        raise ShowAndExit("Available display backend types:\nnone")
-    if kind in ("sdl", "gtk", "curses", "vnc", "spice-app", "egl-headless", "dbus", "cocoa"):
-        config.warn(f"-display {kind}: not available yet; using none")
-        kind = "none"
-    if kind != "none":
-        raise unknown("display", kind, ("none",))
-    config.display = kind
+def _screens(action: str) -> Callable[[Config, str], None]:
+    """An option of `emu.display.options`, which is loaded when one is used."""
+
+    def act(config: Config, value: str) -> None:
+        from emu.display import options
+
+        getattr(options, action)(config, value)
+
+    return act
 
 
 def _accel(config: Config, value: str) -> None:
@@ -1109,7 +1125,10 @@ OPTIONS: list[Option] = [
     Option(
         ("nographic",), "", "no display; the first serial port on the terminal, with the C-a keys", _flag("nographic")
     ),
-    Option(("display",), "none", "no display", _display),
+    Option(("display",), "KIND", "none, curses (the text screen on the terminal), vnc=:N", _screens("display")),
+    Option(("vnc",), ":N,KEY=VALUE", "show the screen to VNC clients, on port 5900+N of localhost", _screens("vnc")),
+    Option(("vga",), "CARD", "std or none", _screens("vga")),
+    Option(("global",), "VGA.KEY=VALUE", "a property of the display card, as for -device VGA", _screens("set_global")),
     Option(("icount",), "shift=N,rr=MODE,rrfile=FILE", "rr=record or rr=replay: as --record and --replay", _icount),
     Option(("nodefaults",), "", "no devices other than the board's own", _flag("nodefaults")),
     Option(("no-reboot",), "", "end where the guest would restart", _flag("no_reboot")),
@@ -1137,6 +1156,10 @@ OWN: list[Option] = [
     Option(("replay",), "FILE", "run again what was recorded: same command, input from FILE", _set("replay", str)),
     Option(("clock",), "PACE", "warp: skip idle time; paced: wait it out", _clock),
     Option(("dump-screen",), "", "print the text screen at the end", _flag("dump_screen")),
+    Option(("screenshot",), "FILE", "write the screen to FILE (PNG, or PPM by its name) and end", _set("screenshot")),
+    Option(
+        ("when",), "TEXT", "... once this is on the screen or the serial line; without it, at the end", _screens("when")
+    ),
     Option(("dump-tlb",), "", "PowerPC: print TLB entries and special registers at the end", _flag("dump_tlb")),
     Option(
         ("page",),
@@ -1154,25 +1177,26 @@ FOREIGN: list[Option] = [
     *(
         Option((name,), "", "", _not_yet(name))
         for name in (
-            "enable-kvm no-kvm usb daemonize full-screen sdl curses alt-grab ctrl-grab no-frame no-quit mem-prealloc "
+            "enable-kvm no-kvm usb daemonize full-screen alt-grab ctrl-grab no-frame no-quit mem-prealloc "
             "only-migratable preconfig portrait singlestep one-insn-per-tb win2k-hack realtime"
         ).split()
     ),
     *(
         Option((name,), "ARG", "", _not_yet(name))
         for name in (
-            "soundhw audiodev audio k loadvm pidfile global set smbios acpitable "
+            "soundhw audiodev audio k loadvm pidfile set smbios acpitable "
             "watchdog watchdog-action action sandbox overcommit mem-path numa tpmdev plugin "
             "trace incoming readconfig writeconfig msg add-fd uuid seed dfilter semihosting-config option-rom sd "
-            "mtdblock pflash iscsi g run-with compat spice usbdevice vnc rotate chroot runas user L "
+            "mtdblock pflash iscsi g run-with compat spice usbdevice rotate chroot runas user L "
             "bt async-teardown hdachs"
         ).split()
     ),
     Option(("no-acpi",), "", "", lambda config, value: setattr(config, "acpi", False)),
     *(Option((name,), "", "", _quiet) for name in ("no-hpet", "no-fd-bootchk", "no-user-config", "nodefconfig")),
     Option(("tb-size",), "MIB", "", _code_cache),
+    Option(("sdl",), "", "", lambda config, value: _screens("display")(config, "sdl")),
+    Option(("curses",), "", "", lambda config, value: _screens("display")(config, "curses")),
     Option(("qtest-log",), "FILE", "", _quiet),
-    Option(("vga",), "ARG", "", _unless("vga", "none", "std")),
     Option(("parallel",), "ARG", "", _unless("parallel", "none", "null")),
 ]
 

@@ -12,6 +12,7 @@ Memory                                          Ports
                                                   00a0  interrupt controller 2  0510  firmware configuration
                                                   00c0  DMA controller 2        0cf8  PCI configuration
                                                   00e4  hook of our firmware    b000  ACPI power management
+                                                  01ce  display interface
 Interrupts
   0 timer  1 keyboard  2 cascade (I/O APIC: timer)  3 serial 2  4 serial 1  8 clock  9 ACPI  12 mouse  13 coprocessor
   14, 15 IDE
@@ -49,7 +50,7 @@ from devices.pit8254 import Pit8254
 from devices.port92 import Port92
 from devices.rtc_mc146818 import RtcMc146818, days_from_civil
 from devices.uart16550 import Uart16550
-from devices.vga import Vga
+from devices.vga import BANK, Vga
 from emu.boards.ide import ide_drives
 from emu.bus import UNIMP, Bus
 from emu.clock import Clock
@@ -59,6 +60,7 @@ from emu.media import Medium, read_file, wrong
 from emu.memory import FOUR_GIB, Dma, GuestRam, Kind
 from emu.options import UsageError, number, shown, split_commas
 from emu.plug import PciBoard, flat, movable_ports, plug_in
+from emu.plug_vga import plug_vga, video_memory
 
 if TYPE_CHECKING:
     from bios.pc.host import Drive as BiosDrive
@@ -87,8 +89,9 @@ def pc(setup: Setup) -> Machine:
     """Build a PC. Raises UsageError for files that do not fit it."""
     config = setup.config
     rom = None if config.bios is None else _rom(config.bios)
+    video = video_memory(config)
     try:
-        ram = GuestRam(config.memory, LOW_ROM // 2 if rom is None else len(rom))
+        ram = GuestRam(config.memory, LOW_ROM // 2 if rom is None else len(rom), extra=video)
     except (OSError, MemoryError):
         raise UsageError(f"-m: the host has no room for {config.memory >> 20} MiB") from None
     bus = Bus(ram)
@@ -199,15 +202,18 @@ def pc(setup: Setup) -> Machine:
     disks = (medium.disk for medium in setup.media if medium.disk is not None)
     m.disks += [disk for disk in disks if not any(disk is known for known in m.disks)]
 
-    # Display: text at B8000 and chain-4 graphics at A0000 are plain memory while the VGA says so.
+    # Display: text at B8000, chain-4 graphics and banks at A0000 are plain memory while the VGA says so.
     vga = Vga(
         clock=clock,
         text_window=ram.view[0xB8000:0xC0000],
         set_direct=ram.set_direct,
         graphics_window=ram.view[0xA0000:0xB0000],
         set_direct_a000=lambda on: ram.set_kind(0xA0000, 0x10000, Kind.DIRECT if on else Kind.MMIO),
+        frame_buffer=ram.view[ram.extra :] if video else None,
+        set_bank=partial(_bank, ram),
     )
     bus.map_ports(0x3B0, 0x30, vga.read, vga.write, name="vga")
+    bus.map_ports(0x1CE, 4, vga.read_vbe, vga.write_vbe, max_width=2, name="display interface")
     bus.map_mmio(0xA0000, 0x20000, vga.read_memory, vga.write_memory, name="vga memory")
     m.screen = vga.text_screen
 
@@ -215,6 +221,8 @@ def pc(setup: Setup) -> Machine:
     m.devices.update({"ide0": ide_channels[0], "ide1": ide_channels[1], "vga": vga, "shutdown": shutdown})
     m.devices.update({"pci": host, "i440fx": bridge, "piix3": isa, "ide-pci": ide, "ide-dma": master})
     m.devices.update({"pm": power, "acpi": acpi})
+    if video:
+        plug_vga(m, setup, cards, vga, _movable_memory(bus, ram, video))
     plug_in(m, setup, cards)
     if lapic is not None and ioapic is not None:
         m.devices.update({"lapic": lapic, "ioapic": ioapic})
@@ -238,6 +246,33 @@ def pc(setup: Setup) -> Machine:
     _keyboard_input(m, kbd, own_bios=rom is None)
     _boot(m, setup, rom, _acpi(setup, apic=lapic is not None))
     return m
+
+
+def _bank(ram: GuestRam, offset: int | None) -> None:
+    """A bank of the frame buffer at A0000, or the VGA's planes again."""
+    if offset is None:
+        ram.set_kind(0xA0000, BANK, Kind.MMIO, 0xA0000)
+    else:
+        ram.set_kind(0xA0000, BANK, Kind.DIRECT, ram.extra + offset)
+
+
+def _movable_memory(bus: Bus, ram: GuestRam, size: int) -> Callable[[int | None], None]:
+    """The frame buffer behind its base address register."""
+    now: int | None = None
+
+    def move(place: int | None) -> None:
+        nonlocal now
+        if now is not None:
+            ram.take_away(now, size)
+            now = None
+        if place is not None:
+            for other in bus.mappings("memory"):
+                if place < other.base + other.size and other.base < place + size:
+                    raise ValueError(f"overlaps {other.name} at {other.base:#x}")
+            ram.place(place, size, ram.extra)
+            now = place
+
+    return move
 
 
 def _lend(cpu: PcCpu, device: VirtioDevice) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from devices.vga import Vga
+from emu.display.render import frame
 from emu.machine import Machine
 from emu.options import parse
 from emu.session import Session
@@ -78,8 +79,7 @@ class Guest:
 def colours(guest: Guest) -> int:
     vga = guest.machine.devices["vga"]
     assert isinstance(vga, Vga)
-    pixels = vga.render()[2]
-    return len({pixels[at : at + 3] for at in range(0, len(pixels), 3)})
+    return len(set(frame(vga).flat))
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row["name"])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from devices.keymap import key_break, key_make
-from emu.monitor.picture import png, ppm
+from devices.vga import Vga
+from emu.display.picture import FORMATS, picture
 from emu.monitor.registry import Refused, hmp, info, qmp
 from emu.options import shown
 
@@ -153,21 +154,22 @@ def _event(event: Any) -> tuple[Any, ...]:
 # -- screen
 
 
-@hmp("screendump", "filename:w", "filename [-f format]", "save screen as PNG, or as PPM where the name ends so")
-def screendump_line(control: Control, filename: str) -> None:
-    screendump(control, filename, format="ppm" if filename.endswith((".ppm", ".pnm")) else "png")
+@hmp("screendump", "filename:w flag:w? format:w?", "filename [-f format]", "save screen, as PPM or as -f png|ppm says")
+def screendump_line(control: Control, filename: str, flag: str = "", format: str = "") -> None:
+    if flag not in ("", "-f") or bool(flag) != bool(format):
+        raise Refused("Expected screendump FILE [-f png|ppm]")
+    screendump(control, filename, format=format or ("png" if filename.endswith(".png") else "ppm"))
 
 
 @qmp("screendump")
 def screendump(control: Control, filename: str, device: str = "", head: int = 0, format: str = "ppm") -> None:
-    screen = next((d for d in control.machine.devices.values() if hasattr(d, "render")), None)
-    if screen is None:
+    vga = control.machine.devices.get("vga")
+    if not isinstance(vga, Vga):
         raise Refused("There is no console to take a screendump from")
-    if format not in ("png", "ppm"):
+    if format not in FORMATS:
         raise Refused(f"Parameter 'format' does not accept value '{format[:40]}'")
-    image = (png if format == "png" else ppm)(*screen.render())
     try:
         with open(filename, "wb") as file:
-            file.write(image)
+            file.write(picture(vga, format))
     except (OSError, ValueError) as error:
         raise Refused(f"failed to open file '{shown(filename)}': {getattr(error, 'strerror', None) or error}") from None

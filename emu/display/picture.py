@@ -4,6 +4,21 @@ from __future__ import annotations
 
 import struct
 import zlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from devices.vga import Vga
+
+FORMATS = ("png", "ppm")
+
+
+def picture(vga: Vga, format: str) -> bytes:
+    """What is on the screen as a file of one of `FORMATS`."""
+    from emu.display.render import frame, rgb
+
+    pixels = frame(vga)
+    height, width = pixels.shape
+    return (png if format == "png" else ppm)(width, height, rgb(pixels))
 
 
 def ppm(width: int, height: int, pixels: bytes) -> bytes:

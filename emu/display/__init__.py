@@ -1,0 +1,1 @@
+"""Screens: pictures drawn from a VGA's registers and memory, files of them, and who shows them."""
