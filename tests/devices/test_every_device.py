@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 import pytest
 
+from devices.block.raw import MemoryDisk
 from devices.debug_exit import DebugExit
 from devices.debugcon import Debugcon, ShutdownPort
 from devices.device import Device
 from devices.dma8237 import Dma8237
+from devices.fdc82077 import Fdc82077, FloppyDrive, Format
 from devices.fsl_ddr import FslDdr
 from devices.fsl_ecm import FslEcm
 from devices.fsl_gpio import FslGpio
@@ -140,6 +142,25 @@ def dma(clock, line, console, memory) -> Bench:
         ],
         poke,
     )
+
+
+def fdc(clock, line, console, memory) -> Bench:
+    dma = Dma8237(memory=memory)
+    dma.write_low(0x0F, 1, 0)
+    drives = [FloppyDrive(disk, lambda disk: Format(80, 2, 18)) for disk in (MemoryDisk(b"\1" * (1440 << 10)), None)]
+    dev = Fdc82077(clock=clock, irq=line(), dma=dma, drives=drives)
+    opcodes = (0xC6, 0x45, 0x56, 0x42, 0x4D, 0x4A, 0x51, 0x07, 0x0F, 0x08, 0x03, 0x13, 0x0E)
+
+    def poke(rng: random.Random) -> None:
+        dev.write(2, 1, 0x1C)
+        dev.write(7, 1, 0)
+        for byte in (rng.choice(opcodes), rng.randrange(3), 0, 0, rng.randrange(20), 2, 18, 27, 255):
+            dev.write(5, 1, byte)
+        dma.write_low(0x0B, 1, rng.choice((0x46, 0x4A, 0x42, 0x56)))
+        dma.write_low(0x0A, 1, 2)
+        dev.change_medium(1, rng.choice((None, MemoryDisk(bytes(720 << 10)))))
+
+    return Bench(dev, [(8, dev.read, dev.write)], poke)
 
 
 def port92(clock, line, console, memory) -> Bench:
@@ -280,8 +301,8 @@ def spin_table(clock, line, console, memory) -> Bench:
     return Bench(dev, [part(dev, 0, SIZE)], wide=True)
 
 
-DEADLINES = ("armed", "sent_at", "stale_at")
-MAKERS = [pic, pit, rtc, i8042, uart, lapic, ioapic, dma, port92, debugcon, shutdown, debug_exit, router]
+DEADLINES = ("armed", "sent_at", "stale_at", "due", "awake")
+MAKERS = [pic, pit, rtc, i8042, uart, lapic, ioapic, dma, fdc, port92, debugcon, shutdown, debug_exit, router]
 MAKERS += [scratch, scratch_wide, mpic, mpic42, guts, fsl_pci, gpio, i2c, ds1338]
 MAKERS += [law, ecm, ddr, lbc, l2, spin_table]
 
@@ -362,7 +383,7 @@ def test_reset_gives_the_state_of_a_new_device_apart_from_what_survives(maker, c
     run(bench, clock, random.Random(5), 300)
     bench.dev.reset()
     survives = {"lines", "cmos", "seconds", "since", "weekday_shift", "seen", "extint", "lint1", "asserted"}
-    survives |= {"synced", "cells"}
+    survives |= {"synced", "cells", "track", "changed"}
     assert prune(bench.dev.save(), survives) == prune(fresh, survives)
 
 
