@@ -198,6 +198,7 @@ class Config:
     bios: str | None = None
     acpi: bool = True
     """Whether the guest is given ACPI tables."""
+    hpet: bool = True
     drives: list[Drive] = field(default_factory=list)
     allow_backing: list[str] = field(default_factory=list)
     """Files that images may lead to; "all": any."""
@@ -548,8 +549,8 @@ def _machine(config: Config, value: str) -> None:
             if not text:
                 raise UsageError("-M dumpdtb=: expected a file name")
             config.dump_dtb = text
-        elif key == "acpi" and name == "pc":
-            config.acpi = switch(text, "-M acpi")
+        elif key in ("acpi", "hpet") and name == "pc":
+            setattr(config, key, switch(text, f"-M {key}"))
         elif key not in ("usb", "vmport", "smm", "graphics") or text != "off":
             config.warn(f"-M {shown(key)}={shown(text)}: not available yet; ignored")
 
@@ -1192,7 +1193,8 @@ FOREIGN: list[Option] = [
         ).split()
     ),
     Option(("no-acpi",), "", "", lambda config, value: setattr(config, "acpi", False)),
-    *(Option((name,), "", "", _quiet) for name in ("no-hpet", "no-fd-bootchk", "no-user-config", "nodefconfig")),
+    Option(("no-hpet",), "", "", lambda config, value: setattr(config, "hpet", False)),
+    *(Option((name,), "", "", _quiet) for name in ("no-fd-bootchk", "no-user-config", "nodefconfig")),
     Option(("tb-size",), "MIB", "", _code_cache),
     Option(("sdl",), "", "", lambda config, value: _screens("display")(config, "sdl")),
     Option(("curses",), "", "", lambda config, value: _screens("display")(config, "curses")),

@@ -10,7 +10,7 @@ Memory                                          Ports
   fee00000  local APIC                            0080  DMA pages (POST code)   03f8  serial port 1
   ffff0000  firmware again (-bios: all of it)     0092  A20, fast reset         04d0  edge/level control
                                                   00a0  interrupt controller 2  0510  firmware configuration
-                                                  00c0  DMA controller 2        0cf8  PCI configuration
+  fed00000  event timers (HPET)                   00c0  DMA controller 2        0cf8  PCI configuration
                                                   00e4  hook of our firmware    b000  ACPI power management
                                                   01ce  display interface
 Interrupts
@@ -37,6 +37,8 @@ from devices.debug_exit import DebugExit
 from devices.debugcon import Debugcon, ShutdownPort
 from devices.dma8237 import Dma8237
 from devices.fw_cfg import FwCfg
+from devices.hpet import SIZE as HPET_SIZE
+from devices.hpet import Hpet
 from devices.i8042 import I8042
 from devices.ioapic import IoApic
 from devices.irq import IrqRouter
@@ -129,12 +131,18 @@ def pc(setup: Setup) -> Machine:
     m.on_ferr = lambda: ferr.set(True)
     bus.map_ports(0xF0, 1, lambda offset, width: 0xFF, lambda o, w, value: ferr.set(False), name="coprocessor error")
 
-    # Time.
-    pit = Pit8254(clock=clock, irq=irqs.source(0))
+    # Time. The event timers may take the interrupts of the other two.
+    irq0, irq8 = irqs.source(0), irqs.source(8)
+    if config.hpet:
+        free = {} if ioapic is None else {pin: ioapic.input(pin) for pin in range(16, 24)}
+        hpet = m.devices["hpet"] = Hpet(clock=clock, legacy=(irq0, irq8), routes=free)
+        irq0, irq8 = hpet.legacy_input(0), hpet.legacy_input(1)
+        bus.map_mmio(0xFED00000, HPET_SIZE, hpet.read, hpet.write, name="hpet")
+    pit = Pit8254(clock=clock, irq=irq0)
     bus.map_ports(0x40, 4, pit.read, pit.write, name="pit")
     bus.map_ports(0x61, 1, pit.read_port61, pit.write_port61, name="port 61")
     pit.steady61 = lambda value, until: cpu.set_steady_port(0x61, None if bus.watched else value, until)
-    rtc = RtcMc146818(clock=clock, irq=irqs.source(8), base=_unix_seconds(setup.date))
+    rtc = RtcMc146818(clock=clock, irq=irq8, base=_unix_seconds(setup.date))
     bus.map_ports(0x70, 2, rtc.read, rtc.write, name="rtc")
     rtc.set_memory(ram.size)
 
@@ -457,7 +465,7 @@ def _acpi(setup: Setup, *, apic: bool) -> AcpiBoard:
     """What the ACPI tables say of this board."""
     present = setup.serial[: len(SERIAL_PORTS)]
     serial = tuple(port for port, console in zip(SERIAL_PORTS, present, strict=False) if console is not None)
-    return AcpiBoard(setup.config.memory, apic=apic, hpet=False, serial=serial)
+    return AcpiBoard(setup.config.memory, apic=apic, hpet=setup.config.hpet, serial=serial)
 
 
 def _boot(m: Machine, setup: Setup, rom: bytes | None, board: AcpiBoard) -> None:

@@ -23,6 +23,8 @@ from devices.fsl_l2 import FslL2
 from devices.fsl_law import FslLaw
 from devices.fsl_lbc import FslLbc
 from devices.fsl_pci import FslPci
+from devices.hpet import SIZE as HPET_SIZE
+from devices.hpet import Hpet
 from devices.i2c import I2cBus
 from devices.i8042 import I8042
 from devices.ioapic import IoApic
@@ -72,6 +74,17 @@ def pic(clock, line, console, memory) -> Bench:
 def pit(clock, line, console, memory) -> Bench:
     dev = Pit8254(clock=clock, irq=line())
     return Bench(dev, [(4, dev.read, dev.write), (1, dev.read_port61, dev.write_port61)])
+
+
+def hpet(clock, line, console, memory) -> Bench:
+    dev = Hpet(clock=clock, legacy=(line(), line()), routes={pin: line() for pin in range(16, 24)})
+    inputs = [dev.legacy_input(n) for n in range(2)]
+    ranges = [(HPET_SIZE, dev.read, dev.write), (0x18, *_at(dev, 0)), (0x60, *_at(dev, 0x100))]
+    return Bench(dev, ranges, lambda rng: rng.choice(inputs).set(rng.random() < 0.5), wide=True)
+
+
+def _at(dev: Hpet, base: int) -> tuple[Callable[[int, int], int], Callable[[int, int, int], None]]:
+    return lambda at, width: dev.read(base + at, width), lambda at, width, value: dev.write(base + at, width, value)
 
 
 def rtc(clock, line, console, memory) -> Bench:
@@ -302,7 +315,7 @@ def spin_table(clock, line, console, memory) -> Bench:
 
 
 DEADLINES = ("armed", "sent_at", "stale_at", "due", "awake")
-MAKERS = [pic, pit, rtc, i8042, uart, lapic, ioapic, dma, fdc, port92, debugcon, shutdown, debug_exit, router]
+MAKERS = [pic, pit, hpet, rtc, i8042, uart, lapic, ioapic, dma, fdc, port92, debugcon, shutdown, debug_exit, router]
 MAKERS += [scratch, scratch_wide, mpic, mpic42, guts, fsl_pci, gpio, i2c, ds1338]
 MAKERS += [law, ecm, ddr, lbc, l2, spin_table]
 
@@ -382,7 +395,7 @@ def test_reset_gives_the_state_of_a_new_device_apart_from_what_survives(maker, c
     fresh = bench.dev.save()
     run(bench, clock, random.Random(5), 300)
     bench.dev.reset()
-    survives = {"lines", "cmos", "seconds", "since", "weekday_shift", "seen", "extint", "lint1", "asserted"}
+    survives = {"lines", "cmos", "seconds", "since", "weekday_shift", "seen", "extint", "lint1", "asserted", "inputs"}
     survives |= {"synced", "cells", "track", "changed"}
     assert prune(bench.dev.save(), survives) == prune(fresh, survives)
 
@@ -395,7 +408,7 @@ def prune(data, names):
     return data
 
 
-@pytest.mark.parametrize("maker", [pit, rtc, lapic, mpic])
+@pytest.mark.parametrize("maker", [pit, hpet, rtc, lapic, mpic])
 def test_no_programming_makes_more_than_a_thousand_timer_events_in_a_millisecond(maker, clock, lines, console, memory):
     for seed in range(20):
         bench = build(maker, clock, lines, console, memory)
