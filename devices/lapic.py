@@ -209,6 +209,8 @@ class Lapic(Lending):
 
     def set_extint(self, level: bool) -> None:
         """The 8259A pair's INTR, on LINT0."""
+        if not level and not self._state.extint:
+            return  # as it is during a loan: the controllers say so at every change of an interrupt line
         rising = level and not self.state.extint
         self.state.extint = level
         self._local(self.lvt_lint0, level, rising)
