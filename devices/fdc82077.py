@@ -18,6 +18,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from devices import state
@@ -87,12 +88,15 @@ class FloppyDrive:
 
     def __init__(self, disk: Disk | None, measure: Callable[[Disk], Format]) -> None:
         self.measure = measure
-        self.put(disk)
+        self.removed: Callable[[], None] = lambda: None
+        """Told, by the controller's wish, when the medium is taken out."""
+        self.change_medium(disk)
 
-    def put(self, disk: Disk | None) -> None:
-        """Another medium, or none."""
+    def change_medium(self, disk: Disk | None) -> None:
+        """Take the medium out and put another one in, or none."""
         self.disk = disk
         self.format = None if disk is None else self.measure(disk)
+        self.removed()
 
 
 @dataclass
@@ -122,7 +126,7 @@ class Command:
 
 @device("fdc82077", "floppy disk controller 82077AA")
 class Fdc82077(Device):
-    """`read` and `write` serve ports 0x3F0 to 0x3F7 at offsets 0 to 7 without 6. `drives` are drives 0 and up."""
+    """`read` and `write` serve ports 0x3F0 to 0x3F5, `read_input` and `write_control` 0x3F7."""
 
     @dataclass
     class State:
@@ -175,6 +179,8 @@ class Fdc82077(Device):
         self.drives = list(drives)
         self._timer = clock.timer("fdc82077", self._due)
         self._logged: set[int | None] = set()
+        for index, drive in enumerate(self.drives):
+            drive.removed = partial(self._removed, index)
 
     def reset(self) -> None:
         """The reset pin: the controller stays in reset until the digital output register says otherwise."""
@@ -205,9 +211,7 @@ class Fdc82077(Device):
 
     # The host's side.
 
-    def change_medium(self, index: int, disk: Disk | None) -> None:
-        """Take the medium out of a drive and put another one in, or none."""
-        self.drives[index].put(disk)
+    def _removed(self, index: int) -> None:
         self.state.units[index].changed = True
 
     def medium_changed(self, index: int) -> bool:
@@ -222,7 +226,7 @@ class Fdc82077(Device):
     # Ports.
 
     def read(self, offset: int, width: int) -> int:
-        """Ports 0x3F0 to 0x3F5 and 0x3F7."""
+        """Ports 0x3F0 to 0x3F5."""
         s = self.state
         if offset == 2:
             return s.dor
@@ -232,12 +236,19 @@ class Fdc82077(Device):
             return self._main_status()
         if offset == 5:
             return self._read_fifo()
-        if offset == 7:
-            return 0x80 if self._present(s.dor & 3) is not None and s.units[s.dor & 3].changed else 0
         return 0xFF
 
+    def read_input(self, offset: int, width: int) -> int:
+        """Port 0x3F7: the change line of the selected drive."""
+        selected = self.state.dor & 3
+        return 0x80 if self._present(selected) is not None and self.state.units[selected].changed else 0
+
+    def write_control(self, offset: int, width: int, value: int) -> None:
+        """Port 0x3F7: the data rate."""
+        self.state.rate = value & 3
+
     def write(self, offset: int, width: int, value: int) -> None:
-        """Ports 0x3F0 to 0x3F5 and 0x3F7."""
+        """Ports 0x3F0 to 0x3F5."""
         s = self.state
         if offset == 2:
             before, s.dor = s.dor, value
@@ -255,8 +266,6 @@ class Fdc82077(Device):
                 self._leave_reset()
         elif offset == 5:
             self._write_fifo(value)
-        elif offset == 7:
-            s.rate = value & 3
 
     def _main_status(self) -> int:
         s = self.state

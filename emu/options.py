@@ -163,6 +163,7 @@ class Drive:
     """File and format of each backing file, from the top; empty: what the image says."""
     node: bool = False
     """A -blockdev."""
+    bootindex: int | None = None
 
 
 @dataclass(frozen=True)
@@ -1330,6 +1331,8 @@ def _attach(config: Config, name: str, props: dict[str, str]) -> None:
             drive.interface = "ide"
             if name == "ide-cd":
                 drive.media, drive.read_only = "cdrom", True
+            if "bootindex" in props:
+                drive.bootindex = number(props["bootindex"], f"-device {name} bootindex", 0, 1 << 30)
             if "bus" in props:
                 cards = [p["id"] for n, p in config.devices if n == "piix3-ide" and "id" in p]
                 match = re.fullmatch(r"(.+)\.([01])", props["bus"])

@@ -44,12 +44,32 @@ FLOPPIES: dict[int, tuple[Geometry, int]] = {
 NO_FLOPPY = (Geometry(80, 2, 18), 4)
 
 
-def floppy_format(size: int) -> tuple[Geometry, int]:
-    """Geometry and drive type for an image: an exact format, else the smallest of 1.44M and 2.88M that holds it."""
+def floppy_format(size: int, boot_sector: bytes = b"") -> tuple[Geometry, int]:
+    """Geometry and drive type for an image: an exact format, else what DOS wrote into the boot sector if that fits the
+    size, else the smallest of 1.44M and 2.88M that holds it."""
     exact = FLOPPIES.get(size >> 10) if size % 1024 == 0 else None
     if exact is not None:
         return exact
+    if len(boot_sector) >= 0x1C:
+        unit, total, sectors, heads = (
+            int.from_bytes(boot_sector[at : at + 2], "little") for at in (0x0B, 0x13, 0x18, 0x1A)
+        )
+        if unit == SECTOR and size == total * SECTOR and heads in (1, 2) and 1 <= sectors <= 40:
+            cylinders, rest = divmod(total, heads * sectors)
+            if not rest and 1 <= cylinders <= 83:
+                kind = 5 if sectors > 24 else 4 if sectors > 11 else 3 if cylinders > 42 else 1
+                return Geometry(cylinders, heads, sectors), kind
     return FLOPPIES[1440] if size <= 1440 << 10 else FLOPPIES[2880]
+
+
+def floppy_medium(disk: Disk) -> tuple[Geometry, int]:
+    """`floppy_format` of a medium."""
+    unusual = disk.size % 1024 or disk.size >> 10 not in FLOPPIES
+    try:
+        sector = disk.read(0, SECTOR) if unusual and disk.size >= SECTOR else b""
+    except OSError:
+        sector = b""
+    return floppy_format(disk.size, sector)
 
 
 def hard_disk_geometry(size: int, boot_sector: bytes) -> Geometry:
@@ -132,7 +152,7 @@ def geometry_of(call: Call, number: int, drive: Drive) -> Geometry | None:
     if drive.disk is None:
         return None
     if drive.kind is DriveKind.FLOPPY:
-        return floppy_format(drive.disk.size)[0]
+        return floppy_medium(drive.disk)[0]
     index = number - 0x80
     return call.bios.geometries[index] if 0 <= index < len(call.bios.geometries) else None
 
@@ -236,6 +256,10 @@ def _classic(call: Call, *, write: bool | None) -> None:
         return
     if drive.kind is DriveKind.FLOPPY:
         _spin(call)
+        if drive.new_medium():
+            call.al = 0
+            finish(call, MEDIA_CHANGED)
+            return
     if write is None:
         finish(call, OK)
         return
@@ -324,7 +348,7 @@ def parameters(call: Call) -> None:
         finish_for(call, number, BAD_COMMAND)
         return
     if kind is DriveKind.FLOPPY:
-        geometry, drive_type = floppy_format(drive.disk.size) if drive.disk else NO_FLOPPY
+        geometry, drive_type = floppy_medium(drive.disk) if drive.disk else NO_FLOPPY
         call.bx = drive_type
         call.es, call.di = rom.SEGMENT, rom.DISKETTE_TABLE
     else:
@@ -375,12 +399,13 @@ def drive_type(call: Call) -> None:
 
 @service(0x13, ah=0x16)
 def change_line(call: Call) -> None:
-    """AH = 0: the medium has not been changed."""
+    """AH = 0: the medium has not been changed; 6: it has, or there is none."""
     drive = find_drive(call, call.dl)
     if drive is None:
         finish(call, BAD_COMMAND)
     else:
-        finish(call, OK if drive.disk is not None else MEDIA_CHANGED)
+        changed = drive.disk is None or (drive.unit is not None and drive.unit.changed)
+        finish(call, MEDIA_CHANGED if changed else OK)
 
 
 @service(0x13, ah=0x17)
@@ -396,7 +421,7 @@ def set_media_type(call: Call) -> None:
     if drive is None or drive.kind is not DriveKind.FLOPPY or drive.disk is None:
         finish(call, BAD_COMMAND)
         return
-    geometry = floppy_format(drive.disk.size)[0]
+    geometry = floppy_medium(drive.disk)[0]
     if call.ch != geometry.cylinders - 1 or call.cl & 0x3F != geometry.sectors:
         finish(call, BAD_MEDIA_TYPE)
         return

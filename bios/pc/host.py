@@ -7,7 +7,6 @@ integers, register names are lower case ("eax", "al", "es", "es.base", "gdtr.lim
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
@@ -48,12 +47,41 @@ class DriveKind(Enum):
     CD = "cd"
 
 
-@dataclass
-class Drive:
-    """One drive as INT 13h sees it: its kind decides the number it gets, in the order of the list."""
+class Unit(Protocol):
+    """A drive whose media come and go."""
 
-    kind: DriveKind
-    disk: Disk | None  # None: no medium in the drive
+    @property
+    def disk(self) -> Disk | None: ...
+
+    @property
+    def changed(self) -> bool:
+        """The change line of a floppy drive: the medium is another one since `see`."""
+
+    def see(self) -> None:
+        """Step the head, which ends the change signal if there is a medium."""
+
+
+class Drive:
+    """One drive as INT 13h sees it: its kind decides the number it gets, in the order of the list.
+
+    `disk` is the medium, None without one; `unit` says what it is now where it may change.
+    """
+
+    def __init__(self, kind: DriveKind, disk: Disk | None, unit: Unit | None = None) -> None:
+        self.kind = kind
+        self.unit = unit
+        self._disk = disk
+
+    @property
+    def disk(self) -> Disk | None:
+        return self._disk if self.unit is None else self.unit.disk
+
+    def new_medium(self) -> bool:
+        """Whether the medium is another one than at the last call."""
+        if self.unit is None or not self.unit.changed:
+            return False
+        self.unit.see()
+        return not self.unit.changed
 
 
 class Host(Protocol):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bios.pc import bda, pci, rom, tables
 from bios.pc.boot import BOOT_ADDRESS
-from bios.pc.disk import SECTOR, drives, floppy_format, hard_disk_geometry, read_bytes
+from bios.pc.disk import NO_FLOPPY, SECTOR, drives, floppy_medium, hard_disk_geometry, read_bytes
 from bios.pc.host import DriveKind, Host
 from bios.pc.memory_map import EBDA, extended_bytes
 from bios.pc.service import Call, hook
@@ -47,6 +47,7 @@ def post(call: Call) -> None:
     call.esp = BOOT_ADDRESS
     warm = host.read_phys(bda.BASE + bda.RESET_FLAG, 2) == bda.CTRL_ALT_DEL_MAGIC.to_bytes(2, "little")
     host.port_write(0x92, 1, (host.port_read(0x92, 1) & ~0x01) | 0x02)
+    host.port_write(0x3F2, 1, 0x0C)  # the floppy controller leaves its reset
     _caches(host)
     _interrupt_controllers(host)
     _timer(host)
@@ -250,7 +251,8 @@ def _drives(call: Call) -> None:
     call.bda.set_byte(bda.DISK_COUNT, len(disks))
     types = 0
     for n, drive in enumerate(floppies):
-        types |= floppy_format(drive.disk.size if drive.disk else 0)[1] << (4 if n == 0 else 0)
+        drive.new_medium()
+        types |= (floppy_medium(drive.disk) if drive.disk else NO_FLOPPY)[1] << (4 if n == 0 else 0)
         call.bda.set_byte(bda.FLOPPY_MEDIA + n, 0x07)
     base, extended = min(EBDA + 0x400, host.ram_size) >> 10, min(extended_bytes(host.ram_size) >> 10, 0xFFFF)
     above_16m = min(max(0, extended_bytes(host.ram_size) - 0xF00000) >> 16, 0xFFFF)

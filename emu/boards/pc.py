@@ -6,16 +6,16 @@ Memory                                          Ports
   000c0000  option ROMs                           0040  timer                   02f8  serial port 2
   000e0000  firmware, 128 KiB                     0060  keyboard controller     0376  IDE channel 2, control
   00100000  RAM up to -m                          0061  speaker, timer gate     03b0  VGA registers
-  fec00000  I/O APIC                              0070  clock chip, CMOS        03f6  IDE channel 1, control
+  fec00000  I/O APIC                              0070  clock chip, CMOS        03f0  floppy controller, 03f7
   fee00000  local APIC                            0080  DMA pages (POST code)   03f8  serial port 1
   ffff0000  firmware again (-bios: all of it)     0092  A20, fast reset         04d0  edge/level control
                                                   00a0  interrupt controller 2  0510  firmware configuration
   fed00000  event timers (HPET)                   00c0  DMA controller 2        0cf8  PCI configuration
                                                   00e4  hook of our firmware    b000  ACPI power management
-                                                  01ce  display interface
+                                                  01ce  display interface       03f6  IDE channel 1, control
 Interrupts
-  0 timer  1 keyboard  2 cascade (I/O APIC: timer)  3 serial 2  4 serial 1  8 clock  9 ACPI  12 mouse  13 coprocessor
-  14, 15 IDE
+  0 timer  1 keyboard  2 cascade (I/O APIC: timer)  3 serial 2  4 serial 1  6 floppy  8 clock  9 ACPI  12 mouse
+  13 coprocessor  14, 15 IDE
 
 Intel 82441FX and 82371SB data sheets.
 """
@@ -53,19 +53,20 @@ from devices.port92 import Port92
 from devices.rtc_mc146818 import RtcMc146818, days_from_civil
 from devices.uart16550 import Uart16550
 from devices.vga import BANK, Vga
+from emu.boards.boot import bios_drives, boot_letters, boot_order_file, show_drives
+from emu.boards.floppy import floppy_controller
 from emu.boards.ide import ide_drives
 from emu.bus import UNIMP, Bus
 from emu.clock import Clock
 from emu.firmware import BiosHost
 from emu.machine import Cause, Machine
-from emu.media import Medium, read_file, wrong
+from emu.media import read_file, wrong
 from emu.memory import FOUR_GIB, Dma, GuestRam, Kind
 from emu.options import UsageError, number, shown, split_commas
 from emu.plug import PciBoard, flat, movable_ports, plug_in
 from emu.plug_vga import plug_vga, video_memory
 
 if TYPE_CHECKING:
-    from bios.pc.host import Drive as BiosDrive
     from bios.plan import LoadPlan
     from devices.contracts import Console
     from devices.device import Device
@@ -160,6 +161,11 @@ def pc(setup: Setup) -> Machine:
     dma.stored80 = lambda value: cpu.set_steady_port(0x80, None if bus.watched else value, writes=True)
     bus.map_ports(0xC0, 32, dma.read_high, dma.write_high, name="dma high")
 
+    fdc = floppy_controller(m, setup, irqs.source(6), dma)
+    bus.map_ports(0x3F0, 6, fdc.read, fdc.write, name="fdc")
+    bus.map_ports(0x3F7, 1, fdc.read_input, fdc.write_control, name="fdc input")
+    show_drives(rtc, fdc, setup)
+
     # Serial ports and debug ports.
     for index, (base, irq) in enumerate(SERIAL_PORTS):
         console = setup.serial[index] if index < len(setup.serial) else None
@@ -225,7 +231,9 @@ def pc(setup: Setup) -> Machine:
     bus.map_mmio(0xA0000, 0x20000, vga.read_memory, vga.write_memory, name="vga memory")
     m.screen = vga.text_screen
 
-    m.devices.update({"pic": pic, "irqs": irqs, "pit": pit, "rtc": rtc, "kbd": kbd, "port92": port92, "dma": dma})
+    m.devices.update(
+        {"pic": pic, "irqs": irqs, "pit": pit, "rtc": rtc, "kbd": kbd, "port92": port92, "dma": dma, "fdc": fdc}
+    )
     m.devices.update({"ide0": ide_channels[0], "ide1": ide_channels[1], "vga": vga, "shutdown": shutdown})
     m.devices.update({"pci": host, "i440fx": bridge, "piix3": isa, "ide-pci": ide, "ide-dma": master})
     m.devices.update({"pm": power, "acpi": acpi})
@@ -329,8 +337,6 @@ NOT_THERE = (
     (range(0x2E8, 0x2F0), "serial port 4"),
     (range(0x378, 0x37B), "parallel port 1"),
     (range(0x3E8, 0x3F0), "serial port 3"),
-    (range(0x3F0, 0x3F6), "floppy controller: the firmware serves floppies"),
-    (range(0x3F7, 0x3F8), "floppy controller"),
 )
 
 
@@ -486,8 +492,8 @@ def _boot(m: Machine, setup: Setup, rom: bytes | None, board: AcpiBoard) -> None
     signature, _, _, features = cpuid(cpu_model(config.cpu), 1)
     host = BiosHost(
         m,
-        disks=_bios_drives(setup),
-        boot_order=config.boot or "cad",
+        disks=bios_drives(m, setup),
+        boot_order=boot_letters(setup),
         direct_boot=_kernel(setup),
         apic=board.apic,
         acpi=board if config.acpi else None,
@@ -512,22 +518,8 @@ def _firmware_files(m: Machine, setup: Setup, board: AcpiBoard) -> None:
     if setup.config.acpi:
         for name, content in firmware_files(board).items():
             configuration.add_file(name, content)
-
-
-def _bios_drives(setup: Setup) -> list[BiosDrive]:
-    """The drives in BIOS order: floppies, hard disks, CDs, each by place."""
-    from bios.pc.host import Drive as BiosDrive
-    from bios.pc.host import DriveKind
-
-    def kind(medium: Medium) -> DriveKind:
-        if medium.drive.interface == "floppy":
-            return DriveKind.FLOPPY
-        return DriveKind.CD if medium.cdrom else DriveKind.HD
-
-    order = (DriveKind.FLOPPY, DriveKind.HD, DriveKind.CD)
-    attached = [m for m in setup.media if m.drive.interface in ("floppy", "ide") and not m.drive.card]
-    attached.sort(key=lambda medium: (order.index(kind(medium)), medium.drive.index or 0))
-    return [BiosDrive(kind(medium), medium.disk) for medium in attached]
+    if order := boot_order_file(m, setup):
+        configuration.add_file("bootorder", order)
 
 
 def _kernel_for(m: Machine, setup: Setup) -> None:

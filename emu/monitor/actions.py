@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from devices.acpi_pm import AcpiPm
 from devices.atapi import AtapiCdrom
+from devices.fdc82077 import FloppyDrive
 from devices.i8042 import I8042
 from emu.machine import Machine
 from emu.memory import Dma, Kind
@@ -197,15 +198,15 @@ class Actions:
     # -- devices
 
     def _do_eject(self, name: str, force: bool) -> None:
-        block, drive = self._cdrom(name)
-        if drive.s.locked and not force:
+        block, drive = self._drive(name)
+        if isinstance(drive, AtapiCdrom) and drive.s.locked and not force:
             raise Refused(f"Device '{name}' is locked and force was not specified, wait for tray to open and try again")
         drive.change_medium(None)
         block.file = ""
         self._moved(block, True)
 
     def _do_change(self, name: str, path: str, format: str) -> None:
-        block, drive = self._cdrom(name)
+        block, drive = self._drive(name)
         disk = self.open_medium(block, path, format)
         drive.change_medium(disk)
         block.file = path
@@ -214,9 +215,9 @@ class Actions:
     def _moved(self, block: Block, tray_open: bool) -> None:
         self.machine.tell("DEVICE_TRAY_MOVED", device=block.name, id=block.qdev, **{"tray-open": tray_open})
 
-    def _cdrom(self, name: str) -> tuple[Block, AtapiCdrom]:
+    def _drive(self, name: str) -> tuple[Block, AtapiCdrom | FloppyDrive]:
         block = self.block(name)
-        if not isinstance(block.device, AtapiCdrom):
+        if not isinstance(block.device, AtapiCdrom | FloppyDrive):
             raise Refused(f"Device '{name}': its medium cannot be changed while the machine runs")
         return block, block.device
 

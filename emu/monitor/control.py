@@ -42,7 +42,7 @@ ENDS = {
 
 @dataclass
 class Block:
-    """A drive by the name that monitors have for it; `device` is the drive that the guest sees, None for a floppy.
+    """A drive by the name that monitors have for it; `device` is the drive that the guest sees.
 
     `file` is what was put in later.
     """

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from devices.ata import AtaChannel
+from devices.fdc82077 import Fdc82077
 from emu.chardev import Host, Mux
 from emu.machine import Machine
 from emu.media import Medium, open_drive
@@ -94,5 +95,7 @@ def _block(machine: Machine, medium: Medium) -> Block:
         name = drive.id or f"ide{index // 2}-{'cd' if medium.cdrom else 'hd'}{index % 2}"
         return Block(name, medium, device, qdev=f"/machine/{name}")
     if drive.interface == "floppy":
-        return Block(drive.id or f"floppy{index}", medium, qdev=f"/machine/floppy{index}")
+        fdc = machine.devices.get("fdc")
+        floppy = fdc.drives[index] if isinstance(fdc, Fdc82077) and index < len(fdc.drives) else None
+        return Block(drive.id or f"floppy{index}", medium, floppy, qdev=f"/machine/floppy{index}")
     return Block(drive.id or f"{drive.interface}{index}", medium, qdev=drive.id or "")

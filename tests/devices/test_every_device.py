@@ -166,14 +166,14 @@ def fdc(clock, line, console, memory) -> Bench:
 
     def poke(rng: random.Random) -> None:
         dev.write(2, 1, 0x1C)
-        dev.write(7, 1, 0)
+        dev.write_control(0, 1, 0)
         for byte in (rng.choice(opcodes), rng.randrange(3), 0, 0, rng.randrange(20), 2, 18, 27, 255):
             dev.write(5, 1, byte)
         dma.write_low(0x0B, 1, rng.choice((0x46, 0x4A, 0x42, 0x56)))
         dma.write_low(0x0A, 1, 2)
-        dev.change_medium(1, rng.choice((None, MemoryDisk(bytes(720 << 10)))))
+        drives[1].change_medium(rng.choice((None, MemoryDisk(bytes(720 << 10)))))
 
-    return Bench(dev, [(8, dev.read, dev.write)], poke)
+    return Bench(dev, [(6, dev.read, dev.write), (1, dev.read_input, dev.write_control)], poke)
 
 
 def port92(clock, line, console, memory) -> Bench:

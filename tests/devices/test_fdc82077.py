@@ -44,7 +44,7 @@ class Bench:
             self.tell(0x03, 0xDF, 0x02)
 
     def rate(self, code: int) -> None:
-        self.dev.write(7, 1, code)
+        self.dev.write_control(0, 1, code)
 
     def status(self) -> int:
         return self.dev.read(4, 1)
@@ -373,22 +373,22 @@ def test_without_dma_bytes_go_through_the_fifo(bench, clock, line):
 def test_the_change_line_falls_with_the_first_step_onto_a_medium(bench, clock):
     b = bench(MemoryDisk(contents(1440)), None)
     b.dev.write(2, 1, 0x1C)
-    assert b.dev.read(7, 1) == 0x80
+    assert b.dev.read_input(0, 1) == 0x80
     b.tell(0x07, 0)
     clock.advance(10 * MS)
     b.ask(0x08, reply=2)
-    assert b.dev.read(7, 1) == 0x80, "the head was on track 0: it did not step"
+    assert b.dev.read_input(0, 1) == 0x80, "the head was on track 0: it did not step"
     b.seek(0, 1)
-    assert b.dev.read(7, 1) == 0
-    b.dev.change_medium(0, MemoryDisk(contents(720)))
-    assert b.dev.read(7, 1) == 0x80
+    assert b.dev.read_input(0, 1) == 0
+    b.drives[0].change_medium(MemoryDisk(contents(720)))
+    assert b.dev.read_input(0, 1) == 0x80
     b.seek(0, 0)
-    assert b.dev.read(7, 1) == 0
+    assert b.dev.read_input(0, 1) == 0
     b.rate(2)
     assert b.read(0, 0, 9, 1, last=9)[1] == contents(720)[8 * SECTOR : 9 * SECTOR]
     b.dev.write(2, 1, 0x2D)
     b.seek(1, 5)
-    assert b.dev.read(7, 1) == 0x80, "no medium"
+    assert b.dev.read_input(0, 1) == 0x80, "no medium"
 
 
 def test_an_image_shorter_than_its_format_reads_as_zeros_there_and_is_not_written(bench):

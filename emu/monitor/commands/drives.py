@@ -25,7 +25,7 @@ def _open(block: Block) -> bool:
 
 def _disk(block: Block) -> Any:
     """The medium that is in now."""
-    return getattr(block.device, "disk", block.medium.disk) if block.medium.cdrom else block.medium.disk
+    return getattr(block.device, "disk", block.medium.disk) if block.removable else block.medium.disk
 
 
 def _file(block: Block) -> str:
