@@ -7,6 +7,7 @@ initial RAM disk as high as the kernel allows. Source: Linux kernel documentatio
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from bios.plan import ImageError, LoadPlan, MemoryRange, fits, usable_ram
@@ -97,6 +98,8 @@ def load_linux(
     line = _command_line(name, command_line, room)
     setup = bytearray(data[:setup_size])
     segments = [(line_at, line)]
+    if (mode := _video_mode(command_line)) is not None:
+        _put(setup, 0x1FA, 2, mode)
     if header.version >= 0x200:
         _put(setup, 0x210, 1, LOADER_ID)
     if header.version >= 0x201:
@@ -147,6 +150,20 @@ def fw_cfg_items(plan: LoadPlan) -> dict[int, bytes]:
         items[size] = len(data).to_bytes(4, "little")
         items[bytes_] = data
     return items
+
+
+VIDEO_MODES = {"normal": 0xFFFF, "ext": 0xFFFE, "ask": 0xFFFD}
+
+
+def _video_mode(command_line: str) -> int | None:
+    """The mode that vga= asks the set-up code for; loaders read it, the kernel does not."""
+    wishes = [word[4:] for word in command_line.split() if word.startswith("vga=")]
+    if not wishes:
+        return None
+    wish = wishes[-1]
+    if re.fullmatch("0[xX][0-9a-fA-F]{1,4}", wish):
+        return int(wish, 16)
+    return int(wish) & 0xFFFF if re.fullmatch("[0-9]{1,5}", wish) else VIDEO_MODES.get(wish)
 
 
 def _put(setup: bytearray, at: int, size: int, value: int) -> None:

@@ -515,7 +515,8 @@ class Vga(Device):
         s.gc[5] = s.gc[5] & ~0x60 | (0 if depth == 4 else 0x40)
         s.seq[4] = s.seq[4] & ~0x08 | 0x06 | (0 if depth == 4 else 0x08)
         s.seq[2] |= 0x0F
-        s.crtc[0x17] |= 3
+        s.crtc[0x17] |= 0x43
+        s.crtc[0x14] &= ~0x40
         s.crtc[0x13] = pitch >> 3 & 0xFF
         s.crtc[1] = (width >> 3) - 1 & 0xFF
         s.crtc[0x12] = lines & 0xFF

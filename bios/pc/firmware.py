@@ -5,7 +5,22 @@ The machine loop calls `dispatch` after the CPU stopped on the hook port, with C
 
 from __future__ import annotations
 
-from bios.pc import boot, cdrom, clock, disk, equipment, interrupts, keyboard, post, printer, rom, serial, system, video
+from bios.pc import (
+    boot,
+    cdrom,
+    clock,
+    disk,
+    equipment,
+    interrupts,
+    keyboard,
+    post,
+    printer,
+    rom,
+    serial,
+    system,
+    vbe,
+    video,
+)
 from bios.pc import tables as machine_tables
 from bios.pc.font import font_8, font_14, font_16
 from bios.pc.host import Action, LinearFault
@@ -13,7 +28,7 @@ from bios.pc.service import HOOKS, Call, Handler, find
 from bios.pc.state import BiosState
 
 # Importing a module registers its services; naming them here keeps the list in one place.
-SERVICE_MODULES = (boot, cdrom, clock, disk, equipment, interrupts, keyboard, post, printer, serial, system, video)
+SERVICE_MODULES = (boot, cdrom, clock, disk, equipment, interrupts, keyboard, post, printer, serial, system, vbe, video)
 
 
 class Bios(BiosState):

@@ -18,7 +18,6 @@ MISC_WRITE, SEQUENCER, DAC_MASK, DAC_READ, DAC_WRITE, DAC_DATA = 0x3C2, 0x3C4, 0
 GRAPHICS, ATTRIBUTE = 0x3CE, 0x3C0
 DEFAULT_ATTRIBUTE = 0x07
 VGA_COLOR, VGA_MONO = 0x08, 0x07
-VBE_FAILED = 0x0100
 
 BELL, BACKSPACE, LINE_FEED, CARRIAGE_RETURN = 7, 8, 10, 13
 
@@ -159,6 +158,9 @@ def set_mode(host: Host, number: int, *, clear: bool = True) -> bool:
         return False
     data = bda.Bda(host)
     values = registers(mode)
+    # A picture of the VESA extensions ends (the display interface's ENABLE register).
+    host.port_write(0x1CE, 2, 4)
+    host.port_write(0x1D0, 2, 0)
     crtc = 0x3B4 if mode.mono else 0x3D4
 
     def indexed(port: int, first: int, group: tuple[int, ...]) -> None:
@@ -680,12 +682,6 @@ def functionality(call: Call) -> None:
     out[0x31] = 3  # 256 KiB of video memory
     call.write(call.address("es", call.di), bytes(out))
     call.al = 0x1B
-
-
-@service(0x10, ah=0x4F)
-def vesa(call: Call) -> None:
-    """VESA BIOS extensions: not offered."""
-    call.ax = VBE_FAILED
 
 
 @service(0x10)

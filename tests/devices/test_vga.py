@@ -600,3 +600,128 @@ def test_what_is_saved_holds_what_is_in_a_direct_window_whether_or_not_somebody_
     before = screen.vga.save()
     assert screen.vga.text_screen()[0].startswith("Hi")
     assert screen.vga.save() == before
+
+
+def with_frame_buffer(clock, size=0x100000):
+    banks = []
+    vga = Vga(clock=clock, frame_buffer=memoryview(bytearray(size)), set_bank=banks.append)
+    return vga, banks
+
+
+def vbe(vga, *values):
+    """Width, height, depth, then enable with a linear frame buffer."""
+    for index, value in zip((1, 2, 3, 4), (*values, 0x41), strict=True):
+        vga.set_vbe(index, value)
+
+
+@pytest.mark.parametrize(
+    ("depth", "data", "colour"),
+    [
+        (8, b"\x01", 0x0000AA),
+        (15, b"\x1f\x7c", 0xFF00FF),
+        (16, b"\xe0\x07", 0x00FF00),
+        (24, b"\x01\x02\x03", 0x030201),
+        (32, b"\x01\x02\x03\x99", 0x030201),
+    ],
+)
+def test_each_depth_of_the_frame_buffer_has_its_colours(clock, depth, data, colour):
+    vga, _ = with_frame_buffer(clock)
+    vbe(vga, 320, 200, depth)
+    width, height, got, pitch, start = vga.picture()
+    assert (width, height, got, start) == (320, 200, depth, 0)
+    at = 3 * pitch + 2 * len(data)
+    vga.frame_buffer[at : at + len(data)] = data
+    assert frame(vga)[3, 2] == colour and not frame(vga)[3, 3]
+
+
+def test_the_display_interface_is_reached_by_words_and_by_bytes(clock):
+    vga, _ = with_frame_buffer(clock)
+    vga.write_vbe(0, 2, 1)
+    vga.write_vbe(2, 2, 640)
+    assert vga.read_vbe(2, 2) == 640
+    vga.write_vbe(1, 1, 800 & 0xFF)
+    vga.write_vbe(2, 1, 800 >> 8)
+    assert vga.read_vbe(1, 1) | vga.read_vbe(2, 1) << 8 == 800
+    vga.write_vbe(0, 2, 0)
+    assert vga.read_vbe(2, 2) == 0xB0C5
+    vga.write_vbe(0, 2, 10)
+    assert vga.read_vbe(2, 2) == 0x10
+    vga.set_vbe(4, 2)
+    assert [vga.get_vbe(n) for n in (1, 2, 3)] == [16000, 12000, 32]
+
+
+def test_a_picture_is_bent_until_it_fits(clock):
+    vga, _ = with_frame_buffer(clock)
+    vbe(vga, 0xFFFF, 0xFFFF, 77)
+    width, height, depth, pitch, _ = vga.picture()
+    assert depth == 8 and pitch * height <= 0x100000 and width == 16000
+    vga.set_vbe(6, 0xFFFF)
+    vga.set_vbe(9, 0xFFFF)
+    _, height, _, pitch, start = vga.picture()
+    assert start + pitch * height <= 0x100000
+    frame(vga)
+
+
+def test_switching_the_picture_on_clears_it_unless_told_otherwise(clock):
+    vga, _ = with_frame_buffer(clock)
+    vga.frame_buffer[0] = 9
+    vbe(vga, 320, 200, 8)
+    assert vga.frame_buffer[0] == 0
+    vga.frame_buffer[0] = 9
+    vga.set_vbe(4, 0)
+    vga.set_vbe(4, 0xC1)
+    assert vga.frame_buffer[0] == 9
+
+
+def test_banks_come_and_go_with_the_picture(clock):
+    vga, banks = with_frame_buffer(clock)
+    vbe(vga, 640, 480, 8)
+    vga.set_vbe(5, 3)
+    vga.set_vbe(5, 0x13)
+    vga.set_vbe(4, 0)
+    assert banks == [0, 0x30000, None]
+
+
+def test_four_bits_a_pixel_are_planes(clock):
+    vga, _ = with_frame_buffer(clock)
+    vbe(vga, 800, 600, 4)
+    vga.write(SEQ, 2, 0x0502)
+    vga.write(GC, 2, 0xFF08)
+    vga.write_memory(100, 1, 0x80)
+    assert frame(vga).shape == (600, 800) and frame(vga)[1, 0] == 0xAA00AA
+
+
+def test_pel_panning_moves_the_picture_and_stays_out_of_the_lower_part(clock):
+    screen = Screen(clock)
+    screen.mode(MODE_12)
+    screen.poke(0, 0x01)
+    screen.atc(0x13, 3)
+    screen.atc(0x30, 0x21)
+    screen.crtc(7, 0x2E)
+    screen.crtc(9, 0)
+    screen.crtc(0x18, 99)
+    picture = frame(screen.vga)
+    assert picture[0].nonzero()[0].tolist() == [4] and picture[100].nonzero()[0].tolist() == [7]
+
+
+def test_preset_row_scan_moves_text_up_by_lines(screen):
+    screen.text[0:2] = b"A\x40"
+    screen.crtc(8, 5)
+    picture = frame(screen.vga)
+    assert picture[10, 0] == 0xAA0000 and not picture[11, 0]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    writes=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 0xFFFF)), max_size=30),
+    enable=st.integers(0, 0xFF),
+)
+def test_whatever_is_written_to_the_display_interface_can_be_drawn_and_saved(clock, writes, enable):
+    vga, _ = with_frame_buffer(type(clock)(), 0x10000)
+    for index, value in [*writes, (4, enable | 1), *writes]:
+        vga.set_vbe(index, value)
+        vga.write_memory(value, 1, value & 0xFF)
+    frame(vga)
+    saved = vga.save()
+    vga.load(saved)
+    assert vga.save() == saved
