@@ -119,6 +119,14 @@ class Clock:
         self._slice_end = now + limit * NS_PER_INSN
         return limit
 
+    def idle(self, limit: int) -> int:
+        """Called after `budget`: the virtual time (ns), at most `limit`, up to which the processor may let idle time
+        pass for the timers that it serves itself."""
+        deadline = self._next_outer()
+        until = limit if deadline is None else min(limit, deadline)
+        self._slice_end = max(self._slice_end, until)
+        return until
+
     def fire(self) -> None:
         """Run the callbacks of all timers that are due."""
         self._slice_end = -1

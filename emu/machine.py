@@ -185,6 +185,7 @@ class Machine:
         self._deferred: Callable[[], None] | None = None
         self._named: set[tuple[int, int]] = set()
         self.execute: Callable[[int], Exit] = cpu.run
+        self._lent_disks: list[Any] = getattr(cpu, "lent_disks", [])
         """Runs the processor; replaced by what watches single instructions."""
         cpu.on_event(self._event)
         ram.on_remap.append(cpu.remap)
@@ -361,6 +362,8 @@ class Machine:
             if budget:
                 started, before = wall(), self.cpu.icount
                 self._slice_over = started + LONGEST_SLICE
+                if self._lent_disks:
+                    self._let_idle()
                 reason = self.execute(budget)
                 self._adapt(self.cpu.icount - before, wall() - started)
                 self._leave(reason, world)
@@ -428,6 +431,16 @@ class Machine:
         if self.stuck is not None:
             limit = min(limit, LOOK - self.retired % LOOK)
         return self.clock.budget(limit)
+
+    def _let_idle(self) -> None:
+        """A processor that waits for a disk in its care does so by itself where nobody outside could tell."""
+        if self.pacer is not None:
+            limit = self.pacer.reached() + int(self.pacer.LEAD * 1e9)
+        elif self.patience() is None:
+            limit = FOREVER
+        else:
+            return
+        self.cpu.idle_until = self.clock.idle(limit)  # type: ignore[attr-defined]
 
     def _leave(self, reason: Exit, world: Outside) -> None:
         if reason == Exit.HALT:

@@ -96,6 +96,30 @@ static int apic_goes_on(Cpu *cpu)
     return 1;
 }
 
+/* A halted processor whose disk is at work: time jumps to what is due first. 0: not here. Nothing else may be due by then; a
+ * timer that is armed meanwhile ends the run. */
+static int apic_idles(Cpu *cpu)
+{
+    const struct ApicLoan *a = &cpu->apic;
+    if (!a->lent || !(cpu->eflags & 0x200)) return 0;
+    int64_t first = -1;
+    for (uint32_t k = 0; k < cpu->blk_count; k++) {
+        const struct BlkLoan *b = &cpu->blk[k];
+        if (b->lent && b->inflight && (first < 0 || (int64_t)b->requests[0]->due < first)) first = (int64_t)b->requests[0]->due;
+    }
+    if (first < 0) return 0;
+    if (a->armed >= 0 && a->armed < first) first = a->armed;
+    if (first >= (int64_t)cpu->idle_until) return 0;
+    const uint64_t icount = emu_icount(cpu);
+    const int64_t now = (int64_t)(icount * NS_PER_INSN + cpu->time_offset);
+    if (first > now) {
+        cpu->time_offset += (uint64_t)(first - now);
+        const uint64_t insns = (cpu->idle_until - (uint64_t)first + NS_PER_INSN - 1) / NS_PER_INSN;
+        if (insns < cpu->run_end - icount) cpu->run_end = icount + insns;
+    }
+    return apic_goes_on(cpu);
+}
+
 /* A 32-bit register is written. 0: not here. */
 static int apic_write(Cpu *cpu, uint64_t address, uint32_t size, uint64_t v)
 {

@@ -104,7 +104,7 @@ static int attend(Cpu *cpu)
             return 0;
         }
     }
-    if (cpu->halted) return RUN_HALT + 1;
+    if (cpu->halted) return apic_idles(cpu) ? 0 : RUN_HALT + 1;
     if (unlikely(virtual_interrupt_due(cpu))) {
         deliver_event(cpu, 13, 0, 0);
         return 0;

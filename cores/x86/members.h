@@ -86,6 +86,7 @@ struct BlkLoan {
     struct ApicLoan apic;
     struct BlkLoan blk[4];
     uint32_t blk_count;
+    uint64_t idle_until; /* virtual ns that a halted processor whose disk is at work may jump to by itself */
     uint32_t features[4];
     uint32_t cpuid_count;
     struct CpuidLeaf cpuid[64];

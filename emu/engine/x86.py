@@ -26,7 +26,9 @@ class X86Cpu(CompiledCpu):
     ) -> None:
         self.model = models.cpu_model(model)
         self._apic: Any = None
-        self._disks: list[Any] = []
+        self.lent_disks: list[Any] = []
+        self.idle_until = 0
+        """Set before a run: the virtual time (ns) up to which a halted processor may wait for a lent disk by itself."""
         self._build(bus, ram, bus, accel, jit_size)
         c = self._c
         for k, word in enumerate(self.model.features):
@@ -51,13 +53,13 @@ class X86Cpu(CompiledCpu):
 
     def lend_disk(self, disk: Any) -> None:
         """See `emu.cpu.PcCpu.lend_disk`."""
-        if disk not in self._disks and self._c.blk_count < len(self._c.blk):
+        if disk not in self.lent_disks and self._c.blk_count < len(self._c.blk):
             self._c.blk_count += 1
-            self._disks.append(disk)
+            self.lent_disks.append(disk)
 
     def run(self, budget: int) -> Any:
         """See `emu.cpu.Cpu.run`."""
-        for k, disk in enumerate(self._disks):
+        for k, disk in enumerate(self.lent_disks):
             if not self._c.blk[k].lent:
                 loan = disk.lend(partial(self._take_disk, k))
                 if loan is not None:
@@ -67,6 +69,7 @@ class X86Cpu(CompiledCpu):
             loan = apic.lend(self._take_apic)
             if loan is not None:
                 self._give_apic(loan)
+        self._c.idle_until, self.idle_until = self.idle_until, 0
         try:
             return super().run(budget)
         finally:
@@ -74,7 +77,7 @@ class X86Cpu(CompiledCpu):
                 c.moved = 0
                 if c.lent:
                     apic.moved(None if c.armed < 0 else c.armed)
-            for k, disk in enumerate(self._disks):
+            for k, disk in enumerate(self.lent_disks):
                 b = self._c.blk[k]
                 if b.moved:
                     b.moved = 0

@@ -42,6 +42,9 @@ class Queue(FakeQueue):  # type: ignore[no-untyped-call]
         model = {"transfer_end": 0, "access": self.delay, "bytes_per_ns": 1 << 40}
         return {"fd": fd, "file_length": length, "write_from": write_from, **model}
 
+    def moved(self, due: int | None) -> None:
+        pass
+
     def returned(self, transfer_end: int, count: int) -> None:
         self.count += count
 
@@ -265,3 +268,31 @@ def test_a_new_medium_ends_the_loan_of_the_old_one(tmp_path: Path) -> None:
     assert loan is not None and loan["file_length"] == 512
     queue.change(RawDisk(str(new)))
     assert ended == [True] and queue.lend(take_back) == {**loan, "fd": queue.disk.plain()[0], "file_length": 1024}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("until, waits", [(0, False), (20_000, False), (90_000, True)])
+def test_a_processor_waits_for_its_disk_by_itself_as_long_as_nobody_else_is_due(
+    tmp_path: Path, until: int, waits: bool
+) -> None:
+    w = World(tmp_path / "disk", 0, lent=True)
+    cpu = w.cpu
+    assert cpu is not None
+    w.write(DATA, struct.pack("<IIQ", 0, 0, 7))
+    w.desc(0, DATA, 16, 1, 1)
+    w.desc(1, DATA + 0x1000, 513, 2)
+    w.offer([0])
+    loan = w.blk.lend(partial(cpu._take_disk, 0))
+    assert loan is not None
+    cpu._give_disk(0, loan)
+    assert engine.lib.emu_blk_ring(cpu._c, 0)
+    cpu._c.apic.lent, cpu._c.apic.armed = 1, -1
+    w.write(0x1000, bytes.fromhex("fbf4 ebfd"))  # sti; hlt; jmp to the hlt
+    w.write(4 * 0x40, struct.pack("<HH", 0x2000, 0))
+    w.write(0x2000, bytes.fromhex("ff060030 cf"))  # inc word [0x3000]; iret
+    for name, value in (("cs", 0), ("eip", 0x1000), ("ss", 0), ("esp", 0x800), ("ds", 0)):
+        cpu.set_reg(name, value)
+    cpu.idle_until = until
+    reason = cpu.run(10_000)
+    assert reason.name == "HALT" and cpu.idle_until == 0
+    assert w.ram.view[0x3000] == int(waits) and cpu._c.time_offset + 10 * cpu.icount > 20_000 * waits
+    assert bytes(w.ram.view[DATA + 0x1000 : DATA + 0x1201]) == (bytes([7]) * 512 + b"\0" if waits else bytes(513))
