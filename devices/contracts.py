@@ -22,6 +22,8 @@ class Timer(Protocol):
 
     inner: bool
     """Set while somebody else, like a processor during its run, sees to it that the deadline is met."""
+    eager: bool
+    """Set once for a timer that a processor which halts does not wait for: it fires at the halt."""
 
     @property
     def deadline(self) -> int | None:

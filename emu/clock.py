@@ -41,6 +41,8 @@ class Timer:
         self.background = background
         self.inner = False
         """The processor serves it during a run, by itself; a run that ends then leaves it to `fire`."""
+        self.eager = False
+        """A processor that halts does not wait for it: it fires then."""
         self._clock = clock
 
     def arm(self, deadline: int) -> None:
@@ -147,6 +149,15 @@ class Clock:
             except Exception as error:
                 raise DeviceError(f"timer {timer.name}: {type(error).__name__}: {error}") from error
         raise DeviceError(f"timer {timer.name} keeps firing without time passing")
+
+    def hurry(self) -> bool:
+        """The processor has halted: eager timers are due now. Whether there is one."""
+        early = [t for deadline, _, t in self._heap if t.eager and t.deadline == deadline]
+        now = self.now() if early else 0
+        for timer in early:
+            if timer.deadline is not None and timer.deadline > now:
+                timer.arm(now)
+        return bool(early)
 
     def skip_to(self, deadline: int) -> None:
         """Let a halted machine's time jump; never backwards."""

@@ -396,6 +396,8 @@ class Machine:
             elif reason == Exit.HALT:
                 if self.clock.next_wakeup() is None or self.masked():
                     return reason
+                if self.clock.hurry():
+                    continue
                 if self.retired != halted_at:
                     halted_at, wakeups = self.retired, 0
                 wakeups += 1
@@ -479,8 +481,10 @@ class Machine:
     def _halted(self, world: Outside) -> None:
         if not self.cpu.halted or self._reset_wanted or self._parked or self.ending is not None:
             return
-        wake = self.clock.next_wakeup()
         masked = self.masked()
+        if not masked and self.clock.hurry():
+            return
+        wake = self.clock.next_wakeup()
         if masked or wake is None:
             world.at_rest(self)
             if self.ending is not None:

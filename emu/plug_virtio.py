@@ -134,7 +134,7 @@ def virtio_net(p: Plug) -> VirtioDevice:
         without |= 0 if p.switch(name, True) else mask
     port, mac = wire(p)
     mtu = p.number("host_mtu", 0, 0, 65535)
-    return net.Net(**p.virtio(), port=port, mac=bytes(mac), mtu=mtu, without=without)
+    return net.Net(**p.virtio(), port=port, mac=bytes(mac), mtu=mtu, without=without, clock=p.machine.clock)
 
 
 # -- consoles

@@ -135,18 +135,34 @@ def ffi_ppc() -> cffi.FFI:
 
 
 HOST = """
-extern "Python" ssize_t slirp_py_send(const void *, size_t, void *);
 extern "Python" ssize_t slirp_py_forward(const void *, size_t, void *);
 extern "Python" void slirp_py_said(const char *, void *);
-extern "Python" int64_t slirp_py_clock(void *);
 extern "Python" void *slirp_py_timer_new(void *, void *, void *);
 extern "Python" void slirp_py_timer_free(void *, void *);
 extern "Python" void slirp_py_timer_mod(void *, int64_t, void *);
-extern "Python" void slirp_py_descriptor(int, void *);
-extern "Python" void slirp_py_notify(void *);
-extern "Python" int slirp_py_add_poll(int, int, void *);
-extern "Python" int slirp_py_revents(int, void *);
 int punch_hole(int fd, int64_t offset, int64_t length);
+struct pollfd { int fd; short events; ...; };
+struct Wire {
+    void *handle;
+    void *stack;
+    uint32_t count, joins, listening;
+    struct pollfd *polled;
+    uint32_t polled_count, timeout;
+    uint64_t sent, came, lost;
+    ...;
+};
+ssize_t wire_sent(const void *, size_t, void *);
+int64_t wire_clock(void *);
+void wire_descriptor(int, void *);
+void wire_notify(void *);
+struct Wire *wire_new(void *handle);
+void wire_connect(struct Wire *w, void *stack, uintptr_t input, uintptr_t fill, uintptr_t poll);
+void wire_free(struct Wire *w);
+void wire_put(struct Wire *w, const uint8_t *frame, uint32_t length);
+const uint8_t *wire_take(struct Wire *w, uint32_t *length);
+void wire_send(struct Wire *w, const uint8_t *frame, uint32_t length);
+void wire_fill(struct Wire *w);
+uint32_t wire_look(struct Wire *w, int64_t wait_ns);
 """
 # The callbacks of libslirp have places of their own: closures would need pages that are both written and executed.
 HOST_SOURCE = r"""
@@ -155,6 +171,7 @@ HOST_SOURCE = r"""
 #endif
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -174,7 +191,8 @@ def ffi_host() -> cffi.FFI:
     """What other parts want of C: callbacks of libslirp, and calls of the host that Python lacks."""
     ffi = cffi.FFI()
     ffi.cdef(HOST)
-    ffi.set_source("emu.engine._host", HOST_SOURCE, extra_compile_args=["-O2", "-Wall", "-Wextra"])
+    wire = "".join((ENGINE / name).read_text() for name in ("wire.h", "wire.c"))
+    ffi.set_source("emu.engine._host", HOST_SOURCE + wire, extra_compile_args=["-O2", "-Wall", "-Wextra"])
     return ffi
 
 

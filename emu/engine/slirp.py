@@ -2,8 +2,8 @@
 
 The only binding in ABI mode. The library is optional and chosen by the person who runs Emu, not by who built it: an
 engine that was linked with it would not start without it. Its interface is small, versioned (`SlirpConfig.version`)
-and stable since 4.1. No bulk data goes through Python beyond one copy of each frame. Its callbacks are those of
-`_host`, in API mode: closures made at run time would need memory that is written and executed.
+and stable since 4.1. Frames pass by `wire.c`, and through Python only where no processor takes them. Its other
+callbacks are those of `_host`, in API mode: closures made at run time would need memory both written and executed.
 
 `emu.net.user` is the only user. Interface: libslirp.h of libslirp 4.7, configuration versions 1 and 4.
 """
@@ -20,7 +20,6 @@ import cffi
 from emu.engine import _host
 
 LIBRARIES = ("libslirp.so.0", "libslirp.0.dylib", "libslirp-0.dll")
-POLL_IN, POLL_OUT, POLL_PRI, POLL_ERR, POLL_HUP = 1, 2, 4, 8, 16
 NO_TIMEOUT = 0xFFFFFFFF
 
 CDEF = """
@@ -146,10 +145,9 @@ def _release(text: str) -> tuple[int, ...]:
 
 
 CALLBACKS = (
-    ("send_packet", "slirp_py_send"), ("guest_error", "slirp_py_said"), ("clock_get_ns", "slirp_py_clock"),
+    ("send_packet", "wire_sent"), ("guest_error", "slirp_py_said"), ("clock_get_ns", "wire_clock"),
     ("timer_new", "slirp_py_timer_new"), ("timer_free", "slirp_py_timer_free"), ("timer_mod", "slirp_py_timer_mod"),
-    ("register_poll_fd", "slirp_py_descriptor"), ("unregister_poll_fd", "slirp_py_descriptor"),
-    ("notify", "slirp_py_notify"),
+    ("register_poll_fd", "wire_descriptor"), ("unregister_poll_fd", "wire_descriptor"), ("notify", "wire_notify"),
 )  # fmt: skip
 MEMBERS = {
     "send_packet": "SlirpWriteCb",
@@ -165,28 +163,21 @@ MEMBERS = {
 
 
 def _bind() -> None:
-    """Define the callbacks: each finds its stack by the handle that libslirp gives back."""
+    """Define the callbacks: each finds its stack by the wire that libslirp gives back."""
     ffi = _host.ffi
 
     def told(opaque: Any, default: Any, act: Callable[[Slirp], Any]) -> Any:
-        stack: Slirp = ffi.from_handle(opaque)
+        stack: Slirp = ffi.from_handle(ffi.cast("struct Wire *", opaque).handle)
         try:
             return act(stack)
         except BaseException as error:
             stack.failed(error)
             return default
 
-    def bytes_at(data: Any, length: int) -> bytes:
-        return ffi.buffer(data, length)[:]
-
-    def sent(data: Any, length: int, opaque: Any) -> int:
-        told(opaque, None, lambda stack: stack.send(bytes_at(data, length)))
-        return length
-
     def forwarded(data: Any, length: int, opaque: Any) -> int:
         stack, write = ffi.from_handle(opaque)
         try:
-            write(bytes_at(data, length))
+            write(ffi.buffer(data, length)[:])
         except BaseException as error:
             stack.failed(error)
             return -1
@@ -207,26 +198,13 @@ def _bind() -> None:
 
         told(opaque, None, drop)
 
-    def add_poll(fd: int, events: int, opaque: Any) -> int:
-        def add(stack: Slirp) -> int:
-            stack._fds.append((fd, events))
-            return len(stack._fds) - 1
-
-        return int(told(opaque, -1, add))
-
-    def revents(index: int, opaque: Any) -> int:
-        return int(told(opaque, 0, lambda s: s._revents[index] if 0 <= index < len(s._revents) else 0))
-
     def said(text: Any, opaque: Any) -> None:
         told(opaque, None, lambda s: s.guest_error(ffi.string(text, 500).decode("utf-8", "replace")))
 
     for name, function, error in (
-        ("slirp_py_send", sent, 0), ("slirp_py_forward", forwarded, -1), ("slirp_py_said", said, None),
-        ("slirp_py_clock", lambda opaque: told(opaque, 0, lambda s: s.wall_ns()), 0),
+        ("slirp_py_forward", forwarded, -1), ("slirp_py_said", said, None),
         ("slirp_py_timer_new", timer_new, ffi.NULL), ("slirp_py_timer_free", timer_free, None),
         ("slirp_py_timer_mod", lambda w, expire, opaque: told(opaque, None, lambda s: s.timer(expire)), None),
-        ("slirp_py_descriptor", lambda fd, opaque: None, None), ("slirp_py_notify", lambda opaque: None, None),
-        ("slirp_py_add_poll", add_poll, -1), ("slirp_py_revents", revents, 0),
     ):  # fmt: skip
         if error is None:
             ffi.def_extern(name=name)(function)
@@ -237,40 +215,71 @@ def _bind() -> None:
 _bind()
 
 
-class Slirp:
-    """One stack. `send(frame)` gets each frame for the guest, from inside `input` and `poll`.
+class Frames:
+    """What waits for a card, behind a wire in C (wire.c)."""
 
-    `wall_ns` is its clock. `timer(expire_ms)` is told when the stack wants `router_advertisement` called. What a
-    callback raises is raised again by the call that led to it.
+    def __init__(self, owner: object = None) -> None:
+        ffi = _host.ffi
+        self._keep = ffi.new_handle(owner)
+        made = _host.lib.wire_new(self._keep)
+        if made == ffi.NULL:
+            raise MemoryError("no memory for a wire")
+        self.wire = ffi.gc(made, _host.lib.wire_free)
+        self._length = ffi.new("uint32_t *")
+
+    @property
+    def address(self) -> int:
+        """Where the wire is, for a processor that serves its card."""
+        return int(_host.ffi.cast("uintptr_t", self.wire))
+
+    def __len__(self) -> int:
+        return int(self.wire.count)
+
+    def join(self, wanted: bool) -> None:
+        """Whether segments of one connection that follow one another become one large frame from now on."""
+        self.wire.joins = wanted
+
+    def put(self, frame: bytes) -> None:
+        """A frame for the card."""
+        _host.lib.wire_put(self.wire, _host.ffi.from_buffer(frame), len(frame))
+
+    def take(self) -> bytes | None:
+        """The first frame that waits."""
+        if not self.wire.count:
+            return None
+        data = _host.lib.wire_take(self.wire, self._length)
+        return bytes(_host.ffi.buffer(data, self._length[0]))
+
+
+class Slirp:
+    """One stack. What it sends to the guest waits in `frames`.
+
+    `timer(expire_ms)` is told when the stack wants `router_advertisement` called. What a callback raises is raised
+    again by the call that led to it.
     """
 
     def __init__(
         self,
         settings: Settings,
         *,
-        send: Callable[[bytes], None],
-        wall_ns: Callable[[], int],
         timer: Callable[[int | None], None] = lambda expire: None,
         guest_error: Callable[[str], None] = lambda text: None,
     ) -> None:
         ffi, lib = load()
         self._ffi, self._lib = ffi, lib
         self._error: BaseException | None = None
-        self._fds: list[tuple[int, int]] = []
-        self._revents: Sequence[int] = ()
         self._closed = False
         self._forwards: list[Any] = []
         self._timer_callback: tuple[Any, Any] | None = None
-        self._timeout = ffi.new("uint32_t *")
-        self._handle = ffi.new_handle(self)
-        self.send, self.wall_ns, self.timer, self.guest_error = send, wall_ns, timer, guest_error
+        self.frames = Frames(self)
+        self._wire = self.frames.wire
+        self._handle = self._there(self._wire)
+        self.timer, self.guest_error = timer, guest_error
 
         def place(kind: str, name: str) -> Any:
             return ffi.cast(kind, int(_host.ffi.cast("uintptr_t", _host.ffi.addressof(_host.lib, name))))
 
         self._place = place
-        self._add_poll = place("SlirpAddPollCb", "slirp_py_add_poll")
-        self._get_revents = place("SlirpGetREventsCb", "slirp_py_revents")
         # Without the timer by number (version 4) the older call serves every version.
         self._callbacks = ffi.new("SlirpCb *")
         for member, name in CALLBACKS:
@@ -284,6 +293,18 @@ class Slirp:
         self._check()
         if self._slirp == ffi.NULL:
             raise ValueError("libslirp does not take these addresses")
+        calls = (
+            int(ffi.cast("uintptr_t", getattr(lib, f"slirp_{n}"))) for n in ("input", "pollfds_fill", "pollfds_poll")
+        )
+        _host.lib.wire_connect(self._wire, self._here(self._slirp), *calls)
+
+    def _there(self, pointer: Any) -> Any:
+        """A pointer of ours as the library's binding takes it."""
+        return self._ffi.cast("void *", int(_host.ffi.cast("uintptr_t", pointer)))
+
+    def _here(self, pointer: Any) -> Any:
+        """And the other way."""
+        return _host.ffi.cast("void *", int(self._ffi.cast("uintptr_t", pointer)))
 
     def _text(self, text: str | None) -> Any:
         if text is None:
@@ -329,25 +350,24 @@ class Slirp:
 
     def input(self, frame: bytes) -> None:
         """A frame from the guest."""
-        self._lib.slirp_input(self._slirp, self._ffi.from_buffer(frame), len(frame))
+        _host.lib.wire_send(self._wire, _host.ffi.from_buffer(frame), len(frame))
         if self._error is not None:
             self._check()
 
     def fill(self) -> tuple[list[tuple[int, int]], float | None]:
-        """The descriptors to wait for, with POLL_ bits, and the seconds after which `poll` is due (None: never)."""
-        self._fds = []
-        self._timeout[0] = NO_TIMEOUT
-        self._lib.slirp_pollfds_fill(self._slirp, self._timeout, self._add_poll, self._handle)
+        """What to wait for, with the bits of poll(2), and the seconds after which `look` is due (None: never)."""
+        wire = self._wire
+        _host.lib.wire_fill(wire)
         if self._error is not None:
             self._check()
-        wait = self._timeout[0]
+        fds = [(p.fd, p.events) for p in wire.polled[0 : wire.polled_count]]
+        wait = wire.timeout
         # The library gives a second to who would wait for ever.
-        return self._fds, None if wait == NO_TIMEOUT or (wait >= 1000 and not self._fds) else wait / 1000
+        return fds, None if wait == NO_TIMEOUT or (wait >= 1000 and not fds) else wait / 1000
 
-    def poll(self, revents: Sequence[int], failed: bool = False) -> None:
-        """What became of the descriptors of the last `fill`, in its order; also runs the timers of the stack."""
-        self._revents = revents
-        self._lib.slirp_pollfds_poll(self._slirp, failed, self._get_revents, self._handle)
+    def look(self) -> None:
+        """Bring in what has come to the descriptors; also runs the timers of the stack. Never waits."""
+        _host.lib.wire_look(self._wire, 0)
         if self._error is not None:
             self._check()
 
@@ -380,8 +400,8 @@ class Slirp:
     def add_guestfwd(self, guest: str, port: int, write: Callable[[bytes], None]) -> None:
         """What the guest sends to a TCP port goes to `write`; `give` answers. Raises ValueError for a port in use."""
         ffi = self._ffi
-        handle = ffi.new_handle((self, write))
-        self._forwards.append(handle)
+        handle = self._there(kept := _host.ffi.new_handle((self, write)))
+        self._forwards.append(kept)
         address = ffi.new("struct in_addr *", (_address(guest),))
         if (
             self._lib.slirp_add_guestfwd(
@@ -421,6 +441,7 @@ class Slirp:
         """Close every socket."""
         if not self._closed:
             self._closed = True
+            self._wire.stack = _host.ffi.NULL
             self._lib.slirp_cleanup(self._slirp)
 
 

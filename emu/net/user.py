@@ -19,7 +19,6 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from emu.clock import wall
 from emu.engine import slirp
 from emu.net.wire import Backend
 from emu.options import UsageError, number, shown, switch
@@ -53,18 +52,6 @@ PROPERTIES = {
 ADVERTISEMENT_INTERVAL = 400_000_000_000
 """Virtual ns between two router advertisements: the middle of what the stack draws by chance."""
 RECEIVE = 65536
-EVENTS = (
-    (slirp.POLL_IN, select.POLLIN), (slirp.POLL_OUT, select.POLLOUT), (slirp.POLL_PRI, select.POLLPRI),
-    (slirp.POLL_ERR, select.POLLERR), (slirp.POLL_HUP, select.POLLHUP),
-)  # fmt: skip
-TO_HOST = [sum(host for own, host in EVENTS if bits & own) for bits in range(32)]
-FROM_HOST = {
-    sum(host for n, (_, host) in enumerate(EVENTS) if chosen >> n & 1): sum(
-        own for n, (own, _) in enumerate(EVENTS) if chosen >> n & 1
-    )
-    for chosen in range(32)
-}
-POLL_MASK = select.POLLIN | select.POLLOUT | select.POLLPRI | select.POLLERR | select.POLLHUP
 FORWARD = re.compile(r"(tcp|udp)?:([^:]*):([0-9]{1,5})-([^:]*):([0-9]{1,5})")
 GUEST_FORWARD = re.compile(r"(?:(tcp):)?([0-9.]+):([0-9]{1,5})-(.+)")
 
@@ -257,9 +244,7 @@ class User(Backend):
         rules = [forward(value, f"{what}: hostfwd") for key, value in props if key == "hostfwd"]
         guests = [(value, self._guest_rule(what, value)) for key, value in props if key == "guestfwd"]
         try:
-            self.stack = slirp.Slirp(
-                self.settings, send=self._arrived, wall_ns=lambda: int(wall() * 1e9), timer=self._wish
-            )
+            self.stack = slirp.Slirp(self.settings, timer=self._wish)
         except slirp.Missing as error:
             raise UsageError(f"{what}: needs libslirp (Debian: libslirp0): {shown(str(error))}") from None
         except ValueError as error:
@@ -331,18 +316,24 @@ class User(Backend):
     def _advertise(self) -> None:
         if not self._closed:
             self.stack.router_advertisement()
+            self._bring()
 
     # -- frames
 
-    def _arrived(self, frame: bytes) -> None:
-        self.deliver(frame)
+    def _bring(self) -> None:
+        """Hand over what the stack has for the card, unless a processor takes it by itself."""
+        frames = self.stack.frames
+        while not self.lent and (frame := frames.take()) is not None:
+            self.deliver(frame)
 
     def send(self, frame: bytes) -> None:
         """A frame from the card."""
         self._filled = None
+        self.stack.frames.join(self.joined())
         if not self._pinged and frame[12:14] == b"\x08\x00" and frame[23:24] == b"\x01":
             self._look_at_ping(frame)
         self.stack.input(frame)
+        self._bring()
 
     def _look_at_ping(self, frame: bytes) -> None:
         """Say once why a ping of somebody outside gets no answer."""
@@ -357,6 +348,15 @@ class User(Backend):
                 f"netdev {shown(self.name)}: the guest pings {address}, and this host does not let us send ICMP: "
                 "sysctl net.ipv4.ping_group_range='0 2147483647' allows it"
             )
+
+    # -- a loan to the processor
+
+    def lend(self) -> int | None:
+        """The address of the wire in C, which its borrower has for itself until `lent` is False."""
+        if self._closed or self.forwards or not self._pinged:
+            return None
+        self.stack.frames.wire.listening = self._listening
+        return self.stack.frames.address
 
     # -- the outside
 
@@ -382,9 +382,9 @@ class User(Backend):
         if self.full():
             return readers, writers
         for fd, events in self._fill()[0]:
-            if events & (slirp.POLL_IN | slirp.POLL_PRI):
+            if events & (select.POLLIN | select.POLLPRI):
                 readers.append(fd)
-            if events & slirp.POLL_OUT:
+            if events & select.POLLOUT:
                 writers.append(fd)
         for forward in self.forwards:
             more, out = forward.descriptors()
@@ -398,16 +398,10 @@ class User(Backend):
     def poll(self) -> None:
         if self.full():
             return
-        fds, seconds = self._fill()
         self._filled = None
-        if fds:
-            poll = select.poll()
-            for fd, events in fds:
-                poll.register(fd, TO_HOST[events & 31])
-            ready = dict(poll.poll(0))
-            self.stack.poll([FROM_HOST[ready.get(fd, 0) & POLL_MASK] for fd, _ in fds])
-        elif seconds is not None:
-            self.stack.poll([])
+        self.stack.frames.join(self.joined())
+        self.stack.look()
+        self._bring()
         for forward in self.forwards:
             forward.poll()
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from devices.ethernet import segments, whole
 from emu.clock import wall
-from emu.net.join import Joiner
 from emu.net.queue import Output
 
 if TYPE_CHECKING:
@@ -43,6 +42,10 @@ class Backend:
         """Takes a frame for the card."""
         self.full: Callable[[], bool] = lambda: False
         """Whether the other end of the wire has no room: nothing should be read then."""
+        self.joined: Callable[[], bool] = lambda: False
+        """Whether segments that follow one another may be delivered as one large frame."""
+        self.lent = False
+        """A processor sends and takes frames by itself."""
 
     def send(self, frame: Frame) -> None:
         """A frame from the card. Never blocks, never raises: what cannot be sent is lost, as on any wire."""
@@ -108,8 +111,6 @@ class Wire:
         self._out = Output(self._to_backend, rate, latency)
         self._in = Output(self._to_card, rate, latency)
         self._direct = rate is None and not latency
-        self._joiner = Joiner(self._to_card)
-        self._wanted: Callable[[], bool] = lambda: False
         backend.deliver = self.deliver
         backend.full = self.full
 
@@ -143,7 +144,7 @@ class Wire:
     def allow_large(self, wanted: Callable[[], bool]) -> None:
         """See `devices.contracts.NetPort`."""
         if self.backend.trusted:
-            self._wanted = wanted
+            self.backend.joined = lambda: self._direct and not self.watchers and wanted()
 
     def attach_outside(self, sink: Callable[[Frame], bool]) -> None:
         """The other end is outside as well: no gate."""
@@ -162,7 +163,6 @@ class Wire:
             watch(frame, True)
         if self._direct:
             self.backend.send(frame)
-            self._joiner.flush()
         else:
             self._out.put(0, frame)
 
@@ -174,7 +174,6 @@ class Wire:
                 self.sent += 1
                 self.activity = wall()
                 self.backend.send(made)
-                self._joiner.flush()
             return
         for piece in segments(frame, mss):
             self.send(piece)
@@ -186,10 +185,7 @@ class Wire:
         self.activity = wall()
         if not self._direct:
             self._in.put(0, frame)
-        elif not self.watchers and self._wanted():
-            self._joiner.put(frame)
         else:
-            self._joiner.flush()
             self._to_card(frame)
 
     def full(self) -> bool:
@@ -232,7 +228,6 @@ class Wire:
     def poll(self) -> None:
         """Bring in what has come, and send what its rate and latency held back."""
         self.backend.poll()
-        self._joiner.flush()
         if not self._direct:
             self._out.run()
             self._in.run()

@@ -30,6 +30,7 @@ class FakeTimer:
         self.name = name
         self.callback = callback
         self.deadline: int | None = None
+        self.eager = False
 
     def arm(self, deadline: int) -> None:
         self.deadline = deadline

@@ -93,6 +93,19 @@ def test_a_halted_machine_is_woken_by_devices_but_not_by_watchers(clock: Clock) 
     assert (clock.next_wakeup(), clock.next_deadline()) == (9, 5)
 
 
+def test_a_halt_makes_eager_timers_due_and_leaves_the_others(source: Source, clock: Clock) -> None:
+    fired: list[str] = []
+    timers = {name: clock.timer(name, lambda name=name: fired.append(name)) for name in ("eager", "patient", "idle")}
+    timers["eager"].eager = timers["idle"].eager = True
+    timers["patient"].arm(100)
+    assert not clock.hurry()
+    timers["eager"].arm(500)
+    source.icount = 3
+    assert clock.hurry() and timers["eager"].deadline == 30
+    clock.fire()
+    assert fired == ["eager"] and not clock.hurry() and timers["patient"].deadline == 100
+
+
 def test_time_never_goes_back(source: Source, clock: Clock) -> None:
     clock.skip_to(100)
     clock.skip_to(50)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import pytest
 
 from devices.virtio import net
 from devices.virtio.net import Net, filled, transport_valid
 from tests.devices.cards import Cable
+from tests.devices.conftest import FakeClock
 from tests.devices.virtio.guest import DIALECTS, MODERN, NAMES, Dialect, Guest, Memory
 
 MAC = bytes.fromhex("525400123456")
@@ -18,7 +20,7 @@ MRG = net.MERGE
 
 
 class Made(Guest):
-    def __init__(self, dialect: Dialect = MODERN, *, features: int | None = None, **more: int) -> None:
+    def __init__(self, dialect: Dialect = MODERN, *, features: int | None = None, **more: Any) -> None:
         memory = Memory()
         self.wire = Cable()
         self.net = Net(memory=memory, port=self.wire, mac=MAC, big_endian=dialect.big_endian, **more)
@@ -459,3 +461,31 @@ def test_a_driver_that_takes_no_large_frames_gets_none(features: int) -> None:
         g.put(RX, 1600)
     assert g.wire.receive(packet(bytes(1460)) + bytes(3000))
     assert g.used(RX) == [] and g.net.dropped == 1
+
+
+def test_frames_go_together_a_while_behind_the_first_bell() -> None:
+    clock = FakeClock()
+    g = Made(clock=clock)
+    for n in range(3):
+        g.put(TX, g.header() + frame(bytes(5) + bytes((n,))))
+        clock.advance(net.GATHER // 4)
+    assert g.wire.sent == [] and g.transport.queues == []
+    clock.advance(net.GATHER // 4)
+    assert [one[5] for one in g.wire.sent] == [0, 1, 2] and g.transport.queues == [TX]
+    g.put(TX, g.header() + frame())
+    clock.advance(net.GATHER)
+    assert len(g.wire.sent) == 4
+
+
+def test_what_waits_to_be_sent_is_sent_behind_a_load_and_not_behind_a_reset() -> None:
+    clock = FakeClock()
+    g = Made(clock=clock)
+    g.put(TX, g.header() + frame())
+    clock.advance(net.GATHER - 1)
+    saved = g.net.save()
+    g.net.set_status(0)
+    clock.advance(net.GATHER)
+    assert g.wire.sent == []
+    g.net.load(saved)
+    clock.advance(1)
+    assert g.wire.sent == [frame()]

@@ -1,21 +1,33 @@
-"""Segments that came right behind one another become one large frame; nothing is lost, doubled or out of order."""
+"""Frames on the C side of a wire: segments that came right behind one another become one; nothing is out of order."""
 
 from __future__ import annotations
 
 import random
+from typing import Any
+
+import pytest
 
 from devices import ethernet
-from emu.net.join import HEADERS, Joiner
 from tests.devices.cards import frame, tcp, valid_tcp
+
+slirp = pytest.importorskip("emu.engine.slirp", reason="the engine is not built")
+
+HEADERS = 54
+
+
+def waiting(frames: Any) -> list[bytes]:
+    out = []
+    while (one := frames.take()) is not None:
+        out.append(one)
+    return out
 
 
 def joined(frames: list[bytes]) -> list[bytes]:
-    out: list[bytes] = []
-    joiner = Joiner(out.append)
+    wire = slirp.Frames()
+    wire.join(True)
     for one in frames:
-        joiner.put(one)
-    joiner.flush()
-    return out
+        wire.put(one)
+    return waiting(wire)
 
 
 def apart(frames: list[bytes]) -> list[bytes]:
@@ -71,15 +83,39 @@ def test_what_differs_in_more_than_its_order_stays_apart_and_in_order() -> None:
         assert joined([first, between, second]) == [first, between, second]
 
 
-def test_an_acknowledgement_without_data_is_not_held_back() -> None:
-    out: list[bytes] = []
-    joiner = Joiner(out.append)
+def test_an_acknowledgement_without_data_joins_nothing_and_nothing_joins_it() -> None:
     bare = ethernet.segments(tcp(b""), 1460)[0]
-    joiner.put(bare)
-    assert out == [bare]
-    joiner.put(stream(600)[0])
-    joiner.put(bare)
-    assert out == [bare, stream(600)[0], bare]
+    frames = [bare, stream(600)[0], bare, bare]
+    assert joined(frames) == frames
+
+
+def test_nothing_is_joined_unless_the_card_takes_large_frames() -> None:
+    wire = slirp.Frames()
+    for one in stream(5000):
+        wire.put(one)
+    assert len(wire) == 4 and waiting(wire) == stream(5000)
+
+
+def test_frames_that_nobody_takes_are_dropped_and_the_rest_keeps_its_order() -> None:
+    wire = slirp.Frames()
+    made = [bytes((n >> 8, n & 255)) * 700 for n in range(2500)]
+    for one in made:
+        wire.put(one)
+    assert waiting(wire) == made[:2048]
+    wire.put(made[-1])
+    assert waiting(wire) == made[-1:]
+
+
+def test_taking_some_and_putting_more_keeps_the_order() -> None:
+    rng = random.Random(8)
+    wire, put, taken = slirp.Frames(), [], []
+    for n in range(5000):
+        if rng.random() < 0.55:
+            put.append(n.to_bytes(4, "big") * rng.randrange(1, 400))
+            wire.put(put[-1])
+        elif (one := wire.take()) is not None:
+            taken.append(one)
+    assert taken + waiting(wire) == put
 
 
 def test_random_mixtures_of_streams_keep_every_byte_of_each_in_order() -> None:
