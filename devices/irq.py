@@ -51,7 +51,10 @@ class IrqRouter(Device):
 
     def _drive(self, irq: int, bit: int, level: bool) -> None:
         asserted = self.state.asserted
-        asserted[irq] = asserted[irq] | bit if level else asserted[irq] & ~bit
+        before = asserted[irq]
+        asserted[irq] = before | bit if level else before & ~bit
         high = asserted[irq] != 0
+        if not high and not before:
+            return  # drivers say "low" at every access
         for line in self._outputs[irq]:
             line.set(high)
