@@ -884,6 +884,14 @@ class Vga(Device):
         vram = self.state.vram
         return ["".join([CP437[vram[4 * at]] for at in row]) for row in self._text_cells()]
 
+    def text_cells(self) -> list[bytes]:
+        """The rows of the text screen as (character code, attribute) bytes; empty in graphics modes."""
+        if self.graphics:
+            return []
+        self.collect()
+        vram = self.state.vram
+        return [b"".join([vram[4 * at : 4 * at + 2] for at in row]) for row in self._text_cells()]
+
     def cursor(self) -> tuple[int, int] | None:
         """(column, row) of the text cursor, None if it is off or not on the screen."""
         crtc = self.state.crtc

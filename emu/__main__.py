@@ -17,6 +17,7 @@ COMMANDS = {
     "docs": "the instruction set reference, generated from the spec",
     "cosim": "run a guest on two tiers in lockstep and stop at the first difference",
     "profile": "run a guest and say which of its functions take the time",
+    "screenshot": "run a guest until it shows a text, and save its screen",
     "img": "make, look at, check and convert disk images",
     "bench": "time Emu, beside QEMU and Bochs where they are installed",
 }

@@ -646,4 +646,8 @@ def make(spec: Chardev, label: str, say: Callable[[str], None]) -> Host:
         return FileHost(spec, label, say)
     if spec.kind == "ringbuf":
         return RingHost(spec, label)
+    if spec.kind == "vc":
+        from emu.display.textconsole import TextConsole
+
+        return TextConsole(spec, label)
     return Host(spec, label)

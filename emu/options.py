@@ -229,7 +229,6 @@ class Config:
     vga_props: dict[str, str] = field(default_factory=dict)
     """What -global says of it."""
     screenshot: str = ""
-    screenshot_when: str = ""
     no_reboot: bool = False
     no_shutdown: bool = False
     debug: list[str] = field(default_factory=list)
@@ -843,12 +842,13 @@ OBJECTS: dict[str, dict[str, str]] = {
         "status": "on or off",
     },
     "rng-builtin": {},
+    "secret": {"data": "the secret itself", "file": "file that has it", "format": "raw (default) or base64"},
     "rng-random": {"filename": "where entropy is read (default /dev/urandom)"},
 }
 """What -object can make, with its properties and a line of help each."""
 # Objects of QEMU that change nothing of what a guest sees here, or that Emu does not have yet.
 FOREIGN_OBJECTS = re.compile(
-    r"^(iothread|memory-backend-|secret|tls-|authz-|cryptodev|can-|colo-|filter-(mirror|redirector|rewriter|replay)|input-|qtest|rng-egd|throttle-group|"
+    r"^(iothread|memory-backend-|tls-|authz-|cryptodev|can-|colo-|filter-(mirror|redirector|rewriter|replay)|input-|qtest|rng-egd|throttle-group|"
     r"thread-context|main-loop|sev-|tdx-|pr-manager)"
 )
 
@@ -1288,13 +1288,22 @@ def _check(config: Config) -> None:
         if name in ("ide-hd", "ide-cd"):
             _attach(config, name, props)
     default_monitor = config.nographic and config.default_monitor and not config.nodefaults
+    if config.display == "curses" and not config.nographic:
+        # Their other ends are shown on the terminal, too.
+        if config.default_monitor:
+            config.monitors.append(MonitorSpec(Chardev("vc")))
+        if not config.serial and not config.nodefaults:
+            config.serial.append(Chardev("vc"))
     if not config.serial and not config.nodefaults:
         config.serial.append(Chardev("stdio", mux=default_monitor) if config.nographic else Chardev("null"))
         if default_monitor:
             config.monitors.append(MonitorSpec(config.serial[0]))
     _check_monitors(config)
-    if sum(dev.kind == "stdio" for dev in _stdio_users(config)) > 1:
+    users = sum(dev.kind == "stdio" for dev in _stdio_users(config))
+    if users > 1:
         raise UsageError("only one character device can use stdio")
+    if users and config.display == "curses":
+        raise UsageError("-display curses has the terminal; no character device can use stdio")
     if config.record is not None and config.replay is not None:
         raise UsageError("--record and --replay: one or the other")
     _place_drives(config)

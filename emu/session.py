@@ -28,6 +28,7 @@ from emu.options import CORES, Chardev, Config, MonitorSpec, UsageError, gdb_add
 from emu.terminal import Escapes, OutputClosed, Terminal
 
 if TYPE_CHECKING:
+    from emu.display.start import Display
     from emu.gdbserver import GdbServer
     from emu.meter import Meter
     from emu.monitor.control import Control
@@ -151,6 +152,7 @@ class Session:
         """Host ends by the identity of their `Chardev`."""
         self.watched: list[Watched] = []
         """Everything outside that is asked between instructions whether something has come."""
+        self.displays: list[Display] = []
         self.monitors: Monitors | None = None
         self._recorder: Recorder | None = None
         self._recording: Recording | None = None
@@ -225,6 +227,7 @@ class Session:
             if not config.gdb.path and not config.gdb.port:
                 say(f"gdb: port {listener.getsockname()[1]}")
         self._open_monitors(machine, setup)
+        self._open_displays(machine)
         self._begin_recording(machine, setup)
         return machine
 
@@ -274,6 +277,21 @@ class Session:
         self._control()
         machine.patient = any(self.hosts[id(m.chardev)].spec.kind != "stdio" for m in self.config.monitors)
 
+    def _open_displays(self, machine: Machine) -> None:
+        """Show the screen where -display and -vnc say. Raises UsageError."""
+        config = self.config
+        if not (config.vnc or config.display == "curses") or self._recording is not None:
+            return
+        from emu.display.start import open_displays
+
+        self.displays = open_displays(config, machine, self._actions, self.hosts.values())
+        self.watched += self.displays
+        if not config.script:
+            machine.patient = True
+            if config.clock is None and machine.pacer is None:
+                machine.pacer = Pacer(machine.clock)
+                self._auto_paced = True
+
     def _control(self) -> Control:
         """What all monitors share, gdb's commands included."""
         if self.monitors is not None:
@@ -289,6 +307,7 @@ class Session:
         )
         self.monitors.control.network = self.network
         self.monitors.control.gdb = self._start_gdb
+        self.monitors.control.displays = self.displays
         return self.monitors.control
 
     def _start_gdb(self, device: str) -> str:
@@ -413,6 +432,8 @@ class Session:
     @property
     def interactive(self) -> bool:
         """A person sits at the terminal and types to the guest."""
+        if self.config.display == "curses" and not self.config.script:
+            return True
         return self.terminal is not None and self.terminal.is_tty and not self.config.script
 
     def _connect(self, machine: Machine) -> None:
@@ -524,6 +545,8 @@ class Session:
                 host.close()
             if self.network is not None:
                 self.network.close()
+            for display in self.displays:
+                display.close()
             terminal.close()
             terminal.alarm = None
             signal.set_wakeup_fd(old_wakeup)
@@ -593,7 +616,10 @@ class Session:
             seconds = left if seconds is None else min(seconds, left)
         if self.monitors is not None and self.monitors.busy:
             seconds = 0.0
-        soon = self.network.timeout() if self.network is not None else None
+        timeouts = [display.timeout() for display in self.displays]
+        if self.network is not None:
+            timeouts.append(self.network.timeout())
+        soon = min((time for time in timeouts if time is not None), default=None)
         early = soon is not None and (seconds is None or soon < seconds)
         came = keyboard.wait(soon if early else seconds)
         # Nothing has come: what has descriptors need not be asked, and the rest not at every tick of an idle guest.
@@ -624,6 +650,8 @@ class Session:
             say(f"--expect {shown(missed)}: not seen; {cause.value}")
         if status == 124:
             self._show_last(machine)
+        if self.config.screenshot:
+            self._take_picture(machine)
         if self.config.dump_screen:
             rows = [row.rstrip() for row in machine.screen()]
             output("".join(f"{row}\n" for row in rows).encode())
@@ -638,6 +666,15 @@ class Session:
         if self.config.stats:
             self._stats(machine)
         return status
+
+    def _take_picture(self, machine: Machine) -> None:
+        """--screenshot."""
+        from emu.display.picture import save
+
+        try:
+            save(machine, self.config.screenshot)
+        except (OSError, ValueError) as error:
+            say(f"--screenshot {shown(self.config.screenshot)}: {reason(error)}")
 
     def _tell_faults(self, machine: Machine, text: str) -> None:
         """What led to a triple fault, and the instructions before it."""

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from emu.options import ShowAndExit, UsageError, keyed, number, shown, split_commas, switch, unknown
+from emu.options import ShowAndExit, UsageError, keyed, number, shown, split_commas, switch, unescape, unknown
 
 if TYPE_CHECKING:
     from emu.options import Config
@@ -105,5 +105,7 @@ def set_global(config: Config, value: str) -> None:
 
 
 def when(config: Config, value: str) -> None:
-    """--when TEXT: the screenshot is made once the screen or the serial line shows this."""
-    config.screenshot_when = value
+    """--when TEXT: the run ends, and the screenshot is made, once the screen or the serial line shows this."""
+    if not value:
+        raise UsageError("--when: expected some text")
+    config.script.append(("expect", unescape(value)))

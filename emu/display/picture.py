@@ -6,8 +6,10 @@ import struct
 import zlib
 from typing import TYPE_CHECKING
 
+from devices.vga import Vga
+
 if TYPE_CHECKING:
-    from devices.vga import Vga
+    from emu.machine import Machine
 
 FORMATS = ("png", "ppm")
 
@@ -19,6 +21,16 @@ def picture(vga: Vga, format: str) -> bytes:
     pixels = frame(vga)
     height, width = pixels.shape
     return (png if format == "png" else ppm)(width, height, rgb(pixels))
+
+
+def save(machine: Machine, path: str, format: str = "") -> None:
+    """Write what a machine shows to a file, as PPM if its name ends so. Raises OSError and ValueError."""
+    vga = machine.devices.get("vga")
+    if not isinstance(vga, Vga):
+        raise ValueError("the machine has no screen")
+    content = picture(vga, format or ("ppm" if path.endswith((".ppm", ".pnm")) else "png"))
+    with open(path, "wb") as file:
+        file.write(content)
 
 
 def ppm(width: int, height: int, pixels: bytes) -> bytes:

@@ -71,6 +71,8 @@ class Control:
         self.network: Any = None
         """Who answers for -netdev, if anybody: `info network`, `hostfwd_add`, ..."""
         self.gdb: Any = None
+        self.displays: list[Any] = []
+        """Who shows the screen."""
         self.on_event: list[EventHandler] = []
         self._prelaunch = machine.paused
         self._balloon: int | None = None
