@@ -2,7 +2,8 @@
 
 ACPI 2.0, 4.7 (fixed hardware) and Intel 82371AB (290562), 7.2. The 64 ports at PMBASE go to `read`/`write`, B2h-B3h to
 `read_smi`/`write_smi`, the general-purpose event block (four ports, AFE0h on this board's tables) to
-`read_gpe`/`write_gpe`. Firmware tables must agree: \\_S5 is sleep type 0, ACPI_ENABLE is F1h, ACPI_DISABLE is F0h.
+`read_gpe`/`write_gpe`. Firmware tables must agree: \\_S5 is sleep type 0, \\_S3 1, \\_S4 2, ACPI_ENABLE is F1h,
+ACPI_DISABLE is F0h.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from devices.contracts import Clock, Line
+from devices.contracts import Clock, Line, Wire
 from devices.device import Device, device
 from devices.registers import Bank
-from devices.state import time
+from devices.state import flag, time, uint
 
 TIMER_HZ = 3_579_545
 NS = 1_000_000_000
@@ -24,7 +25,10 @@ TMR, GBL, PWRBTN, RTC, WAK = 0x0001, 0x0020, 0x0100, 0x0400, 0x8000
 EVENTS = TMR | GBL | PWRBTN | RTC
 SCI_EN, SLP_EN = 0x0001, 0x2000
 ACPI_ENABLE, ACPI_DISABLE = 0xF1, 0xF0
-SOFT_OFF = 0
+SOFT_OFF, TO_RAM, TO_DISK = 0, 1, 2
+"""Sleep types: power off, S3, and S4, after which the board is off too."""
+WAKING = PWRBTN | RTC
+"""Events that end S3 where they are enabled."""
 
 
 def _tick(now: int) -> int:
@@ -41,11 +45,17 @@ def _time_of(tick: int) -> int:
 class PmState:
     half_seen: int = time()
     """Which half period of the timer (number of top-bit changes since power-on) the status has taken notice of."""
+    asleep: bool = flag()
+    woken_by: int = uint(16)
+    """Status bits that the reset at the end of a sleep leaves set; 0 where it is no such reset."""
 
 
 @device("acpi-pm", "PIIX4 ACPI power management registers")
 class AcpiPm(Device):
-    """`sci` is the system control interrupt (level), `power_off` is called when the guest enters S5."""
+    """`sci` is the system control interrupt (level), `power_off` is called when the guest enters S4 or S5.
+
+    `sleep` is called when it enters S3, and `woken` when something ends that: the board is then reset.
+    """
 
     State = PmState
     state: PmState
@@ -74,17 +84,31 @@ class AcpiPm(Device):
     apm_control = smi.register(0, "APMC")
     apm_status = smi.register(1, "APMS")
 
-    def __init__(self, *, clock: Clock, sci: Line, power_off: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        sci: Line,
+        power_off: Callable[[], None],
+        sleep: Callable[[], None] = lambda: None,
+        woken: Callable[[], None] = lambda: None,
+    ) -> None:
         self.clock = clock
         self.sci = sci
         self.power_off = power_off
+        self.sleep = sleep
+        self.woken = woken
+        self.clock_input: Line = Wire(self._clock_interrupt)
+        """Interrupt 8 of the clock chip, which is an event here too and may wake the board."""
         super().__init__()
         self._timer = clock.timer("acpi-pm", self._half_period)
         self.reset()
 
     def reset(self) -> None:
-        """Events cleared and disabled, legacy mode. The timer runs on."""
+        """Events cleared and disabled, but for the reason why a sleep ended; legacy mode. The timer runs on."""
+        woken_by = self.state.woken_by
         self.clear()
+        self.pm1_status = woken_by
         self.state.half_seen = _tick(self.clock.now()) // HALF
         self._update()
 
@@ -118,9 +142,27 @@ class AcpiPm(Device):
         self._arm()
 
     def press_power_button(self) -> None:
-        """What a person asks for with the button: an event that the guest's ACPI turns into a shutdown."""
+        """The button that a person presses: an event that the guest's ACPI turns into a shutdown, or waking up."""
+        if self.state.asleep:
+            self.wake()
+            return
         self.pm1_status |= PWRBTN
         self._update()
+
+    def _clock_interrupt(self, level: bool) -> None:
+        if not level:
+            return
+        if self.state.asleep and self.pm1_enable & RTC:
+            self.wake(RTC)
+        elif not self.pm1_status & RTC:
+            self.pm1_status |= RTC
+            self._update()
+
+    def wake(self, reason: int = PWRBTN) -> None:
+        """End S3; `reason` is the event that the guest will find. Does nothing unless the guest sleeps."""
+        if self.state.asleep and not self.state.woken_by:
+            self.state.woken_by = WAK | reason
+            self.woken()
 
     def raise_gpe(self, number: int) -> None:
         """General-purpose event 0..15."""
@@ -161,13 +203,19 @@ class AcpiPm(Device):
 
     @regs.on_write(0x04, "PM1_CNT")
     def _control(self, value: int) -> None:
-        """SLP_EN is write-only and acts at once; in S5 there is no more guest."""
+        """SLP_EN is write-only and acts at once; in S4 and S5 there is no more guest."""
         self.pm1_control = value & 0x1C03
         self._update()
         if value & SLP_EN:
             sleep = value >> 10 & 7
-            if sleep == SOFT_OFF:
+            if sleep in (SOFT_OFF, TO_DISK):
                 self.power_off()
+            elif sleep == TO_RAM:
+                self.state.asleep = True
+                self.state.woken_by = 0
+                self.sleep()
+                if self.pm1_status & self.pm1_enable & WAKING:
+                    self.wake(self.pm1_status & self.pm1_enable & WAKING)
             else:
                 self.unimplemented(f"sleep type {sleep}, the machine wakes at once")
                 self.pm1_status |= WAK

@@ -117,7 +117,8 @@ class Machine:
     """One board with its processor. A function in `emu.boards` builds it; `run` runs it to its `Ending`.
 
     Attributes for the board to fill: `devices` by name, `on_reset` (called in order after the processor's reset; the
-    first time by `power_on`), `on_hook` (a firmware stub asks for its service), `screen` (rows of the text screen),
+    first time by `power_on`), `on_wake` (the same where it wakes from sleep, with RAM as it was), `on_hook` (a firmware
+    stub asks for its service), `screen` (rows of the text screen),
     `type_keys` (text for the keyboard), `send_break` (on the first serial line), `disks` (to be flushed at the end).
     """
 
@@ -130,6 +131,7 @@ class Machine:
         self.inputs = Inputs(clock, lambda: self.retired)
         self.devices: dict[str, Device] = {}
         self.on_reset: list[Callable[[], None]] = []
+        self.on_wake: list[Callable[[], None]] = []
         self.on_hook: Callable[[int], None] | None = None
         self.screen: Callable[[], Sequence[str]] = lambda: ()
         self.type_keys: Callable[[str], None] = lambda text: None
@@ -173,6 +175,9 @@ class Machine:
         at the limit."""
         self.paused = False
         """A debugger keeps the processor where it is."""
+        self.asleep = False
+        """The guest has switched the processor off, but not the power (S3); devices may wake it."""
+        self._wake_wanted = False
         self.frozen = False
         """The processor never runs, and time stands still: somebody outside takes its place."""
         self.last_look: Callable[[Cause, str], bool] | None = None
@@ -265,6 +270,22 @@ class Machine:
         else:
             self.end(Cause.POWEROFF)
 
+    def sleep(self) -> None:
+        """The guest sleeps from the next instruction boundary on, until `wake`."""
+        self.asleep = True
+        self.tell("SUSPEND")
+        self.cpu.stop()
+
+    def wake(self) -> None:
+        """End a sleep at the next instruction boundary."""
+        self._wake_wanted = self.asleep
+        self.cpu.stop()
+
+    def _wake_up(self) -> None:
+        self.asleep = self._wake_wanted = False
+        self._start_over(self.on_wake)
+        self.tell("WAKEUP")
+
     def _stay(self, reason: str) -> None:
         """-no-shutdown: the machine stops where it is and waits to be ended, or reset, from outside."""
         if not self._parked:
@@ -323,12 +344,16 @@ class Machine:
 
     def reset(self, reason: str = "host-qmp-system-reset") -> None:
         """The reset button: virtual time and RAM stay, everything else starts over."""
-        self._retired_before += self.cpu.icount
         self.resets += 1
-        self.clock.across_reset(self.cpu.reset)
-        for callback in self.on_reset:
-            callback()
+        self.asleep = self._wake_wanted = False
+        self._start_over(self.on_reset)
         self.tell("RESET", guest=reason.startswith("guest"), reason=reason)
+
+    def _start_over(self, callbacks: Sequence[Callable[[], None]]) -> None:
+        self._retired_before += self.cpu.icount
+        self.clock.across_reset(self.cpu.reset)
+        for callback in callbacks:
+            callback()
 
     def run(self, outside: Outside | None = None) -> Ending:
         """Run until something ends the machine.
@@ -358,6 +383,12 @@ class Machine:
                 if not world.wait(self, None):
                     self.end(Cause.POWEROFF)
                 continue
+            if self.asleep:
+                if self._wake_wanted:
+                    self._wake_up()
+                else:
+                    self._sleep(world)
+                continue
             budget = self._budget()
             if budget:
                 started, before = wall(), self.cpu.icount
@@ -383,6 +414,8 @@ class Machine:
             if self._reset_wanted:
                 self._restart()
                 continue
+            if self._wake_wanted:
+                self._wake_up()
             budget = self.clock.budget(target - self.retired)
             if until is not None:
                 budget = min(budget, -((self.clock.now() - until) // NS_PER_INSN))
@@ -390,11 +423,11 @@ class Machine:
                     return reason
             if not budget:
                 continue
-            reason = self.execute(budget)
+            reason = Exit.HALT if self.asleep else self.execute(budget)
             if reason == Exit.HOOK:
                 self._serve()
             elif reason == Exit.HALT:
-                if self.clock.next_wakeup() is None or self.masked():
+                if self.clock.next_wakeup() is None or (self.masked() and not self.asleep):
                     return reason
                 if self.clock.hurry():
                     continue
@@ -507,6 +540,19 @@ class Machine:
             if self.pacer is not None:
                 self.clock.skip_to(self.pacer.reached())
             return
+        self._pass_time(world)
+
+    def _sleep(self, world: Outside) -> None:
+        """Nothing runs until a device or somebody outside wakes the machine."""
+        if self.clock.next_deadline() is not None:
+            self._pass_time(world)
+        elif not world.wait(self, None):
+            self.end(Cause.DEAD, 0, "the guest sleeps, and nothing can wake it")
+        elif self.pacer is not None:
+            self.clock.skip_to(self.pacer.reached())
+
+    def _pass_time(self, world: Outside) -> None:
+        """Go on to the next timer, or wait for it on the wall."""
         deadline = self.clock.next_deadline()
         if deadline is None:
             return

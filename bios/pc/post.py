@@ -21,6 +21,8 @@ CMOS_INDEX, CMOS_DATA = 0x70, 0x71
 
 # Reset codes in CMOS byte 0Fh that return to a program: with an EOI, without, and by IRET from its stack.
 JUMP_WITH_EOI, RETURN_BY_IRET, JUMP = 0x05, 0x09, 0x0A
+AWOKEN = 0xFE  # and the one that a board sets when it wakes from S3
+WAKING_VECTOR = 12  # in the FACS
 
 HD_TABLES = 0x3D  # offset in the EBDA of the hard disk parameter tables
 COM_CANDIDATES = (0x3F8, 0x2F8, 0x3E8, 0x2E8)
@@ -41,7 +43,7 @@ TICKS_PER_SECOND = (1193182, 65536)
 def post(call: Call) -> None:
     """Power-on self test. The stub goes on with INT 19h."""
     host = call.host
-    if _resume_program(call):
+    if _resume_program(call) or _wake_system(call):
         return
     call.ds = call.es = call.ss = 0
     call.esp = BOOT_ADDRESS
@@ -84,6 +86,26 @@ def _resume_program(call: Call) -> bool:
         call.cs, call.eip = segment, offset
     else:
         call.cs, call.eip = target >> 16, target & 0xFFFF
+    return True
+
+
+def _wake_system(call: Call) -> bool:
+    """An operating system that sleeps (S3) goes on at its waking vector, a physical address that real mode reaches."""
+    host = call.host
+    if _cmos(host, 0x0F) != AWOKEN:
+        return False
+    _set_cmos(host, 0x0F, 0)
+    control = tables.place_acpi(host).get("FACS")
+    vector = int.from_bytes(host.read_phys(control[0] + WAKING_VECTOR, 4), "little") if control else 0
+    if not 0 < vector < 0x100000:
+        return False
+    host.port_write(0x92, 1, (host.port_read(0x92, 1) & ~0x01) | 0x02)
+    _caches(host)
+    _interrupt_controllers(host)
+    pci.set_up(host)
+    if host.apic:
+        _local_apic(host)
+    call.cs, call.eip = vector >> 4, vector & 0xF
     return True
 
 

@@ -81,6 +81,8 @@ FIRMWARE_TABLES = 1 << 20
 KERNEL_LIMIT = 3584 << 20
 LOW_ROM = 0x20000
 LAPIC_ID = 0x20
+SHUTDOWN_STATUS, AWOKEN = 0x0F, 0xFE
+"""The CMOS byte by which firmware knows that the board was asleep."""
 SERIAL_PORTS = ((0x3F8, 4), (0x2F8, 3))
 MMIO_BASE, MMIO_IRQS = 0xFEC10000, (5, 7, 6, 10, 11)
 """The virtio-mmio slots. Interrupts below 10 are edge-triggered, so each has one of its own."""
@@ -143,7 +145,8 @@ def pc(setup: Setup) -> Machine:
     bus.map_ports(0x40, 4, pit.read, pit.write, name="pit")
     bus.map_ports(0x61, 1, pit.read_port61, pit.write_port61, name="port 61")
     pit.steady61 = lambda value, until: cpu.set_steady_port(0x61, None if bus.watched else value, until)
-    rtc = RtcMc146818(clock=clock, irq=irq8, base=_unix_seconds(setup.date))
+    acpi = AcpiPm(clock=clock, sci=irqs.source(9), power_off=m.power_off, sleep=m.sleep, woken=m.wake)
+    rtc = RtcMc146818(clock=clock, irq=_both(irq8, acpi.clock_input), base=_unix_seconds(setup.date))
     bus.map_ports(0x70, 2, rtc.read, rtc.write, name="rtc")
     rtc.set_memory(ram.size)
 
@@ -187,7 +190,6 @@ def pc(setup: Setup) -> Machine:
     ide = Piix3Ide(
         mastering=master.enable, bus_master=movable_ports(bus, 16, master.read, master.write, 4, "ide bus master")
     )
-    acpi = AcpiPm(clock=clock, sci=irqs.source(9), power_off=m.power_off)
     power = Piix4Pm(moved=movable_ports(bus, 64, acpi.read, acpi.write, 4, "acpi"))
     bus.map_ports(0xB2, 2, acpi.read_smi, acpi.write_smi, name="smi")
     bus.map_ports(0xAFE0, 4, acpi.read_gpe, acpi.write_gpe, max_width=4, name="acpi gpe")
@@ -259,6 +261,11 @@ def pc(setup: Setup) -> Machine:
             configuration.add_file(name, content)
         except ValueError as error:
             raise UsageError(f"-fw_cfg: {shown(str(error))}") from None
+    # What keeps its state in a sleep: the memory ranges, and with them what firmware has put there, and the picture.
+    kept = ("i440fx", "vga")
+    m.on_wake.append(lambda: rtc.set_cmos(SHUTDOWN_STATUS, AWOKEN))
+    m.on_wake.append(lambda: m.cpu.set_a20(True))
+    m.on_wake += [device.reset for name, device in m.devices.items() if name not in kept]
     _keyboard_input(m, kbd, own_bios=rom is None)
     _boot(m, setup, rom, _acpi(setup, apic=lapic is not None))
     return m
@@ -408,6 +415,16 @@ def _testdev(m: Machine, lines: list[Line]) -> None:
     _map(m, 0xE8, 4, device.read_narrow, device.write_narrow, 1, "pc-testdev bytes")
     _map(m, 0x2000, LINES, device.read_line, device.write_line, 1, "pc-testdev lines")
     m.bus.map_mmio(0xFF000000, MEMORY, device.read_memory, device.write_memory, name="pc-testdev memory")
+
+
+def _both(*lines: Line) -> Line:
+    """One wire to several ends."""
+
+    def drive(level: bool) -> None:
+        for line in lines:
+            line.set(level)
+
+    return Wire(drive)
 
 
 def _input(ioapic: IoApic | None, pin: int) -> Line:

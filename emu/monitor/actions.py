@@ -98,6 +98,11 @@ class Actions:
             button.press_power_button()
         self.machine.tell("POWERDOWN")
 
+    def _do_wakeup(self) -> None:
+        power = self.machine.devices.get("acpi")
+        if isinstance(power, AcpiPm):
+            power.wake()
+
     def _do_nmi(self) -> None:
         nmi = getattr(self.machine.cpu, "nmi", None)
         if nmi is None:

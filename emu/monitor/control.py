@@ -96,6 +96,8 @@ class Control:
             return "shutdown"
         if machine.paused:
             return "prelaunch" if self._prelaunch else "paused"
+        if machine.asleep:
+            return "suspended"
         return "running"
 
     def poll(self) -> None:

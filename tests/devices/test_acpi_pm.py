@@ -14,11 +14,17 @@ STATUS, ENABLE, CONTROL, TIMER = 0, 2, 4, 8
 class Machine:
     def __init__(self, clock, sci):
         self.clock, self.sci = clock, sci
-        self.off = 0
-        self.pm = AcpiPm(clock=clock, sci=sci, power_off=self.power_off)
+        self.off = self.sleeps = self.wakes = 0
+        self.pm = AcpiPm(clock=clock, sci=sci, power_off=self.power_off, sleep=self.sleep, woken=self.woken)
 
     def power_off(self):
         self.off += 1
+
+    def sleep(self):
+        self.sleeps += 1
+
+    def woken(self):
+        self.wakes += 1
 
 
 @pytest.fixture
@@ -87,9 +93,52 @@ def test_slp_en_in_a_byte_write_powers_off_too(machine):
 
 
 def test_other_sleep_types_wake_at_once(machine):
-    machine.pm.write(CONTROL, 2, 0x2001 | 1 << 10)
-    assert machine.off == 0
+    machine.pm.write(CONTROL, 2, 0x2001 | 5 << 10)
+    assert (machine.off, machine.sleeps) == (0, 0)
     assert machine.pm.read(STATUS, 2) & 0x8000
+
+
+def test_sleep_type_1_sleeps_and_type_2_powers_off(machine):
+    machine.pm.write(CONTROL, 2, 0x2001 | 1 << 10)
+    assert (machine.off, machine.sleeps, machine.wakes) == (0, 1, 0)
+    machine.pm.write(CONTROL, 2, 0x2001 | 2 << 10)
+    assert machine.off == 1
+
+
+def test_the_reason_for_waking_is_found_after_the_reset_and_not_after_the_next(machine):
+    machine.pm.wake()
+    assert machine.wakes == 0
+    machine.pm.write(CONTROL, 2, 0x2001 | 1 << 10)
+    machine.pm.press_power_button()
+    machine.pm.press_power_button()
+    assert machine.wakes == 1
+    machine.pm.reset()
+    assert machine.pm.read(STATUS, 2) == 0x8100
+    machine.pm.reset()
+    assert machine.pm.read(STATUS, 2) == 0
+
+
+def test_the_clocks_interrupt_is_an_event_and_wakes_where_it_is_enabled(machine, line):
+    machine.pm.write(CONTROL, 2, 1)
+    machine.pm.clock_input.set(True)
+    assert machine.pm.read(STATUS, 2) == 0x0400 and not line.level
+    machine.pm.write(STATUS, 2, 0x0400)
+    machine.pm.clock_input.set(False)
+    machine.pm.write(CONTROL, 2, 0x2001 | 1 << 10)
+    machine.pm.clock_input.set(True)
+    assert machine.wakes == 0
+    machine.pm.reset()
+    machine.pm.write(ENABLE, 2, 0x0400)
+    machine.pm.write(CONTROL, 2, 0x2001 | 1 << 10)
+    machine.pm.clock_input.set(True)
+    assert machine.wakes == 1
+
+
+def test_an_event_that_waits_already_does_not_let_the_guest_sleep(machine):
+    machine.pm.press_power_button()
+    machine.pm.write(ENABLE, 2, 0x0100)
+    machine.pm.write(CONTROL, 2, 0x2001 | 1 << 10)
+    assert (machine.sleeps, machine.wakes) == (1, 1)
 
 
 def test_the_power_button_raises_sci_until_it_is_acknowledged(machine, line):
@@ -158,6 +207,9 @@ def test_no_access_raises_or_leaves_an_unsavable_state(clock, lines, accesses):
         elif kind == "button":
             pm.press_power_button()
             pm.raise_gpe(value)
+            pm.clock_input.set(reading)
+            if value & 1:
+                pm.reset()
         else:
             read, write, size = {
                 "pm": (pm.read, pm.write, 64),

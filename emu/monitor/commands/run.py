@@ -81,6 +81,14 @@ def system_powerdown(control: Control) -> None:
     control.actions.do("powerdown")
 
 
+@hmp("system_wakeup", "", "", "wakeup guest from suspend")
+@qmp("system_wakeup")
+def system_wakeup(control: Control) -> None:
+    if not control.machine.asleep:
+        raise Refused("Unable to wake up: guest is not in suspended state")
+    control.actions.do("wakeup")
+
+
 @hmp("nmi", "", "", "inject an NMI")
 @qmp("inject-nmi")
 def nmi(control: Control) -> None:
@@ -167,7 +175,7 @@ def query_machines(control: Control) -> list[dict[str, Any]]:
 
 @qmp("query-current-machine")
 def query_current_machine(control: Control) -> dict[str, Any]:
-    return {"wakeup-suspend-support": False}
+    return {"wakeup-suspend-support": "acpi" in control.machine.devices}
 
 
 @qmp("query-cpu-definitions")

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from bios.pc import rom
+from bios.pc import rom, tables
 from bios.pc.font import font_16
 from tests.bios.fake_host import FakeHost, Machine, floppy, hard_disk
 
@@ -129,6 +129,20 @@ def test_reset_code_9_returns_by_iret_from_the_saved_stack() -> None:
     pc.hook("post")
     assert (pc.eip, pc.cs) == (0x2211, 0x4433)
     assert (pc.ss, pc.host.reg("esp")) == (0x3000, 0x106)
+
+
+def test_a_system_that_slept_goes_on_at_its_waking_vector_with_pci_set_up() -> None:
+    host = FakeHost(16 << 20)
+    pc = Machine(host)
+    facs, _ = tables.place_acpi(host)["FACS"]
+    for vector, resumed in ((0x9C084, True), (0, False), (0x100000, False)):
+        pc.poke(facs + 12, vector.to_bytes(4, "little"))
+        host.indexed[(0x70, 0x0F)] = 0xFE
+        pc.poke(0x472, b"xy")
+        pc.hook("post")
+        assert ((pc.cs, pc.eip) == (0x9C08, 4)) == resumed
+        assert (pc.word(0x472) == 0x7978) == resumed  # the data area is the sleeping system's
+        assert host.indexed[(0x70, 0x0F)] == 0
 
 
 def test_a_warm_start_keeps_its_mark() -> None:
