@@ -284,7 +284,7 @@ class Session:
             return
         from emu.display.start import open_displays
 
-        self.displays = open_displays(config, machine, self._actions, self.hosts.values())
+        self.displays += open_displays(config, machine, self._actions, self.hosts.values())
         self.watched += self.displays
         if not config.script:
             machine.patient = True

@@ -138,6 +138,11 @@ class Server:
             client.looked = moment
             client.update(picture)
 
+    @property
+    def address(self) -> str:
+        """Where clients find it."""
+        return self.path or _named(self.listener.getsockname())
+
     def change_password(self, password: bytes | None) -> None:
         """For whoever comes from now on; None: nobody."""
         self.password = password
@@ -183,6 +188,14 @@ class Client:
         """The moment of the last picture that was compared with what it shows."""
         self._pointer = Pointer()
         self._down: dict[int, tuple[str, ...]] = {}
+
+    @property
+    def peer(self) -> str:
+        """Who it is."""
+        try:
+            return _named(self.socket.getpeername())
+        except OSError:
+            return ""
 
     @property
     def ready(self) -> bool:
@@ -471,6 +484,11 @@ class Client:
         if self._encoding == rfb.ZRLE:
             return head + self._zrle.encode(part, self._format)
         return head + (rfb.hextile if self._encoding == rfb.HEXTILE else rfb.raw)(part, self._format)
+
+
+def _named(address: Any) -> str:
+    """A socket's address as people write it."""
+    return f"{address[0]}:{address[1]}" if isinstance(address, tuple) else str(address)
 
 
 def _cut(picture: Pixels, width: int, height: int) -> Pixels:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-MODULES = ("run", "memory", "processor", "board", "drives", "wires", "keys", "dump", "bochs", "later")
+MODULES = ("run", "memory", "processor", "board", "drives", "wires", "keys", "screens", "dump", "bochs", "later")
 
 
 def load() -> None:

@@ -134,6 +134,11 @@ def eject(control: Control, device: str = "", id: str = "", force: bool = False)
 
 @hmp("change", "device:w filename:w format:w?", "device [-f] filename [format]", "change a removable medium")
 def change(control: Control, device: str, filename: str, format: str = "") -> None:
+    if device == "vnc":
+        from emu.monitor.commands.screens import change_vnc
+
+        change_vnc(control, filename, format)
+        return
     block = _removable(control, device)
     if _locked(block) and not _open(block):
         raise Refused(f"Device '{device}' is locked and force was not specified, wait for tray to open and try again")
