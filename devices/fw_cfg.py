@@ -14,7 +14,14 @@ from devices.contracts import GuestMemory
 from devices.device import Device, device
 from devices.state import octets, uint
 
-SIGNATURE, ID, UUID, RAM_SIZE, NOGRAPHIC, CPUS, MAX_CPUS, DIRECTORY, FIRST_FILE = 0, 1, 2, 3, 4, 5, 0x0F, 0x19, 0x20
+SIGNATURE, ID, UUID, RAM_SIZE, NOGRAPHIC, CPUS = range(6)
+NUMA, BOOT_MENU, MAX_CPUS, DIRECTORY, FIRST_FILE = 0x0D, 0x0E, 0x0F, 0x19, 0x20
+IRQ0_OVERRIDE, HPET = 0x8002, 0x8004
+"""Items of the PC: interrupt 0 is input 2 of the I/O APIC; the event timer blocks."""
+HPET_BLOCK = (0x8086A201, 0xFED00000, 0, 0)
+HPET_BLOCKS = 8
+WRITE_CHANNEL = 0x4000
+"""A bit of the selector that names no other item."""
 FILES_MAX = 0x4000 - FIRST_FILE
 NAME_MAX = 55
 
@@ -39,18 +46,32 @@ class FwCfg(Device):
     State = FwCfgState
     state: FwCfgState
 
-    def __init__(self, *, memory: GuestMemory, ram_size: int, cpus: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        memory: GuestMemory,
+        ram_size: int,
+        cpus: int = 1,
+        uuid: bytes = bytes(16),
+        hpet: bool = False,
+        menu: bool = False,
+    ) -> None:
         super().__init__()
         self.memory = memory
         self._items: dict[int, bytes] = {}
         self._files: dict[str, int] = {}
         self.add_item(SIGNATURE, b"QEMU")
         self.add_item(ID, (3).to_bytes(4, "little"))
-        self.add_item(UUID, bytes(16))
+        self.add_item(UUID, uuid)
         self.add_item(RAM_SIZE, ram_size.to_bytes(8, "little"))
         self.add_item(NOGRAPHIC, (0).to_bytes(2, "little"))
         self.add_item(CPUS, cpus.to_bytes(2, "little"))
         self.add_item(MAX_CPUS, cpus.to_bytes(2, "little"))
+        self.add_item(NUMA, bytes(8 * (1 + cpus)))  # no nodes, and so no processor in one
+        self.add_item(BOOT_MENU, menu.to_bytes(2, "little"))
+        self.add_item(IRQ0_OVERRIDE, (1).to_bytes(4, "little"))
+        blocks = b"".join(part.to_bytes(size, "little") for part, size in zip(HPET_BLOCK, (4, 8, 2, 1), strict=True))
+        self.add_item(HPET, bytes((hpet,)) + (blocks if hpet else b"").ljust(HPET_BLOCKS * 15, b"\0"))
         self._make_directory()
 
     def add_item(self, key: int, data: bytes) -> None:
@@ -83,7 +104,7 @@ class FwCfg(Device):
         self.state.position = 0
 
     def _item(self) -> bytes:
-        return self._items.get(self.state.key, b"")
+        return self._items.get(self.state.key & ~WRITE_CHANNEL, b"")
 
     def read_data_block(self, nbytes: int) -> bytes:
         """What `nbytes` byte reads of the data port give: the item from where reading stands, then zeros."""
@@ -95,15 +116,13 @@ class FwCfg(Device):
     # Selector and data
 
     def read(self, offset: int, width: int) -> int:
-        """A byte of the item at 511h; the selector is write-only."""
-        if offset == 1 and width == 1:
-            return self.read_data_block(1)[0]
-        return 0
+        """A byte of the item, at either port: the selector is write-only."""
+        return self.read_data_block(1)[0] if width == 1 else 0
 
     def write(self, offset: int, width: int, value: int) -> None:
         """A word at 510h selects an item. Data cannot be written."""
-        if offset == 0:
-            self._select(value & 0xFFFF)
+        if offset == 0 and width == 2:
+            self._select(value)
 
     # DMA
 

@@ -11,6 +11,7 @@ from emu.cpu import GuestFault
 
 if TYPE_CHECKING:
     from bios.pc.acpi import Board
+    from bios.pc.smbios import Words
     from bios.plan import LoadPlan
     from emu.machine import Machine
 
@@ -29,6 +30,7 @@ class BiosHost:
         direct_boot: LoadPlan | None,
         apic: bool,
         acpi: Board | None,
+        smbios: Words,
         cpu_signature: int,
         cpu_features: int,
     ) -> None:
@@ -40,6 +42,7 @@ class BiosHost:
         self.direct_boot = direct_boot
         self.apic = apic
         self.acpi = acpi
+        self.smbios = smbios
         self.cpu_signature = cpu_signature
         self.cpu_features = cpu_features
         self.ram_size = machine.ram.size

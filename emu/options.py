@@ -200,6 +200,9 @@ class Config:
     acpi: bool = True
     """Whether the guest is given ACPI tables."""
     hpet: bool = True
+    smbios: list[tuple[int, dict[str, str]]] = field(default_factory=list)
+    """Words for the tables about the machine by type, each of them good; of type -1: `file` with a whole structure."""
+    uuid: str = ""
     drives: list[Drive] = field(default_factory=list)
     allow_backing: list[str] = field(default_factory=list)
     """Files that images may lead to; "all": any."""
@@ -943,6 +946,33 @@ def _fw_cfg(config: Config, value: str) -> None:
     config.fw_cfg.append((props["name"], props.get("string"), props.get("file")))
 
 
+def _smbios(config: Config, value: str) -> None:
+    from bios.pc.smbios import Words
+
+    props = keyed(value, "-smbios")
+    kind = number(props.pop("type"), "-smbios type", 0, 255) if "type" in props else -1
+    if kind < 0:
+        if set(props) != {"file"}:
+            raise UsageError("-smbios: expected type=N,KEY=TEXT or file=PATH")
+    else:
+        try:
+            Words().add(kind, props)
+        except ValueError as error:
+            raise UsageError(f"-smbios: {shown(str(error), 300)}") from None
+        config.uuid = props.get("uuid", config.uuid)
+    config.smbios.append((kind, props))
+
+
+def _uuid(config: Config, value: str) -> None:
+    from bios.pc.smbios import uuid_bytes
+
+    try:
+        uuid_bytes(value)
+    except ValueError as error:
+        raise UsageError(f"-uuid: {shown(str(error))}") from None
+    config.uuid = value
+
+
 def _debug(config: Config, value: str) -> None:
     for item in value.split(","):
         if item in ("help", "?"):
@@ -1124,6 +1154,8 @@ OPTIONS: list[Option] = [
     Option(("nic",), "TYPE,model=NAME", "a back end and a card at once (model=help lists cards)", _network("nic")),
     Option(("net",), "nic|TYPE,...", "the same in the old form: everything on one hub", _network("net")),
     Option(("fw_cfg",), "name=NAME,string=TEXT", "add a file to the firmware configuration device", _fw_cfg),
+    Option(("smbios",), "type=N,KEY=TEXT", "what the SMBIOS tables say: types 0, 1, 2, 3, 4, 11, 17; file=", _smbios),
+    Option(("uuid",), "UUID", "the machine's UUID", _uuid),
     Option(
         ("nographic",), "", "no display; the first serial port on the terminal, with the C-a keys", _flag("nographic")
     ),
@@ -1186,9 +1218,9 @@ FOREIGN: list[Option] = [
     *(
         Option((name,), "ARG", "", _not_yet(name))
         for name in (
-            "soundhw audiodev audio k loadvm pidfile set smbios acpitable "
+            "soundhw audiodev audio k loadvm pidfile set acpitable "
             "watchdog watchdog-action action sandbox overcommit mem-path numa tpmdev plugin "
-            "trace incoming readconfig writeconfig msg add-fd uuid seed dfilter semihosting-config option-rom sd "
+            "trace incoming readconfig writeconfig msg add-fd seed dfilter semihosting-config option-rom sd "
             "mtdblock pflash iscsi g run-with compat spice usbdevice rotate chroot runas user L "
             "bt async-teardown hdachs"
         ).split()

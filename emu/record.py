@@ -126,6 +126,8 @@ def identity(config: Config, setup: Setup) -> dict[str, Any]:
         "fw_cfg": [[name, text, file_digest(path)] for name, text, path in config.fw_cfg],
         "boot": [config.boot, config.boot_menu],
         "flags": [config.no_reboot, config.no_shutdown, config.nodefaults],
+        "tables": [config.acpi, config.hpet, config.uuid],
+        "smbios": [[kind, words, file_digest(words.get("file"))] for kind, words in config.smbios],
         "objects": [[name, kind] for name, (kind, _) in config.objects.items() if not kind.startswith("filter-")],
         "fsdevs": sorted(config.fsdevs),
         "disks": [],

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Protocol
 
 from bios.pc.acpi.board import Board
+from bios.pc.smbios import Words
 from bios.plan import LoadPlan
 
 
@@ -94,6 +95,7 @@ class Host(Protocol):
         direct_boot: a prepared kernel that is entered instead of a boot sector.
         apic: whether the board has a local APIC and an I/O APIC.
         acpi: what the ACPI tables say of the board; None if there are to be none.
+        smbios: what a person wants the SMBIOS tables to say.
         cpu_signature: EAX of CPUID leaf 1, for the SMBIOS and MP tables.
         cpu_features: EDX of CPUID leaf 1.
     """
@@ -115,6 +117,9 @@ class Host(Protocol):
 
     @property
     def acpi(self) -> Board | None: ...
+
+    @property
+    def smbios(self) -> Words: ...
 
     @property
     def cpu_signature(self) -> int: ...

@@ -38,7 +38,14 @@ def checksummed(table: bytes, at: int) -> bytes:
 
 def rom_parts(host: Host) -> dict[int, tuple[str, bytes]]:
     """{ROM offset: (name, bytes)} for the tables that live in the ROM."""
-    parts = {PIR: ("PCI routing table", routing_table()), SMBIOS: ("SMBIOS", smbios(host, rom.BASE + SMBIOS))}
+    machine = smbios(
+        host.smbios,
+        rom.BASE + SMBIOS,
+        ram_size=host.ram_size,
+        cpu_signature=host.cpu_signature,
+        cpu_features=host.cpu_features,
+    )
+    parts = {PIR: ("PCI routing table", routing_table()), SMBIOS: ("SMBIOS", machine)}
     placed = place_acpi(host)
     if placed:
         parts[RSDP] = ("ACPI root pointer", link(root_pointer(), {name: at for name, (at, _) in placed.items()}))

@@ -23,20 +23,16 @@ Intel 82441FX and 82371SB data sheets.
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bios.pc.acpi import Board as AcpiBoard
-from bios.pc.acpi import firmware_files
 from cores.x86.models import cpu_model, cpuid
 from devices.acpi_pm import AcpiPm
 from devices.contracts import Line, NullConsole, Wire
 from devices.debug_exit import DebugExit
 from devices.debugcon import Debugcon, ShutdownPort
 from devices.dma8237 import Dma8237
-from devices.fw_cfg import FwCfg
 from devices.hpet import SIZE as HPET_SIZE
 from devices.hpet import Hpet
 from devices.i8042 import I8042
@@ -53,9 +49,11 @@ from devices.port92 import Port92
 from devices.rtc_mc146818 import RtcMc146818, days_from_civil
 from devices.uart16550 import Uart16550
 from devices.vga import BANK, Vga
-from emu.boards.boot import bios_drives, boot_letters, boot_order_file, show_drives
+from emu.boards import tables
+from emu.boards.boot import bios_drives, boot_letters, show_drives
 from emu.boards.floppy import floppy_controller
 from emu.boards.ide import ide_drives
+from emu.boards.tables import SERIAL_PORTS
 from emu.bus import UNIMP, Bus
 from emu.clock import Clock
 from emu.firmware import BiosHost
@@ -67,9 +65,12 @@ from emu.plug import PciBoard, flat, movable_ports, plug_in
 from emu.plug_vga import plug_vga, video_memory
 
 if TYPE_CHECKING:
+    from bios.pc.acpi import Board as AcpiBoard
+    from bios.pc.smbios import Words
     from bios.plan import LoadPlan
     from devices.contracts import Console
     from devices.device import Device
+    from devices.fw_cfg import FwCfg
     from devices.virtio.device import VirtioDevice
     from emu.boards import Date, Setup
     from emu.bus import Mapping, Read, Write
@@ -83,7 +84,6 @@ LOW_ROM = 0x20000
 LAPIC_ID = 0x20
 SHUTDOWN_STATUS, AWOKEN = 0x0F, 0xFE
 """The CMOS byte by which firmware knows that the board was asleep."""
-SERIAL_PORTS = ((0x3F8, 4), (0x2F8, 3))
 MMIO_BASE, MMIO_IRQS = 0xFEC10000, (5, 7, 6, 10, 11)
 """The virtio-mmio slots. Interrupts below 10 are edge-triggered, so each has one of its own."""
 SERIAL_RETRY = 100_000  # ns: about one character at 115200 baud
@@ -250,24 +250,18 @@ def pc(setup: Setup) -> Machine:
                 bus.ignore(range(port, port + 1), why)
 
     # Firmware configuration, and the firmware itself.
-    configuration = FwCfg(memory=dma_view, ram_size=ram.size)
-    bus.map_ports(0x510, 2, configuration.read, configuration.write, max_width=2, name="fw_cfg")
-    bus.map_ports(0x514, 8, configuration.read_dma, configuration.write_dma, max_width=4, name="fw_cfg dma")
-    m.devices["fw_cfg"] = configuration
-    configuration.add_file("etc/e820", struct.pack("<QQI", 0, config.memory, 1))
-    for name, text, path in config.fw_cfg:
-        content = text.encode() if text is not None else read_file(path or "", "a file for -fw_cfg", ROM_LIMIT)
-        try:
-            configuration.add_file(name, content)
-        except ValueError as error:
-            raise UsageError(f"-fw_cfg: {shown(str(error))}") from None
+    words = tables.words(config)
+    cfg = tables.configuration(setup, dma_view, uuid=words.uuid)
+    bus.map_ports(0x510, 2, cfg.read, cfg.write, max_width=2, name="fw_cfg")
+    bus.map_ports(0x514, 8, cfg.read_dma, cfg.write_dma, max_width=4, name="fw_cfg dma")
+    m.devices["fw_cfg"] = cfg
     # What keeps its state in a sleep: the memory ranges, and with them what firmware has put there, and the picture.
     kept = ("i440fx", "vga")
     m.on_wake.append(lambda: rtc.set_cmos(SHUTDOWN_STATUS, AWOKEN))
     m.on_wake.append(lambda: m.cpu.set_a20(True))
     m.on_wake += [device.reset for name, device in m.devices.items() if name not in kept]
     _keyboard_input(m, kbd, own_bios=rom is None)
-    _boot(m, setup, rom, _acpi(setup, apic=lapic is not None))
+    _boot(m, setup, rom, cfg, tables.board(setup, apic=lapic is not None), words)
     return m
 
 
@@ -484,22 +478,15 @@ def _type_ahead(m: Machine) -> int:
     return (tail - head) % 32 // 2
 
 
-def _acpi(setup: Setup, *, apic: bool) -> AcpiBoard:
-    """What the ACPI tables say of this board."""
-    present = setup.serial[: len(SERIAL_PORTS)]
-    serial = tuple(port for port, console in zip(SERIAL_PORTS, present, strict=False) if console is not None)
-    return AcpiBoard(setup.config.memory, apic=apic, hpet=setup.config.hpet, serial=serial)
-
-
-def _boot(m: Machine, setup: Setup, rom: bytes | None, board: AcpiBoard) -> None:
+def _boot(m: Machine, setup: Setup, rom: bytes | None, cfg: FwCfg, board: AcpiBoard, words: Words) -> None:
     """Put the firmware in place: at the top of 4 GiB and below 1 MiB, on every reset."""
     config = setup.config
     order = list(m.devices.values())
     m.on_reset.append(lambda: m.cpu.set_a20(True))
     m.on_reset += [device.reset for device in order]
     if rom is not None:
-        _firmware_files(m, setup, board)
-        _kernel_for(m, setup)
+        tables.tell_firmware(m, setup, cfg, board, words)
+        _kernel_for(setup, cfg)
         m.on_reset.append(lambda: place_rom(m.ram, rom))
         return
     from bios.pc.firmware import Bios
@@ -514,6 +501,7 @@ def _boot(m: Machine, setup: Setup, rom: bytes | None, board: AcpiBoard) -> None
         direct_boot=_kernel(setup),
         apic=board.apic,
         acpi=board if config.acpi else None,
+        smbios=words,
         cpu_signature=signature,
         cpu_features=features,
     )
@@ -527,19 +515,7 @@ def _boot(m: Machine, setup: Setup, rom: bytes | None, board: AcpiBoard) -> None
     m.on_hook = serve
 
 
-def _firmware_files(m: Machine, setup: Setup, board: AcpiBoard) -> None:
-    """What the firmware of -bios is told."""
-    configuration = m.devices["fw_cfg"]
-    if not isinstance(configuration, FwCfg):
-        return
-    if setup.config.acpi:
-        for name, content in firmware_files(board).items():
-            configuration.add_file(name, content)
-    if order := boot_order_file(m, setup):
-        configuration.add_file("bootorder", order)
-
-
-def _kernel_for(m: Machine, setup: Setup) -> None:
+def _kernel_for(setup: Setup, cfg: FwCfg) -> None:
     """Give -kernel to a firmware of -bios, which has to load it by itself (qboot does)."""
     plan = _kernel(setup, spare=FIRMWARE_TABLES)
     if plan is None:
@@ -550,10 +526,8 @@ def _kernel_for(m: Machine, setup: Setup) -> None:
         raise UsageError(
             "-kernel with -bios: only Linux kernels can be given to a firmware; without -bios others boot too"
         )
-    configuration = m.devices["fw_cfg"]
-    if isinstance(configuration, FwCfg):
-        for key, data in fw_cfg_items(plan).items():
-            configuration.add_item(key, data)
+    for key, data in fw_cfg_items(plan).items():
+        cfg.add_item(key, data)
 
 
 def _kernel(setup: Setup, *, spare: int = 0) -> LoadPlan | None:

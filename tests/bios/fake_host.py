@@ -8,6 +8,7 @@ from bios.pc import rom
 from bios.pc.acpi import Board
 from bios.pc.firmware import Bios
 from bios.pc.host import Action, Drive, DriveKind, LinearFault
+from bios.pc.smbios import Words
 from bios.plan import LoadPlan
 
 WIDE = ("eax", "ebx", "ecx", "edx", "esi", "edi", "ebp", "esp")
@@ -75,6 +76,7 @@ class FakeHost:
         self.direct_boot: LoadPlan | None = None
         self.apic = apic
         self.acpi: Board | None = Board(ram_size, apic=apic)
+        self.smbios = Words()
         self.cpu_signature = 0x673
         self.cpu_features = 0x383FBFF
         self.regs: dict[str, int] = dict.fromkeys((*WIDE, "eip", "eflags", "cr0"), 0)

@@ -53,6 +53,24 @@ def test_the_directory_lists_files_by_name_with_size_and_key(cfg):
     assert list(entries) == sorted(entries)
 
 
+def test_a_uuid_and_the_event_timers_are_told(memory):
+    made = FwCfg(memory=memory, ram_size=1 << 24, uuid=bytes(range(16)), hpet=True, menu=True)
+    assert read_item(made, 2, 16) == bytes(range(16))
+    assert read_item(made, 0x8004, 14) == b"\1" + struct.pack("<IQ", 0x8086A201, 0xFED00000) + b"\0"
+    assert read_item(made, 0x0E, 2) == b"\1\0"
+    assert read_item(made, 0x8002, 4) == b"\1\0\0\0"
+
+
+def test_the_write_bit_of_a_key_names_the_same_item(cfg):
+    assert read_item(cfg, 0x4000, 4) == b"QEMU"
+
+
+def test_a_byte_written_to_the_selector_selects_nothing(cfg):
+    cfg.write(0, 2, 0)
+    cfg.write(0, 1, 5)
+    assert bytes(cfg.read(n & 1, 1) for n in range(4)) == b"QEMU"
+
+
 def test_reading_past_an_item_and_unknown_keys_gives_zeros(cfg):
     assert read_item(cfg, 0, 6) == b"QEMU\0\0"
     assert read_item(cfg, 0x1234, 2) == bytes(2)

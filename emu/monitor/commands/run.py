@@ -149,12 +149,12 @@ def info_name(control: Control) -> str:
 
 @qmp("query-uuid")
 def query_uuid(control: Control) -> dict[str, str]:
-    return {"UUID": NO_UUID}
+    return {"UUID": control.config.uuid.lower() or NO_UUID}
 
 
 @info("uuid", "show the current VM UUID")
 def info_uuid(control: Control) -> str:
-    return f"{NO_UUID}\n"
+    return f"{control.config.uuid.lower() or NO_UUID}\n"
 
 
 @qmp("query-machines")
