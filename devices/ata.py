@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+from devices.block.statistics import Statistics
 from devices.contracts import Clock, Disk, DiskQueue, Line
 from devices.device import Device, device
 from devices.registers import Bank
@@ -431,9 +432,12 @@ class AtaDisk(Drive):
         lba = self.s.lba
         self.settle()
         try:
-            return self.disk.read(lba * SECTOR, sectors * SECTOR)
+            data = self.disk.read(lba * SECTOR, sectors * SECTOR)
+            self._count("rd", len(data))
+            return data
         except OSError as error:
             self._log("read", error)
+            self._count("rd", 0, failed=True)
         good = b""
         for i in range(sectors if sectors > 1 else 0):
             try:
@@ -448,8 +452,20 @@ class AtaDisk(Drive):
             self.disk.flush()
         except OSError as error:
             self._log("flush", error)
+            self._count("flush", 0, failed=True)
             return False
+        self._count("flush", 0)
         return True
+
+    def _count(self, kind: str, length: int, *, failed: bool = False) -> None:
+        """A request that did not go through the queue, for the disk's statistics if it has them."""
+        statistics: Statistics | None = getattr(self.disk, "statistics", None)
+        if statistics is None:
+            return
+        if failed:
+            statistics.failed(kind)
+        else:
+            statistics.done(kind, length)
 
     # Reading and writing
 
@@ -505,9 +521,11 @@ class AtaDisk(Drive):
             self.disk.write(s.lba * SECTOR, bytes(s.buffer))
         except OSError as error:
             self._log("write", error)
+            self._count("wr", 0, failed=True)
             self._show_address(s.lba)
             self.fail(ABRT, BLOCK_NS)
             return
+        self._count("wr", len(s.buffer))
         self._advance(len(s.buffer) // SECTOR)
         if s.left:
             self.ask(min(s.per_block, s.left) * SECTOR)

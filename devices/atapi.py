@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from devices.ata import ABRT, BLOCK_NS, BSY, COMMAND_NS, DMA_MAX, DRDY, DRQ, DSC, ERR, LOG, SECTOR, ULTRA, Drive, Words
+from devices.block.statistics import Statistics
 from devices.contracts import Disk, DiskQueue
 
 BLOCK = 2048
@@ -259,6 +260,9 @@ class AtapiCdrom(Drive):
         stored = max(0, min(length, self.disk.size - start))
         try:
             data = self.disk.read(start, stored) if stored else b""
+            statistics: Statistics | None = getattr(self.disk, "statistics", None)
+            if statistics is not None:
+                statistics.done("rd", stored)
         except OSError as error:
             self._log(error)
             raise Sense(UNREADABLE) from None

@@ -20,11 +20,12 @@ from __future__ import annotations
 import errno
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from devices.block.statistics import FLUSH, READ, WRITE, Statistics
 from emu.errors import ReplayError
 from emu.inputs import Inputs
 
@@ -52,12 +53,14 @@ class Request:
         "event",
         "failed",
         "finished",
+        "kind",
         "late",
         "length",
         "number",
         "offset",
         "posted",
         "result",
+        "since",
         "work",
         "writes",
     )
@@ -79,6 +82,9 @@ class Request:
         self.late = False
         self.posted = False
         self.result: Any = None
+        self.kind = ""
+        """As what it is counted."""
+        self.since = 0
 
     def __lt__(self, other: Request) -> bool:
         return self.number < other.number
@@ -196,13 +202,20 @@ class DiskQueue:
         self._on_error: tuple[str, str] = getattr(disk, "on_error", ("report", "report"))
         throttle = getattr(disk, "throttle", None)
         self._admit: Callable[[int, bool, int], int] | None = throttle.admit if throttle is not None else None
+        found: Statistics | None = getattr(disk, "statistics", None)
+        self._statistics = Statistics() if found is None else found
+        self._statistics.bring_home = self.bring_home
         self._private: bool = disk.read_only or getattr(disk, "private", False)
         self._small = SMALL if self._fast is not None and not getattr(disk, "slow_writes", False) else 0
 
-    def change(self, disk: Disk) -> None:
-        """Another medium: what is under way on the old one is forgotten."""
+    def bring_home(self) -> None:
+        """End a loan to the processor."""
         if self._take_back is not None:
             self._take_back()
+
+    def change(self, disk: Disk) -> None:
+        """Another medium: what is under way on the old one is forgotten."""
+        self.bring_home()
         self.settle()
         self.cancel()
         self._know(disk)
@@ -222,6 +235,7 @@ class DiskQueue:
     def read(self, offset: int, length: int, done: Callable[[bytes | OSError], None], *, at: int | None = None) -> int:
         """See `devices.contracts.DiskQueue`."""
         request = self._request(length, offset, length, False, done, at)
+        request.kind = READ
         disk = self.disk
         request.work = lambda: disk.read(offset, length)
         if self._fast is not None and self._free(request) and self._fast(offset, length):
@@ -231,6 +245,7 @@ class DiskQueue:
     def write(self, offset: int, data: bytes, done: Done, *, at: int | None = None) -> int:
         """See `devices.contracts.DiskQueue`."""
         request = self._request(len(data), offset, len(data), True, done, at)
+        request.kind = WRITE
         disk = self.disk
         request.work = lambda: disk.write(offset, data)
         if len(data) <= self._small and self._free(request):
@@ -240,6 +255,7 @@ class DiskQueue:
     def flush(self, done: Done, *, at: int | None = None) -> int:
         """See `devices.contracts.DiskQueue`."""
         request = self._request(0, 0, 0, False, done, at, FLUSH_NS)
+        request.kind = FLUSH
         request.work = self.disk.flush
         if self._private:
             return self._at_once(request)
@@ -308,8 +324,10 @@ class DiskQueue:
         else:
             self._timer.arm(due)
 
-    def returned(self, transfer_end: int, count: int) -> None:
-        """The loan is over, and has served `count` requests."""
+    def returned(self, transfer_end: int, count: int, moved: Sequence[tuple[int, int, int]] = ()) -> None:
+        """The loan is over, and has served `count` requests: of reads and of writes their number, bytes and ns."""
+        for kind, (number, length, ns) in zip((READ, WRITE), moved, strict=False):
+            self._statistics.done(kind, length, ns, number)
         self._take_back = None
         self._timer.inner = False
         self._timer.cancel()
@@ -342,14 +360,17 @@ class DiskQueue:
         at: int | None,
         access: int = ACCESS_NS,
     ) -> Request:
+        since = self._clock.now()
         if at is None:
-            start = max(self._clock.now(), self._transfer_end)
+            start = max(since, self._transfer_end)
             if self._admit is not None and length:
                 start = self._admit(start, writes, length)
             self._transfer_end = start + moved // BYTES_PER_NS
             at = self._transfer_end + access
         self._count += 1
-        return Request(self._count, at, offset, length, writes, done)
+        request = Request(self._count, at, offset, length, writes, done)
+        request.since = since
+        return request
 
     def _plan(self, request: Request) -> int:
         due = request.due
@@ -460,8 +481,13 @@ class DiskQueue:
         if request.failed:
             if not isinstance(result, OSError):
                 raise result
+            if request.kind:
+                self._statistics.failed(request.kind)
             if self._forgiven(request, result):
                 return
+        elif request.kind:
+            length = request.length
+            self._statistics.done(request.kind, length, max(request.due, self._clock.now()) - request.since)
         request.done(result)
 
     def _forgiven(self, request: Request, error: OSError) -> bool:

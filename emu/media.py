@@ -17,6 +17,7 @@ from devices.block import storage
 from devices.block.filters import Policy
 from devices.block.opening import ALIASES, ReferenceRefused, Rules, open_image
 from devices.block.opening import FORMATS as FORMATS
+from devices.block.statistics import Statistics
 from devices.block.storage import BlockDisk, ImageError, LockedError
 from devices.block.throttle import Limits, Throttle
 from devices.contracts import Disk
@@ -205,10 +206,13 @@ def _with_policy(disk: BlockDisk, drive: Drive, config: Config) -> BlockDisk:
             raise UsageError(f"-drive: {name} and {name}_rd or {name}_wr exclude one another")
     # Without a monitor nobody could let a stopped machine go on.
     disk.on_error = (drive.rerror, drive.werror or ("enospc" if config.monitors else "report"))
-    if not (through or unsafe or limits) and drive.detect_zeroes == "off":
-        return disk
-    throttle = Throttle(limits, drive.iops_size) if limits else None
-    return Policy(disk, write_through=through, no_flush=unsafe, detect_zeroes=drive.detect_zeroes, throttle=throttle)
+    if through or unsafe or limits or drive.detect_zeroes != "off":
+        throttle = Throttle(limits, drive.iops_size) if limits else None
+        disk = Policy(
+            disk, write_through=through, no_flush=unsafe, detect_zeroes=drive.detect_zeroes, throttle=throttle
+        )
+    disk.statistics = Statistics()
+    return disk
 
 
 def _unpacked(path: str) -> bytes:

@@ -138,6 +138,10 @@ static int blk_take(Cpu *cpu, struct BlkLoan *b, uint32_t head)
     q->due = b->transfer_end + b->access;
     b->requests[b->inflight++] = q;
     b->count++;
+    uint64_t *const sums = b->moved_by_kind[kind];
+    sums[0]++;
+    sums[1] += length;
+    sums[2] += q->due - now;
     return 1;
 }
 

@@ -61,6 +61,7 @@ struct BlkLoan {
     int32_t asked;
     uint64_t transfer_end, access, bytes_per_ns;
     uint64_t count; /* requests taken */
+    uint64_t moved_by_kind[2][3]; /* of reads and of writes among them: number, bytes, ns */
     uint32_t inflight;
     struct BlkRequest *requests[256]; /* in the order in which they complete */
 };

@@ -13,6 +13,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from devices.block.statistics import Statistics
 from devices.block.storage import SECTOR, BlockDisk, Extent, Storage
 from devices.block.throttle import Throttle
 
@@ -37,6 +38,7 @@ class Policy:
         self.size = disk.size
         self.throttle = throttle
         self.on_error = disk.on_error
+        self.statistics: Statistics | None = None
         self._through = write_through and not no_flush
         self._no_flush = no_flush
         self._detect, self._unmap = detect_zeroes != "off", detect_zeroes == "unmap"

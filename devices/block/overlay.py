@@ -11,6 +11,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 
+from devices.block.statistics import Statistics
 from devices.block.storage import REPORT, Extent, check_range
 from devices.contracts import Disk
 
@@ -26,6 +27,7 @@ class OverlayDisk:
     BLOCK = BLOCK
     private = True
     on_error = REPORT
+    statistics: Statistics | None = None
 
     def __init__(self, base: Disk, limit: int = 256 << 20) -> None:
         self.base = base

@@ -9,6 +9,7 @@ import errno
 import os
 from collections.abc import Iterator
 
+from devices.block.statistics import Statistics
 from devices.block.storage import REPORT, Extent, HostFile, Storage, check_range, whole_sectors
 
 __all__ = ["MemoryDisk", "RawDisk"]
@@ -24,6 +25,7 @@ class RawDisk:
     kind = "raw"
     concurrent = True
     on_error = REPORT
+    statistics: Statistics | None = None
 
     def __init__(self, file: str | Storage, read_only: bool = False, give_back: bool = False) -> None:
         self.file: Storage = HostFile(file, read_only) if isinstance(file, str) else file
@@ -131,6 +133,7 @@ class MemoryDisk:
     private = True
     concurrent = True
     on_error = REPORT
+    statistics: Statistics | None = None
 
     def __init__(self, data: bytes, read_only: bool = False) -> None:
         self.data = bytearray(data)

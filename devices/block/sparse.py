@@ -6,6 +6,7 @@ import errno
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
+from devices.block.statistics import Statistics
 from devices.block.storage import REPORT, Extent, Storage, check_range
 
 __all__ = ["ReadOnlyImage"]
@@ -17,6 +18,7 @@ class ReadOnlyImage(ABC):
     kind = "vmdk"
     concurrent = True
     on_error = REPORT
+    statistics: Statistics | None = None
 
     def __init__(self, file: Storage, size: int, piece: int) -> None:
         self.file = file

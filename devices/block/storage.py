@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from devices.block.statistics import Statistics
 from devices.contracts import Disk
 
 __all__ = ["SECTOR", "BlockDisk", "Extent", "HostFile", "ImageError", "LockedError", "Storage", "check_range"]
@@ -108,6 +109,7 @@ class BlockDisk(Disk, Protocol):
     """A disk with what controllers and tools want beyond the plain `Disk`."""
 
     on_error: tuple[str, str]
+    statistics: Statistics | None
     """What becomes of errors of reads and of writes (`emu.aio`): report, ignore, stop, enospc."""
 
     def discard(self, offset: int, length: int) -> None:

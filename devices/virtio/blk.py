@@ -177,7 +177,7 @@ class Blk(Lending, VirtioDevice):
     def returned(self, loan: dict[str, Any]) -> None:
         """See `Lending`."""
         disk: Any = self.disk
-        disk.returned(loan["transfer_end"], loan["count"])
+        disk.returned(loan["transfer_end"], loan["count"], loan["moved"])
         q = self.queues[0]
         q.state.next, q.state.used = loan["next"], loan["used"]
         q.state.signalled, q.state.fresh = loan["signalled"], loan["fresh"]

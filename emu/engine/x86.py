@@ -89,6 +89,8 @@ class X86Cpu(CompiledCpu):
         for name, value in loan.items():
             setattr(b, name, value)
         b.lent, b.moved, b.count, b.asked, b.inflight = 1, 0, 0, -1, 0
+        for kind in b.moved_by_kind:
+            kind[0] = kind[1] = kind[2] = 0
 
     def _take_disk(self, k: int) -> dict[str, Any]:
         b = self._c.blk[k]
@@ -97,6 +99,7 @@ class X86Cpu(CompiledCpu):
             name: getattr(b, name) for name in ("next", "used", "signalled", "transfer_end", "count")
         }
         loan["fresh"] = bool(b.fresh)
+        loan["moved"] = [tuple(kind) for kind in b.moved_by_kind]
         loan["requests"] = [
             (q.head, q.due, None if q.kind else bytes(ffi.buffer(q.data, q.length)), q.length,
              [(s.address, s.length) for s in q.seg[0 : q.segments]])

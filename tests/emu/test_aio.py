@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from devices.block.raw import MemoryDisk
+from devices.block.statistics import Statistics
 from emu.aio import ACCESS_NS, FLUSH_NS, DiskQueue, Workers
 from emu.clock import Clock
 from emu.errors import DeviceError, ReplayError
@@ -338,3 +340,31 @@ def test_a_disk_is_lent_only_while_nothing_is_under_way_and_the_run_is_no_replay
     assert not world.queue.lends() and world.queue.lend(lambda: None) is None
     world.pass_time(10**6)
     assert world.queue.lends() and world.queue.lend(lambda: None) is not None
+
+
+def test_what_the_guest_asked_for_is_counted_when_it_is_done() -> None:
+    disk = MemoryDisk(bytes(4096))
+    disk.statistics = Statistics()
+    cpu = FakeCpu()
+    clock = Clock(cpu)
+    queue = DiskQueue(disk, name="d", inputs=Inputs(clock, lambda: 0), workers=Workers())
+    queue.read(0, 512, lambda result: None)
+    queue.write(512, bytes(1024), lambda result: None)
+    queue.flush(lambda result: None)
+    queue.read(4096, 512, lambda result: None)
+    assert not any(disk.statistics.counts().values())
+    clock.skip_to(10 * FLUSH_NS)
+    clock.fire()
+    seen = disk.statistics.counts()
+    assert (seen["rd_operations"], seen["rd_bytes"], seen["failed_rd_operations"]) == (1, 512, 1)
+    assert (seen["wr_operations"], seen["wr_bytes"], seen["flush_operations"]) == (1, 1024, 1)
+    assert seen["rd_total_time_ns"] > ACCESS_NS
+
+
+def test_who_looks_at_the_counts_ends_a_loan_first() -> None:
+    disk = MemoryDisk(bytes(4096))
+    disk.statistics = Statistics()
+    disk.plain = lambda: (0, 4096, 0)  # type: ignore[attr-defined]
+    queue = DiskQueue(disk, name="d", inputs=Inputs(Clock(FakeCpu()), lambda: 0), workers=Workers())
+    assert queue.lend(lambda: queue.returned(0, 3, [(2, 1024, 50), (1, 512, 20)])) is not None
+    assert disk.statistics.counts()["rd_bytes"] == 1024 and disk.statistics.counts()["wr_operations"] == 1

@@ -32,10 +32,14 @@ SECTORS = 32
 SIZE = 8
 
 
-class Queue(FakeQueue):  # type: ignore[no-untyped-call]
+class Queue(FakeQueue):
     """A queue that can be lent, without the gate."""
 
     count = 0
+
+    def __init__(self, disk: RawDisk, clock: FakeClock) -> None:
+        super().__init__(disk, clock)  # type: ignore[no-untyped-call]
+        self.sums = [[0, 0, 0], [0, 0, 0]]
 
     def lend(self, take_back: Any) -> dict[str, int]:
         fd, length, write_from = self.disk.plain()
@@ -45,8 +49,10 @@ class Queue(FakeQueue):  # type: ignore[no-untyped-call]
     def moved(self, due: int | None) -> None:
         pass
 
-    def returned(self, transfer_end: int, count: int) -> None:
+    def returned(self, transfer_end: int, count: int, moved: Any) -> None:
         self.count += count
+        for sums, more in zip(self.sums, moved, strict=True):
+            sums[:] = [a + b for a, b in zip(sums, more, strict=True)]
 
     def adopt(self, due: int, offset: int, length: int, result: Any, done: Any) -> None:
         self._add(("adopted",), lambda: result, done, due)
@@ -80,7 +86,7 @@ class World:
         self.ram = GuestRam(2 << 20)
         self.clock = FakeClock()
         self.disk = RawDisk(str(path))
-        self.queue = Queue(self.disk, self.clock)  # type: ignore[no-untyped-call]
+        self.queue = Queue(self.disk, self.clock)
         self.blk = Blk(memory=Dma(self.ram), disk=self.queue, size=SIZE)
         self.transport = Transport()
         self.blk.transport = self.transport
@@ -151,6 +157,7 @@ def test_reads_and_writes_are_served_without_python(tmp_path: Path, features: in
         assert [w.ring() for w in worlds] == [False, True]
         assert worlds[0].all() == worlds[1].all()
     assert worlds[1].queue.count == 5 and worlds[1].queue.calls == []
+    assert worlds[1].queue.sums == [[3, 3 * 512, 60_000], [2, 2 * 512, 40_000]]
 
 
 def test_what_is_out_of_the_ordinary_is_left_to_python(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from devices.block.qcow2.header import CORRUPT, DIRTY, ZSTD, Header, Snapshot, parse, read_snapshots
 from devices.block.qcow2.tables import COMPRESSED, COPIED, OFFSET, ZERO, Tables
+from devices.block.statistics import Statistics
 from devices.block.storage import REPORT, BlockDisk, Extent, ImageError, Storage, check_range, whole_sectors
 
 __all__ = ["Qcow2", "Zstd"]
@@ -46,6 +47,7 @@ class Qcow2:
 
     kind = "qcow2"
     on_error = REPORT
+    statistics: Statistics | None = None
 
     def __init__(
         self,

@@ -104,7 +104,8 @@ _COUNTS = (
 
 
 def _counts(block: Block) -> dict[str, int]:
-    known = getattr(_disk(block), "statistics", None) or {}
+    statistics = getattr(_disk(block), "statistics", None)
+    known = {} if statistics is None else statistics.counts()
     return {name: int(known.get(name, 0)) for name in _COUNTS}
 
 
