@@ -9,6 +9,7 @@ from __future__ import annotations
 from bios.pc.cdrom import find_image, load_image
 from bios.pc.disk import SECTOR, drives, read_bytes
 from bios.pc.host import Action, Drive, DriveKind
+from bios.pc.option_rom import enter_bev
 from bios.pc.service import Call, service
 from bios.pc.video import Screen
 from bios.plan import LoadPlan
@@ -31,7 +32,8 @@ def bootstrap(call: Call) -> Action | None:
     if plan is not None:
         apply_plan(call, plan)
         return None
-    call.bios.boot_rest = call.host.boot_order
+    bevs = "".join(str(n) for n in range(len(call.bios.rom_bevs)))
+    call.bios.boot_rest = call.host.boot_order.replace("n", bevs)
     return _boot_next(call)
 
 
@@ -46,6 +48,10 @@ def boot_failed(call: Call) -> Action | None:
 def _boot_next(call: Call) -> Action | None:
     while call.bios.boot_rest:
         letter, call.bios.boot_rest = call.bios.boot_rest[0], call.bios.boot_rest[1:]
+        if letter.isdigit() and int(letter) < len(call.bios.rom_bevs):
+            Screen(call.host).write("Booting from network...\r\n")
+            enter_bev(call, int(letter))
+            return None
         device = _DEVICES.get(letter)
         if device is not None and _try(call, *device):
             return None

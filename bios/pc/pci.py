@@ -127,6 +127,14 @@ def _assign(host: Host, devfn: int, next_io: int, next_memory: int) -> tuple[int
             if size and base + size - 1 <= MEMORY_LAST:
                 config_write(host, 0, devfn, here, 4, base)
                 next_memory, enable = base + size, enable | 0x02
+    if header == 0:  # the option ROM's place; it shows there when firmware wants it
+        config_write(host, 0, devfn, 0x30, 4, 0xFFFFF800)
+        mask = config_read(host, 0, devfn, 0x30, 4) & 0xFFFFF800
+        size = -mask & 0xFFFFFFFF
+        base = (next_memory + max(size, 0x1000) - 1) & -max(size, 0x1000)
+        fits = mask not in (0, 0xFFFFF800) and base + size - 1 <= MEMORY_LAST
+        config_write(host, 0, devfn, 0x30, 4, base if fits else 0)
+        next_memory = base + size if fits else next_memory
     return next_io, next_memory, enable
 
 

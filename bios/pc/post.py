@@ -5,7 +5,7 @@ Source: IBM AT Technical Reference (BIOS data areas, CMOS); data sheets of the 8
 
 from __future__ import annotations
 
-from bios.pc import bda, pci, rom, tables
+from bios.pc import bda, option_rom, pci, rom, tables
 from bios.pc.boot import BOOT_ADDRESS
 from bios.pc.disk import NO_FLOPPY, SECTOR, drives, floppy_medium, hard_disk_geometry, read_bytes
 from bios.pc.host import DriveKind, Host
@@ -66,6 +66,7 @@ def post(call: Call) -> None:
     tables.write_tables(host)
     if host.direct_boot is None:
         Screen(host).write("Emu BIOS\r\n")
+        option_rom.begin(call)
 
 
 def _resume_program(call: Call) -> bool:

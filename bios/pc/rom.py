@@ -28,6 +28,8 @@ FONT_8 = 0x1E00  # 8x8
 VIDEO_STATIC = 0x2600  # INT 10h AH=1Bh static functionality table
 TABLES = 0x3000  # SMBIOS, ACPI RSDP, MP and PCI routing tables
 TABLES_END = 0xC000
+PNP_TABLE = 0xCFC0  # PnP installation structure
+PMM_TABLE = 0xCFF0  # POST memory manager
 STUBS = 0xD000  # stubs that have no traditional address
 
 POST = 0xE05B
@@ -190,13 +192,29 @@ def _hardware_stubs(rom: RomBuilder) -> None:
         rom.vectors[vector] = rom.code(f"fault{vector}", "fault", *park, vector=vector)
 
 
+def _option_rom_services(rom: RomBuilder) -> None:
+    """What option ROMs look for: both are far calls."""
+    segment = SEGMENT.to_bytes(2, "little")
+    pnp, pmm = (rom.code(name, name, b"\xcb").to_bytes(2, "little") + segment for name in ("pnp", "pmm"))
+    table = b"$PnP\x10\x21" + bytes(2) + b"\0" + bytes(4) + pnp + bytes(6) + bytes(4) + segment + bytes(4)
+    rom.place(PNP_TABLE, _summed(table, 8), "PnP table")
+    rom.place(PMM_TABLE, _summed(b"$PMM\x01\x10\0" + pmm + bytes(5), 6), "PMM table")
+
+
+def _summed(table: bytes, at: int) -> bytes:
+    """A table with its checksum at an offset."""
+    return table[:at] + bytes((-sum(table) & 0xFF,)) + table[at + 1 :]
+
+
 def _build_stubs() -> RomBuilder:
     rom = RomBuilder()
     for vector, at in _SERVICES.items():
         _service_stub(rom, vector, at)
     _hardware_stubs(rom)
-    # cli; cld; POST; int 19h; int 18h
-    rom.code("post", b"\xfa\xfc", "post", b"\xcd\x19\xcd\x18\xf4\xeb\xfd", at=POST)
+    # cli; cld; POST; int 19h; int 18h. Option ROMs return to "roms", and so does the last one.
+    rom.code("post", b"\xfa\xfc", "post", "roms:", "roms", b"\xcd\x19\xcd\x18\xf4\xeb\xfd", at=POST)
+    rom.code("boot", "return:", b"\xcd\x18\xf4\xeb\xfd")
+    _option_rom_services(rom)
     rom.place(DUMMY_IRET, IRET, "dummy iret")
     rom.place(PRINT_SCREEN, IRET, "int05")
     rom.vectors[0x05] = PRINT_SCREEN

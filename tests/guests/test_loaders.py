@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from emu.engine import slirp
 from tests.guests import loaders
 from tests.guests.command import dialogue, emu, ended_well, guest, package
 from tests.guests.loaders import tool
@@ -68,6 +69,26 @@ def test_isolinux_boots_linux_from_a_cd(cd: Path, firmware: str) -> None:
     result = boot(firmware, *words)
     ended_well(result)
     assert b"GUEST-READY" in result.stdout
+
+
+@FIRMWARE
+@pytest.mark.parametrize("card", ["e1000", "virtio-net-pci"])
+def test_ipxe_boots_linux_from_the_network_by_its_option_rom(card: str, firmware: str, tmp_path: Path) -> None:
+    """Our BIOS and SeaBIOS run the ROM of the card and boot by its bootstrap entry vector."""
+    package(f"/usr/lib/ipxe/qemu/pxe-{'e1000' if card == 'e1000' else 'virtio'}.rom", "ipxe-qemu")
+    try:
+        slirp.load()
+    except slirp.Missing as error:
+        pytest.skip(f"libslirp is not installed: {error}")
+    loaders.kernel_files(tmp_path)
+    (tmp_path / "boot.ipxe").write_text(
+        f"#!ipxe\nkernel tftp://10.0.2.2/bzImage {loaders.APPEND}\ninitrd tftp://10.0.2.2/initrd.gz\nboot\n"
+    )
+    network = f"user,id=n,tftp={tmp_path},bootfile=boot.ipxe"
+    words = ["-m", "256", "-nographic", "-no-reboot", "-boot", "n", "-netdev", network, "-device", f"{card},netdev=n"]
+    result = boot(firmware, *words)
+    ended_well(result)
+    assert b"GUEST-DONE" in result.stdout
 
 
 @FIRMWARE
