@@ -248,6 +248,17 @@ def flat(bus: Bus) -> Callable[[int, Read, Write, bool, int, str], Moved]:
     return range_of
 
 
+def fitted(image: bytes, card: PciFunction) -> bytes:
+    """An option ROM made for a family of cards, with the IDs of this one: firmware runs it only if they agree."""
+    at = int.from_bytes(image[0x18:0x1A], "little")
+    if image[at : at + 4] != b"PCIR" or image[at + 4 : at + 6] != card.initial[0:2]:
+        return image
+    out = bytearray(image)
+    out[at + 6 : at + 8] = card.initial[2:4]
+    out[6] = (out[6] + sum(image[at + 6 : at + 8]) - sum(out[at + 6 : at + 8])) & 0xFF  # the sum stays zero
+    return bytes(out)
+
+
 # -- plugging in
 
 
@@ -343,7 +354,7 @@ class Plug:
         image = read_file(path, "an option ROM", MOST_ROM)
         if image[:2] != b"\x55\xaa":
             raise self.wrong(f"romfile={shown(path)}: expected an option ROM, which begins with 55 AA")
-        card.set_rom(image)
+        card.set_rom(image if self.text("romfile") else fitted(image, card))
 
     def virtio(self) -> dict[str, Any]:
         """The arguments that every virtio device's constructor takes."""
