@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from keyword import iskeyword
 
 COMMANDS = {
     "run": "run a guest (see `emu run -help`)",
@@ -17,6 +18,7 @@ COMMANDS = {
     "docs": "the instruction set reference, generated from the spec",
     "cosim": "run a guest on two tiers in lockstep and stop at the first difference",
     "profile": "run a guest and say which of its functions take the time",
+    "break": "run a guest until it does something, and say where",
     "screenshot": "run a guest until it shows a text, and save its screen",
     "img": "make, look at, check and convert disk images",
     "bench": "time Emu, beside QEMU and Bochs where they are installed",
@@ -89,10 +91,11 @@ def _run(words: list[str], *, compat: bool, arch: str | None = None) -> int:
 def _tool(name: str, words: list[str]) -> int:
     from emu.options import UsageError
 
+    path = f"emu.tools.{name}_" if iskeyword(name) else f"emu.tools.{name}"
     try:
-        module = import_module(f"emu.tools.{name}")
+        module = import_module(path)
     except ModuleNotFoundError as error:
-        if error.name != f"emu.tools.{name}":
+        if error.name != path:
             raise
         raise UsageError(f"{name} is not available yet") from None
     try:

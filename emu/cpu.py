@@ -21,6 +21,7 @@ __all__ = [
     "EVENT_FERR",
     "EVENT_FLUSH",
     "EVENT_INTERRUPT",
+    "EVENT_MODE",
     "EVENT_RESET",
     "EVENT_TIMERS",
     "EVENT_UNIMPLEMENTED",
@@ -37,10 +38,19 @@ __all__ = [
 FOREVER = 1 << 62
 """A virtual time (ns), or an instruction count, that is never reached."""
 
-EVENT_UNIMPLEMENTED, EVENT_INTERRUPT, EVENT_FERR, EVENT_APIC_BASE, EVENT_TIMERS, EVENT_RESET, EVENT_FLUSH = range(1, 8)
+(
+    EVENT_UNIMPLEMENTED,
+    EVENT_INTERRUPT,
+    EVENT_FERR,
+    EVENT_APIC_BASE,
+    EVENT_TIMERS,
+    EVENT_RESET,
+    EVENT_FLUSH,
+    EVENT_MODE,
+) = range(1, 9)
 """What `Cpu.on_event` reports: something not modelled (kind, number), a delivery that begins (vector | kind << 8,
 error), the FERR# pin, a new APIC base, timer registers written, a reset that the processor asks for (1 core, 2 chip,
-3 system), a TLB flush (CR3, whether by more than a new CR3)."""
+3 system), a TLB flush (CR3, whether by more than a new CR3), a new mode and the one before (`DebuggedCpu.mode`)."""
 
 
 class CpuPins(Protocol):
@@ -201,12 +211,22 @@ class DebuggedCpu(Cpu, Protocol):
         Raises ValueError for too many."""
         ...
 
+    def set_conditions(self, *, magic: bool, modes: bool) -> None:
+        """Whether `run` returns STOP before XCHG BX,BX, and whether new modes are told (EVENT_MODE)."""
+        ...
+
+    def mode(self) -> int:
+        """Bit 0 protected mode, 1 paging, 2 virtual 8086 mode, 3 32-bit code, from 4 on the privilege level."""
+        ...
+
     def pass_breakpoint(self, on: bool) -> None:
         """Whether the next instruction runs though a breakpoint be on it."""
         ...
 
     def debug_stop(self) -> int:
-        """What stopped the last run: 0 nothing of these, 1 a breakpoint, 2 + n watchpoint n. Forgets it."""
+        """What stopped the last run: 0 nothing of these, 1 a breakpoint, 2 + n watchpoint n, 10000h XCHG BX,BX.
+
+        Forgets it."""
         ...
 
     def step(self) -> Exit:

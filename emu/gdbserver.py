@@ -26,10 +26,12 @@ from emu.gdbregisters import Register, describe
 from emu.machine import Cause
 from emu.memory import Dma
 from emu.options import Chardev, GdbAddress, shown
+from emu.stops import Conditions, stops_of
 
 if TYPE_CHECKING:
     from emu.machine import Machine
     from emu.monitor.control import Control
+    from emu.stops import Stop
 
 QUEUE = 64
 """Packets that may wait while the guest runs."""
@@ -43,6 +45,7 @@ EXECUTE = ("0", "1")
 WATCH = {"2": ("watch", 2), "3": ("rwatch", 1), "4": ("awatch", 3)}
 LONGEST_WATCH = 1 << 16
 LAST = 0xFFFFFFFF
+OWNER = "gdb"
 FEATURES = f"PacketSize={PACKET:x};QStartNoAckMode+;qXfer:features:read+;swbreak+;hwbreak+;vContSupported+"
 
 
@@ -72,8 +75,9 @@ class GdbServer:
         self._cpu = cast(DebuggedCpu, machine.cpu)
         self._description = describe(self._cpu)
         self._pc = next(r for r in self._description.registers.values() if r.type == "code_ptr")
-        self._run = machine.execute
-        machine.execute = self._execute
+        self._stops = stops_of(machine)
+        self._stops.runner, self._run = self._execute, self._stops.runner
+        self._stops.listeners.append(self._stopped)
         machine.last_look = self._last_look
         self._client: socket.socket | None = None
         self._handlers: tuple[tuple[str, Callable[[str], bytes | str | None]], ...] = (
@@ -133,6 +137,7 @@ class GdbServer:
         self._client = client
         self._was_paused = self.machine.paused
         self._description = describe(self._cpu)
+        self._stops.set_conditions(OWNER, Conditions(magic=True))
         self.machine.pause()
 
     def poll(self) -> None:
@@ -215,8 +220,7 @@ class GdbServer:
             client.close()
         stay = self._was_paused
         self._forget()
-        self._cpu.set_breakpoints(())
-        self._cpu.set_watchpoints(())
+        self._stops.forget(OWNER)
         if self.machine.paused and not stay:
             self.machine.go_on()
 
@@ -228,6 +232,9 @@ class GdbServer:
         while self._client is not None and self._out and wall() < end:
             select.select([], [self._client], [], max(0.0, end - wall()))
             self._flush()
+        self._stops.forget(OWNER)
+        self._stops.runner = self._run
+        self._stops.listeners.remove(self._stopped)
         for sock in (self._client, self.listener):
             if sock is not None:
                 sock.close()
@@ -241,35 +248,32 @@ class GdbServer:
     # --- running ---------------------------------------------------------------------------------------------------
 
     def _execute(self, budget: int) -> Exit:
-        """In place of `Cpu.run`: notices why it stopped."""
+        """In place of `Cpu.run`: single steps."""
         cpu = self._cpu
-        before = cpu.icount
         if not self._stepping:
-            reason = self._run(budget)
-        elif self._step_bits & NO_IRQ and not cpu.halted:
-            reason = cpu.step()
-        else:
-            reason = self._run(1)
-        stop = cpu.debug_stop()
+            return self._run(budget)
+        before = cpu.icount
+        reason = cpu.step() if self._step_bits & NO_IRQ and not cpu.halted else self._run(1)
         if cpu.icount != before:
-            cpu.pass_breakpoint(False)
-        if self._client is None:
-            return reason
-        if stop:
-            self._stop = (SIGTRAP, self._met(stop))
-            self.machine.pause()
-        elif self._stepping and cpu.icount != before:
             self._stop = (SIGTRAP, "")
             self.machine.pause()
         return reason
 
-    def _met(self, stop: int) -> str:
-        """The reason in a stop reply for a number of `debug_stop`."""
-        if stop == 1:
-            kind = "hwbreak" if ("1", self._pc.read(), 0) in self._breaks else "swbreak"
-            return f"{kind}:;" if kind in self._features else ""
-        kind, address, _ = list(self._watches)[stop - 2]
-        return f"{WATCH[kind][0]}:{address:x};"
+    def _stopped(self, stop: Stop) -> None:
+        """A point or a condition was met, ours or the monitor's."""
+        if self._client is None:
+            return
+        more = ""
+        if stop.kind == "break":
+            kind = "hwbreak" if ("1", stop.address, 0) in self._breaks else "swbreak"
+            more = f"{kind}:;" if kind in self._features and stop.owner == OWNER else ""
+        elif stop.kind == "watch" and stop.owner == OWNER:
+            kind = next(k for k, at, _ in self._watches if at == stop.address)
+            more = f"{WATCH[kind][0]}:{stop.address:x};"
+        elif self._running:
+            self._reply("O" + f"emu: {stop.text}\n".encode().hex())
+        self._stop = (SIGTRAP, more)
+        self.machine.pause()
 
     def _last_look(self, cause: Cause, text: str) -> bool:
         """See `Machine.last_look`. The same end is shown once."""
@@ -287,7 +291,7 @@ class GdbServer:
     def _go(self, address: str, step: bool) -> None:
         if address:
             self._store(self._pc, number(address))
-        self._cpu.pass_breakpoint(True)
+        self._stops.go()
         self._running, self._stepping, self._was_paused = True, step, False
         self.machine.go_on()
 
@@ -460,9 +464,9 @@ class GdbServer:
             points.pop(point, None)
         try:
             if kind in EXECUTE:
-                self._cpu.set_breakpoints(sorted({at for _, at, _ in breaks}))
+                self._stops.set_breakpoints(OWNER, [at for _, at, _ in breaks])
             else:
-                self._cpu.set_watchpoints([(at, n, WATCH[k][1]) for k, at, n in watches])
+                self._stops.set_watchpoints(OWNER, [(at, n, WATCH[k][1]) for k, at, n in watches])
         except ValueError:
             raise Refused(ENOSPC) from None
         self._breaks, self._watches = breaks, watches

@@ -23,6 +23,7 @@ from emu.cpu import (
     EVENT_FERR,
     EVENT_FLUSH,
     EVENT_INTERRUPT,
+    EVENT_MODE,
     EVENT_RESET,
     EVENT_UNIMPLEMENTED,
     FOREVER,
@@ -37,6 +38,7 @@ from emu.memory import GuestRam
 if TYPE_CHECKING:
     from devices.contracts import Disk
     from devices.device import Device
+    from emu.stops import Stops
 
 SLICE = 500_000
 """Instructions after which the outside gets a look even if no timer is due: under 250 ms of the slowest (code that
@@ -164,6 +166,8 @@ class Machine:
         """Called with (vector | kind << 8, error code) before each delivery; see `cores.x86.interrupts` for kinds."""
         self.on_flush: list[Callable[[int, int], None]] = []
         """Called after a TLB flush with CR3, and 0 for a new CR3 or 1 for a new paging mode."""
+        self.on_mode: list[Callable[[int, int], None]] = []
+        """Called with a new mode and the one before, when a debugger has asked for that."""
         self.on_ferr: Callable[[], None] | None = None
         """The processor drives FERR#."""
         self.pc_name = "eip"
@@ -189,6 +193,8 @@ class Machine:
         self._reset_reason = "guest-reset"
         self._deferred: Callable[[], None] | None = None
         self._named: set[tuple[int, int]] = set()
+        self.stops: Stops | None = None
+        """Who stops it for debuggers, once somebody debugs it (`emu.stops.stops_of`)."""
         self.execute: Callable[[int], Exit] = cpu.run
         self._lent_disks: list[Any] = getattr(cpu, "lent_disks", [])
         """Runs the processor; replaced by what watches single instructions."""
@@ -319,6 +325,9 @@ class Machine:
                 callback(a, b)
         elif kind == EVENT_FLUSH:
             for callback in self.on_flush:
+                callback(a, b)
+        elif kind == EVENT_MODE:
+            for callback in self.on_mode:
                 callback(a, b)
         elif kind == EVENT_APIC_BASE and self.bus.apic_base is not None:
             self.bus.apic_base(a)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from .tier import Exit
 
 READS, WRITES = 1, 2
-AT_BREAKPOINT, AT_WATCHPOINT = 1, 2
+AT_BREAKPOINT, AT_WATCHPOINT, AT_MAGIC = 1, 2, 0x10000
 """Of `debug_stop`; watch n gives AT_WATCHPOINT + n."""
 
 
@@ -18,6 +18,9 @@ class Debugged(ABC):
     icount: int
     _breaks: frozenset[int] = frozenset()
     _watches: tuple[tuple[int, int, int], ...] = ()
+    _magic = False
+    _tell_modes = False
+    _mode_told = 0
     _hold = False
     _pass = -1
     _debug_stop = 0
@@ -29,6 +32,14 @@ class Debugged(ABC):
     def set_watchpoints(self, watches: Sequence[tuple[int, int, int]]) -> None:
         """(linear address, size, READS | WRITES) of the memory behind whose accesses `run` returns STOP."""
         self._watches = tuple(watches)
+
+    def set_conditions(self, *, magic: bool, modes: bool) -> None:
+        """Whether `run` returns STOP before the instruction that is a breakpoint by itself, and new modes are told."""
+        self._magic, self._tell_modes, self._mode_told = magic, modes, self.mode()
+
+    def mode(self) -> int:
+        """The processor's mode as a number; 0 where there are none."""
+        return 0
 
     def pass_breakpoint(self, on: bool) -> None:
         """Whether the next instruction runs though a breakpoint be on it."""
@@ -49,11 +60,18 @@ class Debugged(ABC):
 
     def _break_here(self, lin: int) -> bool:
         """Whether to stop before the instruction at `lin`."""
-        if self._hold or lin not in self._breaks or self.icount == self._pass:
+        if self._hold or self.icount == self._pass:
             return False
-        self._debug_stop = AT_BREAKPOINT
+        given = lin in self._breaks
+        if not given and not (self._magic and self._magic_at(lin)):
+            return False
+        self._debug_stop = AT_BREAKPOINT if given else AT_MAGIC
         self.stop()
         return True
+
+    def _magic_at(self, lin: int) -> bool:
+        """Whether the instruction at `lin` is a breakpoint by itself."""
+        return False
 
     def _watch(self, lin: int, size: int, kind: int) -> None:
         """An access was made."""

@@ -105,6 +105,16 @@ static void seg_changed(Cpu *cpu, uint32_t seg)
     make_key(cpu);
 }
 
+/* PE, PG, VM86, the size of code, and the privilege level as one number, to whoever wants to hear of changes. */
+static void tell_mode(Cpu *cpu)
+{
+    const uint32_t mode = (cpu->cr0 & 1) | (cpu->cr0 >> 31) << 1 | (cpu->eflags >> 17 & 1) << 2
+        | (cpu->seg_attr[1] >> 14 & 1) << 3 | cpu->cpl << 4;
+    const uint32_t before = cpu->mode_told;
+    cpu->mode_told = mode;
+    if (mode != before) cpu->event(cpu->handle, 8, mode, before);
+}
+
 static void mode_changed(Cpu *cpu)
 {
     cpu->big = (cpu->seg_attr[1] >> 14) & 1;
@@ -120,6 +130,7 @@ static void mode_changed(Cpu *cpu)
     /* Real mode and V86 leave attributes alone that protected mode set, so the fast limits follow every change. */
     seg_changed(cpu, 1);
     if (cpu->eflags & (0x100 | 1u << 20)) cpu->attention |= ATT_STEP; /* TF, VIP */
+    if (unlikely(cpu->tell_modes)) tell_mode(cpu);
 }
 
 static void debug_changed(Cpu *cpu)

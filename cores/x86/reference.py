@@ -177,7 +177,7 @@ class X86Cpu(Debugged):
                 continue
             if self.icount >= end:
                 return Exit.BUDGET
-            if self._breaks and self._break_here((s.seg_base[S.CS] + s.eip) & M32):
+            if (self._breaks or self._magic) and self._break_here((s.seg_base[S.CS] + s.eip) & M32):
                 continue
             fault = self._step()
             if fault is not None:
@@ -218,7 +218,7 @@ class X86Cpu(Debugged):
         if s.eflags & VIF_AND_VIP == VIF_AND_VIP and self._virtual_interrupt_due():
             self._take(S.GP, 0, 0)
             return None
-        if self._breaks and self._break_here((s.seg_base[S.CS] + s.eip) & M32):
+        if (self._breaks or self._magic) and self._break_here((s.seg_base[S.CS] + s.eip) & M32):
             return None
         if s.dr[7] & 0xFF and not s.eflags & RF:
             hit = self._code_breakpoints((s.seg_base[S.CS] + s.eip) & M32)
@@ -799,6 +799,24 @@ class X86Cpu(Debugged):
 
     def mode_changed(self) -> None:
         """Extern: nothing is derived from the mode here."""
+        if self._tell_modes:
+            mode, before = self.mode(), self._mode_told
+            self._mode_told = mode
+            if mode != before:
+                self._event(8, mode, before)
+
+    def mode(self) -> int:
+        """See `emu.cpu.DebuggedCpu`."""
+        s = self.s
+        code = s.seg_attr[S.CS] >> 14 & 1
+        return int(s.cr0 & 1 | s.cr0 >> 31 << 1 | (s.eflags >> S.FLAG_VM & 1) << 2 | code << 3 | s.cpl << 4)
+
+    def _magic_at(self, lin: int) -> bool:
+        """XCHG BX,BX, as Bochs has it."""
+        try:
+            return self.read_linear(lin, 2) == b"\x87\xdb"
+        except GuestFault:
+            return False
 
     def debug_changed(self) -> None:
         """Extern: nothing is derived from the debug registers here."""

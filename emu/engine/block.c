@@ -25,6 +25,8 @@ static const struct Insn *op_undefined(Cpu *cpu, const struct Insn *i)
     return op_fault(cpu, i);
 }
 
+enum { DEBUG_MAGIC = 0x10000 };
+
 static int is_break(const Cpu *cpu, uint32_t lin)
 {
     for (uint32_t k = 0; k < cpu->break_count; k++)
@@ -32,12 +34,27 @@ static int is_break(const Cpu *cpu, uint32_t lin)
     return 0;
 }
 
+/* Whether code is XCHG BX,BX where that is a breakpoint. */
+static int is_magic(const Cpu *cpu, uint64_t offset, uint32_t room)
+{
+    return cpu->magic_break && room >= 2 && cpu->ram[offset] == 0x87 && cpu->ram[offset + 1] == 0xdb;
+}
+
+static int magic_here(Cpu *cpu)
+{
+    const uint32_t lin = code_linear(cpu, cpu->IP);
+    const struct FetchEntry *f = fetch_at(cpu, lin);
+    return f->tag == fetch_tag(lin) && is_magic(cpu, f->offset + (lin & ~PAGE_MASK), PAGE_SIZE - (lin & ~PAGE_MASK));
+}
+
 /* Before an instruction: whether a breakpoint asks to leave. A debugger that goes on from one passes it. */
 static int break_here(Cpu *cpu)
 {
-    if (likely(!cpu->break_count) || cpu->hold || !is_break(cpu, code_linear(cpu, cpu->IP))) return 0;
+    if (likely(!cpu->break_count && !cpu->magic_break) || cpu->hold) return 0;
+    const int given = is_break(cpu, code_linear(cpu, cpu->IP));
+    if (!given && !(cpu->magic_break && magic_here(cpu))) return 0;
     if (emu_icount(cpu) == cpu->break_pass) return 0;
-    cpu->debug_stop = 1;
+    cpu->debug_stop = given ? 1 : DEBUG_MAGIC;
     emu_stop(cpu, STOP_STOP);
     return 1;
 }
@@ -175,7 +192,8 @@ static struct Block *build_block(Cpu *cpu, uint32_t ip, uint64_t offset, uint32_
     const uint32_t most = cpu->block_limit ? cpu->block_limit : BLOCK_MAX;
     while (n < most && open) {
         struct Insn *i = &b->insn[n];
-        if (unlikely(cpu->break_count) && at < room && is_break(cpu, code_linear(cpu, ip + at))) {
+        if (unlikely(cpu->break_count || cpu->magic_break) && at < room
+            && (is_break(cpu, code_linear(cpu, ip + at)) || is_magic(cpu, offset + at, room - at))) {
             memset(i, 0, sizeof *i);
             i->fn = op_break;
             i->start = ip + at++;

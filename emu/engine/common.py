@@ -308,6 +308,20 @@ class CompiledCpu:
         if len(wanted) > len(room):
             raise ValueError(f"{len(wanted)} where {len(room)} is the limit")
 
+    def set_conditions(self, *, magic: bool, modes: bool) -> None:
+        """See `emu.cpu.DebuggedCpu`."""
+        c = self._c
+        if modes and not c.tell_modes:
+            c.mode_told = self.mode()
+        if bool(c.magic_break) != magic:
+            c.magic_break = magic
+            self.lib.emu_debug_changed(c)
+        c.tell_modes = modes
+
+    def mode(self) -> int:
+        """See `emu.cpu.DebuggedCpu`; 0 where processors have no modes."""
+        return 0
+
     def pass_breakpoint(self, on: bool) -> None:
         """See `emu.cpu.DebuggedCpu`."""
         self._c.break_pass = self.lib.emu_icount(self._c) if on else NO_PASS

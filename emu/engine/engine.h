@@ -130,6 +130,9 @@ typedef struct Cpu {
     /* A debugger outside, which the guest cannot notice. Addresses are linear. */
     uint32_t breaks[256];
     uint32_t break_count;
+    uint32_t magic_break; /* XCHG BX,BX is a breakpoint, too (the x86) */
+    uint32_t tell_modes;  /* report each new mode of the processor to on_event, and what it was */
+    uint32_t mode_told;
     struct Watch watches[32];
     uint32_t watch_count;
     uint32_t hold;       /* an instruction runs without interrupts */

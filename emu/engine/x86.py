@@ -47,6 +47,12 @@ class X86Cpu(CompiledCpu):
         """IF is set."""
         return bool(self._c.eflags & 0x200)
 
+    def mode(self) -> int:
+        """See `emu.cpu.DebuggedCpu`."""
+        c = self._c
+        code = int(c.seg_attr[1]) >> 14 & 1
+        return int(c.cr0) & 1 | int(c.cr0) >> 31 << 1 | (int(c.eflags) >> 17 & 1) << 2 | code << 3 | int(c.cpl) << 4
+
     def lend_apic(self, apic: Any) -> None:
         """See `emu.cpu.PcCpu.lend_apic`."""
         self._apic = apic

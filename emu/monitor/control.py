@@ -71,9 +71,13 @@ class Control:
         self.network: Any = None
         """Who answers for -netdev, if anybody: `info network`, `hostfwd_add`, ..."""
         self.gdb: Any = None
+        self.debugger: Any = None
+        """Breakpoints and the like of the monitor's users (`commands.stops`)."""
         self.displays: list[Any] = []
         """Who shows the screen."""
         self.on_event: list[EventHandler] = []
+        self.on_text: list[Callable[[str], None]] = []
+        """Told what people should see, though they did not ask for it now."""
         self._prelaunch = machine.paused
         self._balloon: int | None = None
         self._told = 0.0
@@ -87,6 +91,11 @@ class Control:
             self._prelaunch = False
         for handler in self.on_event:
             handler(event, data)
+
+    def show(self, text: str) -> None:
+        """Show people something."""
+        for handler in self.on_text:
+            handler(text)
 
     @property
     def status(self) -> str:

@@ -47,6 +47,7 @@ class Hmp:
         self._escape = ""
         self._last = ""
         self._greeted = False
+        control.on_text.append(self._tell)
 
     # -- Front
 
@@ -104,6 +105,12 @@ class Hmp:
     def busy(self) -> bool:
         """Whether there is something to do at once."""
         return bool(self._lines) and self.host.backlog <= BACKLOG and self.control.machine.ending is None
+
+    def _tell(self, text: str) -> None:
+        """Something happened: it is shown above the line that is being typed."""
+        if self._greeted and self.host.backlog <= BACKLOG:
+            self._print("\r\x1b[K" + text.replace("\n", "\r\n"))
+            self._redraw()
 
     def _answer(self, line: str) -> str:
         if re.fullmatch(r"info\s+history", line.strip()):

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from importlib import import_module
 
-MODULES = ("run", "memory", "processor", "board", "drives", "wires", "keys", "screens", "dump", "bochs", "later")
+MODULES = (
+    "run",
+    "memory",
+    "processor",
+    "board",
+    "drives",
+    "wires",
+    "keys",
+    "screens",
+    "stops",
+    "dump",
+    "bochs",
+    "later",
+)
 
 
 def load() -> None:

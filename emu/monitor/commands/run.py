@@ -49,7 +49,7 @@ def info_(control: Control) -> str:
 # -- stopping and starting
 
 
-@hmp("stop|s", "", "", "stop emulation")
+@hmp("stop", "", "", "stop emulation")
 @qmp("stop")
 def stop(control: Control) -> None:
     control.machine.pause()
@@ -60,6 +60,8 @@ def stop(control: Control) -> None:
 def cont(control: Control) -> None:
     if control.machine.parked:
         raise Refused("Resetting the Virtual Machine is required")
+    if control.machine.paused and control.machine.stops is not None:
+        control.machine.stops.go()
     control.machine.go_on()
 
 
