@@ -40,9 +40,11 @@ if TYPE_CHECKING:
     from devices.device import Device
     from emu.stops import Stops
 
-SLICE = 500_000
-"""Instructions after which the outside gets a look even if no timer is due: under 250 ms of the slowest (code that
+SLICE = 2_000_000
+"""Instructions after which the outside gets a look even if no timer is due: under a second of the slowest (code that
 changes itself), because signals and keys wait for it where a guest turns slow all at once."""
+BRISK_SLICE = 500_000
+"""The same while somebody outside waits for answers: about half a millisecond."""
 FIRST_SLICE = 50_000
 SLICE_SECONDS = 0.01
 """Wall time that a slice should take: slow guests (and tiers) get shorter slices, which no guest can notice."""
@@ -158,6 +160,8 @@ class Machine:
         self._reset_wanted = False
         self._parked = False
         self._slice = FIRST_SLICE
+        self.brisk = False
+        """Somebody outside waits for answers; set by the outside when it polls."""
         self._slice_over: float = FOREVER
         bus.on_pulse = self._look_at_wall
         self.fixed_slice: int | None = None
@@ -465,7 +469,7 @@ class Machine:
             self._slice = min(SLICE, 2 * self._slice)
 
     def _budget(self) -> int:
-        limit = self.fixed_slice or self._slice
+        limit = self.fixed_slice or (min(self._slice, BRISK_SLICE) if self.brisk else self._slice)
         if self.max_insns is not None:
             left = self.max_insns - self.retired
             if left <= 0:

@@ -577,8 +577,10 @@ class Session:
         if self.gdb is not None and machine.paused:
             self.gdb.poll()
         if now - self._last_poll < POLL_SECONDS:
-            if self.network is not None and self.network.eager:
-                self.network.poll()
+            if self.network is not None:
+                machine.brisk = self.network.eager
+                if machine.brisk:
+                    self.network.poll()
             return
         self._last_poll = self._asked = now
         if self._deadline is not None and now >= self._deadline:

@@ -3,6 +3,7 @@
 #define JIT_SEGMENTS 0
 #define JIT_HIGH_ZERO 0
 #define JIT_HOST_FLOAT 0
+#define JIT_GUARD_TEMPS 2
 /* What compilers use most, in registers of the host throughout. */
 static const uint8_t fixed_pins[8] = {9, 10, 3, 4, 5, 8, 7, 6};
 

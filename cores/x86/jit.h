@@ -3,6 +3,7 @@
 #define JIT_SEGMENTS 1
 #define JIT_HIGH_ZERO 1
 #define JIT_HOST_FLOAT 1
+#define JIT_GUARD_TEMPS 1
 static const uint8_t fixed_pins[8] = {0, 1, 2, 3, 4, 5, 6, 7};
 
 static uint32_t jit_model(const Cpu *cpu)

@@ -123,6 +123,9 @@ static uint32_t bulk_movs(Cpu *cpu, uint32_t seg, uint32_t src, uint32_t dst, ui
     return n;
 }
 
+/* By a pointer: compilers put a rep stos in place of a call, which is slow for a few hundred bytes. */
+static void *(*const volatile fill)(void *, int, size_t) = memset;
+
 static uint32_t bulk_stos(Cpu *cpu, uint32_t dst, uint32_t v, uint32_t count, uint32_t size, uint32_t asz)
 {
     uint8_t *to;
@@ -131,8 +134,8 @@ static uint32_t bulk_stos(Cpu *cpu, uint32_t dst, uint32_t v, uint32_t count, ui
     const uint32_t w = bulk_room(cpu, 0, dst, size, asz, 1, &to);
     if (w < n) n = w;
     if (n < 2) return 0;
-    if (size == 1) {
-        memset(to, (int)(v & 0xff), n);
+    if (size == 1 || v == (v & 0xff) * (size == 2 ? 0x101u : 0x1010101u)) {
+        fill(to, (int)(v & 0xff), (size_t)n * size);
     } else {
         for (uint32_t k = 0; k < n; k++) memcpy(to + (size_t)k * size, &v, size);
     }

@@ -225,11 +225,10 @@ def test_what_goes_down_and_up_again_is_where_it_was() -> None:
     assert found == expected("""
         00010000 sub_Ev_Ibs_83_s5_o32_r
           %0:32 = get gpr[1]
-          %1:32 = add %0 0xfffffff8
-          commit gpr[1] %1
+          commit gpr[1] dead late
           commit cf dead
-          commit cc_z %1
-          commit cc_s %1
+          commit cc_z dead
+          commit cc_s dead
           commit cc_aux dead
         00010003 add_Ev_Ibs_83_s0_o32_r
           commit gpr[1] %0
@@ -240,10 +239,10 @@ def test_what_goes_down_and_up_again_is_where_it_was() -> None:
         00010006 mov_Ev_Gv_89_o32_r
           commit gpr[2] %0
         00010008 test_Ev_Gv_85_o32_r
-          %2:32 = get gpr[3]
+          %1:32 = get gpr[3]
           commit cf 0
-          commit cc_z %2
-          commit cc_s %2
+          commit cc_z %1
+          commit cc_s %1
           commit cc_aux 0
     """)
 

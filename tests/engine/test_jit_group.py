@@ -19,18 +19,17 @@ def test_a_stack_frame_is_one_group() -> None:
           %1:32 = get gpr[4]
           %2:32 = add %1 0xfffffffc
           store %2 %0 0x2002 checks %1 -8, 8 bytes
-          commit gpr[4] %2
+          commit gpr[4] %2 late
         00010001 push_Zv_50_o32
           %3:32 = get gpr[1]
-          %4:32 = add %1 0xfffffff8
-          store %4 %3 0x2002 checked {gpr[4] %2}
-          commit gpr[4] %4
+          store %4 %3 0x2002 checked
+          commit gpr[4] dead late
         00010002 pop_Zv_58_o32
-          %5:32 = load %4 0x2002 checked {gpr[4] %4}
+          %5:32 = load %4 0x2002 checked
           commit gpr[4] %2
           commit gpr[2] %5
         00010003 mov_Gv_Ev_8B_o32_m
-          %6:32 = load %2 0x2002 checked {gpr[4] %2, gpr[2] %5}
+          %6:32 = load %2 0x2002 checked
           commit gpr[1] %6
         00010006 test_Ev_Gv_85_o32_r
           %7:32 = get gpr[3]
@@ -46,14 +45,13 @@ def test_a_stack_frame_of_the_powerpc_is_one_group() -> None:
     assert found == expected("""
         00010000 stwu
           %0:32 = get gpr[1]
-          (%1:32 = add %0 0xfffffff0)
           store %1 %0 0x2000 checks %0 -16, 16 bytes
-          commit gpr[1] %1
+          commit gpr[1] dead
         00010004 stw
           %2:32 = get gpr[3]
-          store %3 %2 0x2000 checked {gpr[1] %1}
+          store %3 %2 0x2000 checked
         00010008 lwz
-          %4:32 = load %5 0x2000 checked {gpr[1] %1}
+          %4:32 = load %5 0x2000 checked
           commit gpr[4] %4
         0001000c addi
           commit gpr[1] %0
@@ -74,10 +72,10 @@ def test_a_group_of_stores_begins_with_a_store() -> None:
           %3:32 = get gpr[1]
           store %4 %3 0x2003 checks %0 +8, 12 bytes {gpr[0] %2}
         00010006 mov_Gv_Ev_8B_o32_m
-          %5:32 = load %6 0x2003 checked {gpr[0] %2}
+          %5:32 = load %6 0x2003 checked
           commit gpr[2] %5
         00010009 mov_Ev_Gv_89_o32_m
-          store %7 %5 0x2003 checked {gpr[0] %2, gpr[2] %5}
+          store %7 %5 0x2003 checked
         0001000c test_Ev_Gv_85_o32_r
           %8:32 = get gpr[3]
           commit cf 0
@@ -95,22 +93,19 @@ def test_what_is_read_to_be_written_back_may_lead_stores() -> None:
           %1:32 = get gpr[6]
           %2:32 = load %1 0x12003 checks %1 +0, 8 bytes
           %3:32 = add %0 %2
-          (%4:1 = ult.32 %3 %2)
           store %1 %3 0x2003 checked
-          (%5:32 = xor %2 %0)
-          (%6:32 = xor %5 %3)
-          commit cf %4
+          commit cf dead
           commit cc_z %3
           commit cc_s %3
-          commit cc_aux %6
+          commit cc_aux dead
         00010002 mov_Ev_Gv_89_o32_m
-          %7:32 = get gpr[1]
-          store %8 %7 0x2003 checked {cf %4, cc_z %3, cc_s %3, cc_aux %6}
+          %4:32 = get gpr[1]
+          store %5 %4 0x2003 checked
         00010005 test_Ev_Gv_85_o32_r
-          %9:32 = get gpr[3]
+          %6:32 = get gpr[3]
           commit cf 0
-          commit cc_z %9
-          commit cc_s %9
+          commit cc_z %6
+          commit cc_s %6
           commit cc_aux 0
     """)
 

@@ -176,3 +176,28 @@ def test_a_carry_nobody_adds_is_dead() -> None:
           commit xer_ca %7
           commit gpr[7] %6
     """)
+
+
+def test_a_stack_pointer_is_brought_up_to_date_by_exits_alone_until_its_last_value() -> None:
+    found = nodes("x86", "push eax\nmov ecx, [esi]\npush ecx\ntest ebx, ebx", esi=DATA)
+    assert found == expected("""
+        00010000 push_Zv_50_o32
+          %0:32 = get gpr[0]
+          %1:32 = get gpr[4]
+          store %2 %0 0x2002 checks %1 -8, 8 bytes
+          commit gpr[4] dead late
+        00010001 mov_Gv_Ev_8B_o32_m
+          %3:32 = get gpr[6]
+          %4:32 = load %3 0x2003 {gpr[4] %2}
+          commit gpr[1] %4
+        00010003 push_Zv_50_o32
+          %5:32 = add %1 0xfffffff8
+          store %5 %4 0x2002 checked
+          commit gpr[4] %5
+        00010004 test_Ev_Gv_85_o32_r
+          %6:32 = get gpr[3]
+          commit cf 0
+          commit cc_z %6
+          commit cc_s %6
+          commit cc_aux 0
+    """)

@@ -16,15 +16,14 @@ def test_a_call_is_followed_and_its_return_expected() -> None:
     assert found == expected("""
         00010000 call_Jz_E8_o32
           %0:32 = get gpr[4]
-          %1:32 = add %0 0xfffffffc
           store %1 0x10005 0x2002 checks %0 -4, 4 bytes
-          commit gpr[4] %1
+          commit gpr[4] dead late
         00010009 lea_Gv_M_8D_o32_m
           %2:32 = get gpr[1]
           %3:32 = add %2 0x2
           commit gpr[1] %3
         0001000c ret_C3_o32
-          %4:32 = load %1 0x2002 checked {gpr[4] %1, gpr[1] %3}
+          %4:32 = load %1 0x2002 checked
           commit gpr[4] %0
         00010005 mov_Ev_Gv_89_o32_r
           expect %4 0x10005 {gpr[4] %0, gpr[1] %3}
@@ -118,3 +117,12 @@ def test_a_jump_back_is_closed_at_once_where_the_loop_is_long() -> None:
 def test_a_path_that_comes_to_a_loop_with_a_trace_goes_on_to_that_trace() -> None:
     source = "again: mov ecx, 20\ninner: lea eax, [eax+ecx]\ndec ecx\njnz inner\njmp again"
     assert Guest("x86", source).nodes("again").splitlines()[-1].startswith("  goto 0x10005 ")
+
+
+def test_a_small_function_is_followed_at_each_of_its_calls() -> None:
+    guest = Guest(
+        "x86", "again: " + "call sub\n" * 2 + "nop\n" * 24 + "call sub\njmp edi\nsub: inc ecx\nret", edi=ORIGIN
+    )
+    found = guest.nodes("again")
+    assert found.count("inc_Zv_40_o32") == 3
+    assert found.count("jump") == 1 and "goto" not in found

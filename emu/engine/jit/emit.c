@@ -202,7 +202,7 @@ static void sweep_registers(struct Jit *j)
 static int commit_pin(const struct Jit *j, int32_t n)
 {
     const struct Node *x = &j->node[n];
-    if (x->commit < 0 || j->slot_pin[x->commit_slot] < 0 || x->commit - j->at > 64) return -1;
+    if (x->commit < 0 || j->slot_pin[x->commit_slot] < 0 || x->commit - j->at > 64 || j->node[x->commit].late) return -1;
     const int pin = j->slot_pin[x->commit_slot];
     if (j->next_exit[j->at] < x->commit) return -1;
     const int32_t old = j->pin_owner[pin];
@@ -460,19 +460,19 @@ static int keeps_constant(const struct Jit *j, const struct Node *x)
 
 /* --- values in exits -------------------------------------------------------------------------------------------- */
 
-struct Stub {
-    struct Jit *j;
-    int8_t saved[8]; /* spill slot of what a register held, -1 */
-    uint32_t busy;
-};
-
 /* Registers that hold what a value is made of. */
 static uint32_t made_of(const struct Jit *j, int32_t n, int depth)
 {
     const struct Node *x = &j->node[n];
     if (x->reg >= 0) return IS_TEMP(x->reg) ? 1u << x->reg : 0;
-    if (!is_pure(x->op) || x->spill >= 0 || x->xmm >= 0 || depth > 24) return 0;
+    if (!is_late(x) || x->spill >= 0 || x->xmm >= 0 || depth > 24) return 0;
     uint32_t found = 0;
+    if (x->late) {
+        const struct Node *call = &j->node[x->a];
+        for (int32_t k = 0; k < call->b; k++)
+            if (j->arg[call->imm + (uint64_t)k] >= 0) found |= made_of(j, j->arg[call->imm + (uint64_t)k], depth + 1);
+        return found;
+    }
     if (x->a >= 0) found |= made_of(j, x->a, depth + 1);
     if (x->b >= 0) found |= made_of(j, x->b, depth + 1);
     if (x->c >= 0) found |= made_of(j, x->c, depth + 1);
@@ -490,13 +490,11 @@ static int stub_take(struct Stub *s)
     return RAX;
 }
 
-static void stub_value(struct Stub *s, int32_t n, int dst);
-
 /* Whether a value need not be computed. */
 static int located(const struct Jit *j, int32_t n)
 {
     const struct Node *x = &j->node[n];
-    return x->reg >= 0 || x->spill >= 0 || x->xmm >= 0 || !is_pure(x->op);
+    return x->reg >= 0 || x->spill >= 0 || x->xmm >= 0 || !is_late(x);
 }
 
 /* Test a condition by way of register t; the code under which it holds. */
@@ -545,6 +543,10 @@ static void stub_value(struct Stub *s, int32_t n, int dst)
     }
     if (x->op == N_GET && j->slot_pin[x->imm] < 0) {
         load_home(e, dst, (uint32_t)x->imm);
+        return;
+    }
+    if (x->late) {
+        x87_status_again(s, n, dst);
         return;
     }
     if (!is_pure(x->op)) {
@@ -692,6 +694,13 @@ static void exit_homes(struct Jit *j, int32_t snap)
             x_mov_rm(e, 8, RAX, spill_mem(place[k - t->first]));
             store_home(e, slot, RAX);
         }
+    }
+    for (uint32_t k = t->first; k < t->first + t->count; k++) {
+        const int pin = j->slot_pin[j->entry[k].slot];
+        const int32_t v = j->entry[k].node;
+        if (pin < 0 || j->pin_owner[pin] == v || j->node[v].reg == pin) continue;
+        if (j->node[v].op != T_ADD || j->node[v].a != j->pin_owner[pin]) j->failed = __LINE__;
+        else x_lea(e, 4, pin, mem_at(pin, (int32_t)j->node[j->node[v].b].imm));
     }
 }
 
@@ -1174,7 +1183,7 @@ static void memory_access(struct Jit *j, int32_t n)
 static void commit_slot(struct Jit *j, const struct Node *x)
 {
     const int pin = j->slot_pin[x->imm];
-    if (pin < 0) return;
+    if (pin < 0 || x->late) return;
     const int32_t v = x->a, old = j->pin_owner[pin];
     if (old == v && j->node[v].reg >= 0) {
         if (j->node[v].reg == pin || j->pin_owner[pin] == v) return;
@@ -1356,8 +1365,8 @@ static void emit_node(Cpu *cpu, struct Jit *j, int32_t n)
         return;
     }
     case N_GUARD: {
-        const int s = take(j);
-        uint8_t *other = jit_guard(cpu, e, s, take(j), (uint32_t)x->imm + (x->b > 0 ? PAGE_SIZE : 0));
+        const int t = take(j);
+        uint8_t *other = jit_guard(cpu, e, JIT_GUARD_TEMPS > 1 ? take(j) : t, t, (uint32_t)x->imm + (x->b > 0 ? PAGE_SIZE : 0));
         fix_up(j, e, other, FIX_COLD, offset_of(j, &j->cold));
         exit_homes(j, x->snap);
         refund(&j->cold, j->total - x->insn);

@@ -177,9 +177,12 @@ static int float_expand(struct Jit *j, uint32_t fn, const int32_t *arg, int alwa
     if (t->kind == K_X87_UNSEEN) return 1;
     /* The exceptions are in the host's status; of a result is left whether it was rounded up. */
     const int last = results - 1;
-    if (t->kind == K_X87_BINARY || t->kind == K_X87_UNARY || t->kind == K_X87_STORE)
+    if (t->kind == K_X87_BINARY || t->kind == K_X87_UNARY || t->kind == K_X87_STORE) {
+        j->node[out[last]].late = 1;
         out[last] = make2(j, T_AND, 32, out[last], constant(j, 0x200));
-    else out[last] = constant(j, 0);
+    } else {
+        out[last] = constant(j, 0);
+    }
     return 1;
 }
 
@@ -405,13 +408,57 @@ static void x87_pop(struct Jit *j, int32_t n)
     x_x87_m(&j->hot, 0xDB, 7, spilled(s));
 }
 
-/* The status word, if anybody may ask for C1. */
+/* The status word, if somebody asks for C1 here: for exits it is had by doing the operation again. */
 static void x87_status(struct Jit *j, int32_t n)
 {
-    if (j->node[n].last <= j->at) return;
+    if (!j->node[n].strong) return;
     const int s = spill_slot(j, n);
     x_x87_m(&j->hot, 0xDD, 7, spilled(s));
     j->node[n].spill = (int16_t)s;
+}
+
+/* Which form of an operation has its second operand in memory. */
+static int x87_digit(const struct Native *t)
+{
+    static const uint8_t digit[4] = {0, 1, 4, 6};
+    return digit[t->b == 0xC1 ? 0 : t->b == 0xC9 ? 1 : t->b == 0xE9 ? 2 : 3];
+}
+
+/* An operand on the host's stack, in the code of an exit. */
+static void x87_load_again(struct Stub *s, int32_t sig, int32_t se, int t)
+{
+    struct Emit *e = &s->j->cold;
+    const struct Mem at = of_cpu(offsetof(Cpu, jit_args));
+    stub_value(s, sig, t);
+    x_mov_mr(e, 8, at, t);
+    if (se < 0) {
+        x_x87_m(e, se == -2 ? 0xDD : 0xD9, 0, at);
+        return;
+    }
+    stub_value(s, se, t);
+    x_mov_mr(e, 2, of_cpu(offsetof(Cpu, jit_args) + 8), t);
+    x_x87_m(e, 0xDB, 5, at);
+}
+
+/* t := the status word of an operation, in the code of an exit. It raises nothing that it has not raised before. */
+static void x87_status_again(struct Stub *s, int32_t n, int t)
+{
+    struct Jit *j = s->j;
+    struct Emit *e = &j->cold;
+    const struct Node *call = &j->node[j->node[n].a];
+    const struct Native *o = &natives[call->source];
+    const int32_t *arg = &j->arg[call->imm];
+    const struct Mem at = of_cpu(offsetof(Cpu, jit_args));
+    x87_load_again(s, arg[0], arg[1], t);
+    if (o->kind == K_X87_STORE) {
+        x_x87_m(e, o->a, o->b, at);
+    } else {
+        if (o->kind == K_X87_BINARY) x87_load_again(s, arg[2], arg[3], t);
+        x_x87_op(e, o->a, o->b);
+    }
+    x_x87_m(e, 0xDD, 7, at);
+    if (o->kind != K_X87_STORE) x_x87_op(e, 0xDD, 0xD8);
+    x_movzx_rm(e, 2, t, at);
 }
 
 /* ZF, PF and CF as a number. */
@@ -498,9 +545,7 @@ static void float_call(struct Jit *j, int32_t n)
         x87_load(j, arg[0], arg[1]);
         if (arg[3] < -1) {
             /* The same with the operand in memory. */
-            static const uint8_t digit[4] = {0, 1, 4, 6};
-            const int which = t->b == 0xC1 ? 0 : t->b == 0xC9 ? 1 : t->b == 0xE9 ? 2 : 3;
-            x_x87_m(e, arg[3] == -2 ? 0xDC : 0xD8, digit[which], short_of(j, arg[2]));
+            x_x87_m(e, arg[3] == -2 ? 0xDC : 0xD8, x87_digit(t), short_of(j, arg[2]));
         } else {
             if (arg[2] == arg[0] && arg[3] == arg[1]) x_x87_op(e, 0xD9, 0xC0); /* fld st0 */
             else x87_load(j, arg[2], arg[3]);
@@ -687,6 +732,7 @@ static void xmm_sweep(struct Jit *j) { (void)j; }
 static void xmm_flush(struct Jit *j) { (void)j; }
 static void xmm_forget(struct Jit *j) { (void)j; }
 static void float_call(struct Jit *j, int32_t n) { (void)n, j->failed = 1; }
+static void x87_status_again(struct Stub *s, int32_t n, int t) { (void)n, (void)t, s->j->failed = 1; }
 static void float_leave(struct Emit *e, const uint8_t *off) { (void)e, (void)off; }
 static void float_around(struct Emit *e, int behind) { (void)e, (void)behind; }
 static void float_new(Cpu *cpu, struct Jit *j) { (void)cpu, (void)j; }

@@ -63,6 +63,7 @@ struct Node {
     int32_t passed; /* a condition: the retry that let it pass */
     int32_t wide; /* part of a binary64 (2 * node + 2) or binary32 (2 * node + 3) in 80 bits that is zero or normal */
     uint8_t fold;
+    uint8_t late; /* left to the exits that want it: a status word, a commit that another one follows */
 };
 
 /* Slots that differ from their homes at one moment. */
@@ -136,6 +137,7 @@ struct Jit {
     struct Insn cross[JIT_PAGES]; /* instructions that lie in two pages, and so in no block */
     uint32_t crossed;
     struct Block *block[JIT_BLOCKS];
+    uint32_t caller[JIT_BLOCKS];
     uint32_t blocks, total, head_ip, key, model;
     uint32_t callers[16], depth; /* return addresses of calls within the trace */
     uint32_t page[JIT_PAGES]; /* linear pages known to be in place */
@@ -177,6 +179,14 @@ struct Jit {
     Handler block_first[JIT_INSNS];
 };
 
+/* The code of an exit while it is made. */
+struct Stub {
+    struct Jit *j;
+    int8_t saved[8]; /* spill slot of what a register held, -1 */
+    uint32_t busy;
+};
+
+static void stub_value(struct Stub *s, int32_t n, int dst);
 static int32_t new_node(struct Jit *j, uint8_t op, uint8_t width, uint8_t source, int32_t a, int32_t b, int32_t c, uint64_t imm);
 static int32_t constant(struct Jit *j, uint64_t v);
 static int32_t make(struct Jit *j, uint8_t op, uint32_t w, uint32_t s, int32_t a, int32_t b, int32_t c);

@@ -274,6 +274,7 @@ static void prepare_trace(struct Jit *j)
     if (!(j->plain & PLAIN_GROUPS)) find_groups(j);
     verify(j, AFTER_GROUPS);
     choose_pins(j);
+    find_late_commits(j);
     find_lives(j);
     verify(j, AFTER_LIVES);
 }

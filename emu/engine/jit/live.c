@@ -3,6 +3,9 @@
 
 static int is_pure(uint8_t op) { return op <= T_BSWAP || op == N_BIT; }
 
+/* Whether only exits want it, and can have it from what it is made of. */
+static int is_late(const struct Node *x) { return !x->strong && (is_pure(x->op) || (x->op == N_RESULT && x->late)); }
+
 static void want(struct Jit *j, int32_t n, int32_t at)
 {
     if (n < 0) return;
@@ -63,9 +66,11 @@ static void want_place(struct Jit *j, const struct Node *x, int32_t at)
     if (x->fold != ALONE) want(j, x->c, at);
 }
 
-static int may_leave(uint8_t op)
+/* What the first access of a group has checked does not leave. */
+static int may_leave(const struct Node *x)
 {
-    return op == N_LOAD || op == N_STORE || (op >= N_EXIT_IF && op < N_CALL);
+    if (x->op == N_LOAD || x->op == N_STORE) return x->fold != MEMBER;
+    return x->op >= N_EXIT_IF && x->op < N_CALL;
 }
 
 /* The registers that stay in host registers from trace to trace: fixed_pins of the core. */
@@ -76,6 +81,41 @@ static void choose_pins(struct Jit *j)
     for (int k = 0; k < 8; k++) {
         j->pin_slot[R8 + k] = (int16_t)(jit_registers[REG_GPR].first + 2 * fixed_pins[k]);
         j->slot_pin[j->pin_slot[R8 + k]] = (int8_t)(R8 + k);
+    }
+}
+
+/* A register that is counted up and down (a stack pointer) keeps what it has until the last of its values in a row; exits
+ * between add what is missing. Such a commit holds in b what the register has, and in c the commit that follows. */
+static void find_late_commits(struct Jit *j)
+{
+    int32_t follows[16], next[JIT_NODES], held[16];
+    memset(follows, 0xff, sizeof follows);
+    for (int32_t k = j->steps - 1; k >= 0; k--) {
+        const struct Node *n = &j->node[k];
+        if (n->op == N_HANDLER || k == j->steps - 1) memset(follows, 0xff, sizeof follows);
+        if (n->op != N_COMMIT || j->slot_pin[n->imm] < 0) continue;
+        next[k] = follows[j->slot_pin[n->imm]];
+        follows[j->slot_pin[n->imm]] = k;
+    }
+    memset(held, 0xff, sizeof held);
+    for (int32_t k = 0; k < j->steps; k++) {
+        struct Node *n = &j->node[k];
+        if (n->op == N_HANDLER) memset(held, 0xff, sizeof held);
+        if ((n->op != N_GET && n->op != N_COMMIT) || j->slot_pin[n->imm] < 0) continue;
+        int32_t *has = &held[j->slot_pin[n->imm]];
+        if (n->op == N_GET) {
+            if (*has < 0) *has = k;
+            continue;
+        }
+        const struct Node *v = &j->node[n->a];
+        const int sum = *has >= 0 && v->op == T_ADD && v->width == 32 && v->a == *has && is_const(j, v->b);
+        if (next[k] < 0 || !(sum || n->a == *has)) {
+            *has = n->a;
+            continue;
+        }
+        n->late = 1;
+        n->b = *has;
+        n->c = next[k];
     }
 }
 
@@ -100,7 +140,7 @@ static void find_lives(struct Jit *j)
     for (int32_t k = j->steps - 1; k >= 0; k--) {
         struct Node *n = &j->node[k];
         j->next_exit[k] = exit_at;
-        if (may_leave(n->op)) exit_at = k;
+        if (may_leave(n)) exit_at = k;
         switch (n->op) {
         case N_CONST:
         case N_GET: break;
@@ -113,7 +153,11 @@ static void find_lives(struct Jit *j)
             want(j, n->b, k);
             break;
         case N_COMMIT:
-            if (j->slot_pin[n->imm] >= 0) want(j, n->a, k);
+            if (n->late) {
+                if (j->node[n->b].last < n->c - 1) j->node[n->b].last = n->c - 1;
+            } else if (j->slot_pin[n->imm] >= 0) {
+                want(j, n->a, k);
+            }
             break;
         case N_EXIT_IF:
         case N_RETRY_IF: want_condition(j, n->a, k); break;
@@ -142,7 +186,7 @@ static void find_lives(struct Jit *j)
     /* What exits want: as long as the value, or what it is made of, can still be had. */
     for (int32_t k = 0; k < j->nodes; k++) {
         const struct Node *n = &j->node[k];
-        if (n->snap < 0) continue;
+        if (n->snap < 0 || ((n->op == N_LOAD || n->op == N_STORE) && n->fold == MEMBER)) continue;
         const struct Snap *s = &j->snap[n->snap];
         for (uint32_t e = s->first; e < s->first + s->count; e++) {
             struct Node *v = &j->node[j->entry[e].node];
@@ -151,7 +195,15 @@ static void find_lives(struct Jit *j)
     }
     for (int32_t k = j->nodes - 1; k >= 0; k--) {
         const struct Node *n = &j->node[k];
-        if (n->strong || !is_pure(n->op) || n->last < 0) continue;
+        if (!is_late(n) || n->last < 0) continue;
+        if (n->late) {
+            const struct Node *call = &j->node[n->a];
+            for (int32_t a = 0; a < call->b; a++) {
+                const int32_t v = j->arg[call->imm + (uint64_t)a];
+                if (v >= 0 && j->node[v].last < n->last) j->node[v].last = n->last;
+            }
+            continue;
+        }
         const int32_t operands[3] = {n->a, n->b, n->c};
         for (int o = 0; o < 3; o++)
             if (operands[o] >= 0 && j->node[operands[o]].last < n->last) j->node[operands[o]].last = n->last;

@@ -69,8 +69,9 @@ static void say_node(struct Text *t, const struct Jit *j, int32_t n)
     const int access = x->op == N_LOAD || x->op == N_STORE;
     if (x->op == N_COMMIT && !is_const(j, x->a) && !shown(j, x->a)) say(t, " dead");
     else if (x->a >= 0) say_value(t, j, x->a);
-    if (x->b >= 0 && x->op != N_RETRY_IF && x->op != N_HANDLER) say_value(t, j, x->b);
-    if (x->c >= 0 && !access) say_value(t, j, x->c);
+    if (x->op == N_COMMIT && x->late) say(t, " late");
+    if (x->b >= 0 && x->op != N_RETRY_IF && x->op != N_HANDLER && x->op != N_COMMIT) say_value(t, j, x->b);
+    if (x->c >= 0 && !access && x->op != N_COMMIT) say_value(t, j, x->c);
     if (x->op == N_BIT || x->op >= N_EXIT_IF || access) say(t, " %#llx", (unsigned long long)x->imm);
     if (x->op == N_RETRY_IF && x->b >= 0) say(t, " miss");
     if (access && x->fold == LEADER) {
@@ -80,7 +81,7 @@ static void say_node(struct Text *t, const struct Jit *j, int32_t n)
     }
     if (access && x->fold == MEMBER) say(t, " checked");
     if (is_pure(x->op) && !x->strong) say(t, ")");
-    if (x->snap >= 0 && j->snap[x->snap].count) {
+    if (x->snap >= 0 && j->snap[x->snap].count && may_leave(x)) {
         say(t, " {");
         for (uint32_t k = 0; k < j->snap[x->snap].count; k++) {
             const struct SnapEntry *s = &j->entry[j->snap[x->snap].first + k];
@@ -94,7 +95,7 @@ static void say_node(struct Text *t, const struct Jit *j, int32_t n)
 }
 
 /* The nodes in hand, each instruction with its address and form. Values in parentheses are computed in exits only; those
- * that nobody wants are left out, and where one is committed it says `dead`. */
+ * that nobody wants are left out, and where one is committed it says `dead`; a commit that only exits make is `late`. */
 static uint64_t nodes_text(const struct Jit *j, char *out, uint64_t size, int with_code)
 {
     struct Text t = {out, out + size};

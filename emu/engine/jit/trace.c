@@ -52,6 +52,9 @@ static int page_ready(Cpu *cpu, struct Jit *j, uint32_t ip)
     return 1;
 }
 
+/* Who has called the function in hand, as far as this trace has seen it. */
+static uint32_t caller_now(const struct Jit *j) { return j->depth ? j->callers[j->depth - 1] : j->head_ip; }
+
 /* An instruction in two pages at `*ip` becomes part of the trace; nonzero if so, and `*ip` is then behind it. */
 static int cross_page(Cpu *cpu, struct Jit *j, uint32_t *ip)
 {
@@ -81,6 +84,7 @@ static int cross_page(Cpu *cpu, struct Jit *j, uint32_t *ip)
     commit(j);
     j->insns++;
     j->crossed++;
+    j->caller[j->blocks] = j->caller[j->blocks + 1] = caller_now(j);
     j->block[j->blocks++] = head;
     j->block[j->blocks++] = tail;
     *ip = i->next;
@@ -99,7 +103,8 @@ static struct Block *go_on(Cpu *cpu, struct Jit *j, uint32_t ip)
     int stop = !b || j->blocks == JIT_BLOCKS || j->insns + b->n > JIT_INSNS || j->nodes > JIT_NODES / 2;
     if (!stop && ip != j->head_ip) {
         if (b->trace && b->trace->loops) stop = 1;
-        for (uint32_t k = 0; k < j->blocks && !stop; k++) stop = j->block[k] == b && k > 0 && j->insns > 24;
+        /* The same code for the same caller is a loop; a small function may be called from many places. */
+        for (uint32_t k = 1; k < j->blocks && !stop; k++) stop = j->block[k] == b && j->caller[k] == caller_now(j) && j->insns > 24;
         if (runs_of(b) < 2) stop = 1;
     }
     if (stop || !page_ready(cpu, j, ip)) {
@@ -159,6 +164,7 @@ static int form_trace(Cpu *cpu, struct Jit *j, struct Block *head)
     j->pages = 1;
     forget_slots(j);
     for (struct Block *b = head; b && !j->failed;) {
+        j->caller[j->blocks] = caller_now(j);
         j->block[j->blocks++] = b;
         const struct Insn *i = b->insn;
         for (uint32_t k = 0; k < b->n; k++, i++) {

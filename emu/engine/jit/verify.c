@@ -156,15 +156,18 @@ static void verify_lives(const struct Jit *j)
     for (int32_t n = j->steps - 1; n >= 0; n--) {
         const struct Node *x = &j->node[n];
         PROMISE(j->next_exit[n] == exit_at, "the next exit is another one");
-        if (may_leave(x->op)) exit_at = n;
-        if (x->snap >= 0) {
+        if (may_leave(x)) exit_at = n;
+        if (x->snap >= 0 && may_leave(x)) {
             const struct Snap *s = &j->snap[x->snap];
             for (uint32_t k = s->first; k < s->first + s->count; k++)
                 if (j->slot_pin[j->entry[k].slot] < 0) verify_wanted(j, n, j->entry[k].node);
         }
         if (x->op == N_STORE) verify_wanted(j, n, x->b);
         if (x->op == N_EXIT_IF || x->op == N_RETRY_IF || x->op == N_EXPECT || x->op == N_JUMP) verify_wanted(j, n, x->a);
-        if (x->op == N_COMMIT && j->slot_pin[x->imm] >= 0) verify_wanted(j, n, x->a);
+        if (x->op == N_COMMIT && j->slot_pin[x->imm] >= 0) {
+            if (!x->late) verify_wanted(j, n, x->a);
+            else PROMISE(x->b >= 0 && j->node[x->b].last >= x->c - 1 && j->node[x->c].op == N_COMMIT && j->node[x->c].imm == x->imm, "a register does not keep what exits add to");
+        }
         if ((x->op == N_LOAD || x->op == N_STORE) && x->fold == ALONE) verify_wanted(j, n, x->a);
         if (x->fold != ALONE) verify_wanted(j, n, x->c);
         if (x->fold == LEADER) verify_wanted(j, n, j->node[x->c].a);
