@@ -6,6 +6,7 @@ The machine loop calls `dispatch` after the CPU stopped on the hook port, with C
 from __future__ import annotations
 
 from bios.pc import (
+    apm,
     boot,
     cdrom,
     clock,
@@ -28,7 +29,22 @@ from bios.pc.service import HOOKS, Call, Handler, find
 from bios.pc.state import BiosState
 
 # Importing a module registers its services; naming them here keeps the list in one place.
-SERVICE_MODULES = (boot, cdrom, clock, disk, equipment, interrupts, keyboard, post, printer, serial, system, vbe, video)
+SERVICE_MODULES = (
+    apm,
+    boot,
+    cdrom,
+    clock,
+    disk,
+    equipment,
+    interrupts,
+    keyboard,
+    post,
+    printer,
+    serial,
+    system,
+    vbe,
+    video,
+)
 
 
 class Bios(BiosState):

@@ -215,6 +215,8 @@ def _build_stubs() -> RomBuilder:
     rom.code("post", b"\xfa\xfc", "post", "roms:", "roms", b"\xcd\x19\xcd\x18\xf4\xeb\xfd", at=POST)
     rom.code("boot", "return:", b"\xcd\x18\xf4\xeb\xfd")
     _option_rom_services(rom)
+    # The protected-mode entry of APM, for either width: pushf; POPF gives the caller back what the service made of it.
+    rom.code("apm", b"\x9c", "apm", b"\x9d\xcb", "wait:", STI_HLT_CLI, "apm!", b"\x9d\xcb")
     rom.place(DUMMY_IRET, IRET, "dummy iret")
     rom.place(PRINT_SCREEN, IRET, "int05")
     rom.vectors[0x05] = PRINT_SCREEN

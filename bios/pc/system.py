@@ -184,5 +184,5 @@ def address_map(call: Call) -> None:
 
 @service(0x15)
 def unsupported(call: Call) -> None:
-    """APM (53h), the PS/2 mouse (C2h) and everything else: not here."""
+    """The PS/2 mouse (C2h) and everything else: not here."""
     call.fail(UNSUPPORTED)

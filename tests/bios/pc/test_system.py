@@ -160,7 +160,7 @@ def test_the_ebda_is_the_last_kib_of_base_memory() -> None:
     assert pc.host.ram[0x9FC00] == 1
 
 
-@pytest.mark.parametrize("ax", [0x5300, 0xC200, 0x8400, 0xFF00, 0xE881])
+@pytest.mark.parametrize("ax", [0xC200, 0x8400, 0xFF00, 0xE881])
 def test_what_is_not_there_answers_86h(ax: int) -> None:
     pc = Machine()
     pc.interrupt(0x15, ax=ax)
