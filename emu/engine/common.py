@@ -168,6 +168,9 @@ class CompiledCpu:
             if lib.emu_jit(c, 1):
                 self.tier = "jit"
 
+    MAGIC = False
+    """Whether the core has an instruction that is a breakpoint where a debugger is."""
+
     @property
     def jit_threshold(self) -> int:
         """How often a block runs before it is translated; 1: at once."""
@@ -311,6 +314,7 @@ class CompiledCpu:
     def set_conditions(self, *, magic: bool, modes: bool) -> None:
         """See `emu.cpu.DebuggedCpu`."""
         c = self._c
+        magic = magic and self.MAGIC
         if modes and not c.tell_modes:
             c.mode_told = self.mode()
         if bool(c.magic_break) != magic:

@@ -20,6 +20,7 @@ class X86Cpu(CompiledCpu):
     """A 32-bit x86 processor. `bus` answers ports, MMIO and interrupt acknowledge; `ram` is a `GuestRam`."""
 
     ffi, lib, STATE = ffi, lib, S.STATE
+    MAGIC = True
 
     def __init__(
         self, bus: Any, ram: Any, model: str = "qemu32", *, accel: str = "interp", jit_size: int | None = None
