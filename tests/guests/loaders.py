@@ -55,6 +55,17 @@ def isolinux_cd(directory: Path, append: str = APPEND) -> Path:
     return image
 
 
+def emulation_cd(directory: Path, content: Path, *options: str) -> Path:
+    """A CD whose boot image is a floppy, or with -hard-disk-boot a disk (El Torito's emulation)."""
+    xorriso = tool("xorriso", "xorriso")
+    root, image = directory / "root", directory / "emulation.iso"
+    root.mkdir()
+    shutil.copy(content, root / "boot.img")
+    words = [xorriso, "-as", "mkisofs", "-quiet", "-o", str(image), "-b", "boot.img", "-c", "boot.cat", *options]
+    subprocess.run([*words, str(root)], check=True, capture_output=True)
+    return image
+
+
 def grub_disk(directory: Path, append: str = APPEND) -> Path:
     """A disk with an MBR, GRUB behind it, and the kernel on an ext2 partition."""
     mkimage, mke2fs = tool("grub-mkimage", "grub-common"), tool("mke2fs", "e2fsprogs")

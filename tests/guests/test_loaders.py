@@ -23,7 +23,7 @@ FIRMWARE = pytest.mark.parametrize("firmware", ["seabios", "own"])
 pytestmark = [pytest.mark.guest, pytest.mark.slow]
 
 
-def boot(firmware: str, *words: str, timeout: float = 120) -> subprocess.CompletedProcess[bytes]:
+def boot(firmware: str, *words: str, timeout: float = 600) -> subprocess.CompletedProcess[bytes]:
     bios = ["-bios", package(SEABIOS, "seabios")] if firmware == "seabios" else []
     return emu(*bios, *words, compat=True, timeout=timeout)
 
@@ -64,6 +64,21 @@ def test_grub_comes_to_its_command_line_from(image: str, option: str, letter: st
 
 
 @FIRMWARE
+def test_a_cd_whose_image_is_a_floppy_boots_freedos(firmware: str, tmp_path: Path) -> None:
+    image = loaders.emulation_cd(tmp_path, Path(guest("freedos-floppies", "freedos.boot.disk.1.4MB.img")))
+    talk = dialogue("A:\\>", ">type readme.txt", "FreeDOS", ">dir", "bytes free")
+    ended_well(boot(firmware, "-m", "16", "-cdrom", str(image), "-boot", "d", "-display", "none", *talk))
+
+
+@FIRMWARE
+def test_a_cd_whose_image_is_a_hard_disk_boots_grub(disk: Path, firmware: str, tmp_path: Path) -> None:
+    image = loaders.emulation_cd(tmp_path, disk, "-hard-disk-boot")
+    result = boot(firmware, "-m", "256", "-nographic", "-no-reboot", "-cdrom", str(image), "-boot", "d")
+    ended_well(result)
+    assert b"GUEST-READY" in result.stdout
+
+
+@FIRMWARE
 def test_isolinux_boots_linux_from_a_cd(cd: Path, firmware: str) -> None:
     words = ["-m", "256", "-nographic", "-no-reboot", "-cdrom", str(cd), "-boot", "d"]
     result = boot(firmware, *words)
@@ -71,24 +86,31 @@ def test_isolinux_boots_linux_from_a_cd(cd: Path, firmware: str) -> None:
     assert b"GUEST-READY" in result.stdout
 
 
-@FIRMWARE
-@pytest.mark.parametrize("card", ["e1000", "virtio-net-pci"])
-def test_ipxe_boots_linux_from_the_network_by_its_option_rom(card: str, firmware: str, tmp_path: Path) -> None:
-    """Our BIOS and SeaBIOS run the ROM of the card and boot by its bootstrap entry vector."""
+def network(folder: Path, card: str, *script: str) -> list[str]:
+    """Options for a network card whose iPXE ROM finds a script on the network."""
     package(f"/usr/lib/ipxe/qemu/pxe-{'e1000' if card == 'e1000' else 'virtio'}.rom", "ipxe-qemu")
     try:
         slirp.load()
     except slirp.Missing as error:
         pytest.skip(f"libslirp is not installed: {error}")
+    (folder / "boot.ipxe").write_text("\n".join(("#!ipxe", *script, "")))
+    backend = f"user,id=n,tftp={folder},bootfile=boot.ipxe,ipv6=off"
+    return ["-boot", "n", "-netdev", backend, "-device", f"{card},netdev=n"]
+
+
+def test_linux_boots_from_the_network_by_an_option_rom_that_our_bios_runs(tmp_path: Path) -> None:
     loaders.kernel_files(tmp_path)
-    (tmp_path / "boot.ipxe").write_text(
-        f"#!ipxe\nkernel tftp://10.0.2.2/bzImage {loaders.APPEND}\ninitrd tftp://10.0.2.2/initrd.gz\nboot\n"
-    )
-    network = f"user,id=n,tftp={tmp_path},bootfile=boot.ipxe"
-    words = ["-m", "256", "-nographic", "-no-reboot", "-boot", "n", "-netdev", network, "-device", f"{card},netdev=n"]
-    result = boot(firmware, *words)
+    place = "tftp://10.0.2.2"
+    script = (f"kernel {place}/bzImage {loaders.APPEND}", f"initrd {place}/initrd.gz", "boot")
+    result = boot("own", "-m", "256", "-nographic", "-no-reboot", *network(tmp_path, "e1000", *script))
     ended_well(result)
     assert b"GUEST-DONE" in result.stdout
+
+
+@pytest.mark.parametrize(("firmware", "card"), [("own", "virtio-net-pci"), ("seabios", "virtio-net-pci")])
+def test_the_network_is_what_is_booted_from_with(firmware: str, card: str, tmp_path: Path) -> None:
+    words = network(tmp_path, card, "echo NETBOOT ${net0/ip}", "shell")
+    ended_well(boot(firmware, "-m", "64", "-display", "none", *words, *dialogue("NETBOOT 10.0.2.15", "iPXE>")))
 
 
 @FIRMWARE
