@@ -123,6 +123,11 @@ class Workers:
         self._lock = threading.Lock()
         self._busy = 0
 
+    @property
+    def busy(self) -> bool:
+        """The host has something to do for a disk."""
+        return self._busy > 0
+
     def submit(self, queue: DiskQueue, request: Request) -> None:
         """Have a thread perform a request."""
         with self._lock:

@@ -181,20 +181,22 @@ class Pacer:
     MAX_LAG = 0.5
     LEAD = 0.001
     """Seconds that virtual time may be ahead: a shorter sleep costs the host more than it is worth."""
+    IDLE_LEAD = 0.02
+    """The same where the guest is in no conversation with anybody outside: some ticks of its clock for one sleep."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._wall = wall()
         self._virtual = clock.now()
 
-    def ahead(self, deadline: int) -> float:
+    def ahead(self, deadline: int, lead: float = LEAD) -> float:
         """Seconds to wait until virtual time `deadline` (ns) may pass; 0 or less: none."""
         due = self._wall + (deadline - self._virtual) / 1e9
         wait = due - wall()
         if wait < -self.MAX_LAG:
             self._wall = wall()
             self._virtual = deadline
-        return 0.0 if 0 < wait < self.LEAD else wait
+        return 0.0 if 0 < wait < lead else wait
 
     def reached(self) -> int:
         """The virtual time in ns that the wall clock has reached."""
@@ -211,12 +213,12 @@ class IdlePacer(Pacer):
         self._ahead = 0.0
         """Seconds of idle time that nobody has waited for yet; at most LEAD."""
 
-    def ahead(self, deadline: int) -> float:
+    def ahead(self, deadline: int, lead: float = Pacer.LEAD) -> float:
         """See `Pacer`; called once for each idle time."""
         now = self._clock.now()
         self._wall, self._virtual = wall(), now
         idle = max(0.0, (deadline - now) / 1e9)
-        if self._ahead + idle < self.LEAD:
+        if self._ahead + idle < lead:
             self._ahead += idle
             return 0.0
         wait = idle + self._ahead

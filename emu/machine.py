@@ -569,12 +569,15 @@ class Machine:
         deadline = self.clock.next_deadline()
         if deadline is None:
             return
-        pacer = self.pacer if self.pacer is not None else self.patience()
-        if pacer is not None:
+        pacer, talks = self.pacer, self.patience()
+        seconds = 0.0
+        if pacer is not None and talks is None and not self.workers.busy:
+            seconds = pacer.ahead(deadline, pacer.IDLE_LEAD)
+        elif (pacer := pacer or talks) is not None:
             seconds = pacer.ahead(deadline)
-            if seconds > 0 and world.wait(self, seconds):
-                self.clock.skip_to(min(deadline, pacer.reached()))
-                return
+        if pacer is not None and seconds > 0 and world.wait(self, seconds):
+            self.clock.skip_to(min(deadline, pacer.reached()))
+            return
         self.clock.skip_to(deadline)
 
     def _dead(self, text: str) -> None:

@@ -46,6 +46,8 @@ class PpcCpu(CompiledCpu):
         self.model = models.model(model)
         self._clock: Clock | None = None
         self._timer: Timer | None = None
+        self._told = False
+        """The processor has asked for its timer to be armed."""
         self._callback: Any = None
         self._build(bus, ram, bus.dcrs, accel, jit_size)
         c = self._c
@@ -96,8 +98,10 @@ class PpcCpu(CompiledCpu):
             self._timer = None
 
     def _expired(self) -> None:
+        self._told = False
         lib.emu_timers_tick(self._c)
-        self._arm()
+        if not self._told:
+            self._arm()
 
     def _arm(self) -> None:
         if self._timer is None:
@@ -111,6 +115,7 @@ class PpcCpu(CompiledCpu):
 
     def _event(self, kind: int, a: int, b: int) -> None:
         if kind == EVENT_TIMERS:
+            self._told = True
             self._arm()
         elif self._callback is not None:
             self._callback(kind, a, b)
