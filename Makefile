@@ -66,7 +66,7 @@ fuzz-jit: build
 # Virtio devices under random rings, chains, registers and resets: ROUNDS for each device and dialect.
 fuzz-virtio: $(VENV)/.ready
 	EMU_FUZZ_VIRTIO=$(ROUNDS) EMU_FUZZ_SEED=$(SEED) $(PY) -m pytest -q \
-		tests/devices/virtio/test_ring.py tests/devices/virtio/test_hostile.py tests/emu/test_disk_loan.py
+		tests/devices/virtio/test_ring.py tests/devices/virtio/test_hostile.py tests/emu/test_disk_loan.py tests/emu/test_net_loan.py
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis $(VENV)/.built

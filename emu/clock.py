@@ -198,6 +198,10 @@ class Pacer:
             self._virtual = deadline
         return 0.0 if 0 < wait < lead else wait
 
+    def origin(self) -> tuple[int, int]:
+        """A moment on the wall in ns, and the virtual time that belonged to it."""
+        return int(self._wall * 1e9), self._virtual
+
     def reached(self) -> int:
         """The virtual time in ns that the wall clock has reached."""
         return self._virtual + int((wall() - self._wall) * 1e9)

@@ -197,6 +197,10 @@ class PcCpu(Cpu, Protocol):
         """A tier may serve the queue of a virtio disk during a run (`devices.virtio.blk`)."""
         ...
 
+    def lend_net(self, card: Lender) -> None:
+        """And the queues of a virtio network card (`devices.virtio.net`)."""
+        ...
+
 
 class DebuggedCpu(Cpu, Protocol):
     """What a debugger asks of a processor, unnoticed by the guest. Addresses are linear (effective)."""

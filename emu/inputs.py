@@ -32,6 +32,8 @@ class Input(NamedTuple):
     channel: str
     data: bytes
     time: int = 0
+    late: bool = False
+    """It is told of afterwards: the processor has gone on since."""
 
 
 class Entrance(ABC):
@@ -47,12 +49,12 @@ class Entrance(ABC):
         self._timer: Timer = gate.clock.timer(f"input {name} again", self._offer)
         self._arrival: Timer = gate.clock.timer(f"input {name}", self._arrive)
 
-    def _put(self, data: bytes) -> None:
+    def _put(self, data: bytes, time: int | None = None) -> None:
         if self._gate.replaying:
             return
         self._arriving.append(data)
         if self._arrival.deadline is None:
-            self.expect(self._gate.clock.now() + 1)
+            self.expect(self._gate.clock.now() + 1 if time is None else time)
 
     def expect(self, time: int) -> None:
         """Something arrives at `time`; called by the gate, which has it."""
@@ -150,12 +152,18 @@ class Messages(Entrance):
         """Messages that the device has not taken yet: sources should stop reading when these grow."""
         return len(self._waiting) + len(self._arriving)
 
-    def put(self, data: bytes) -> None:
-        """Queue a message (it may be empty); called between instructions, or from a device callback.
+    def put(self, data: bytes, time: int | None = None) -> None:
+        """Queue a message (it may be empty); called between instructions, or from a device callback. With a `time` it
+        arrives then (virtual ns) and not at once: who lent the device had it on its way.
 
         In a replay nothing comes from here: what is put is dropped.
         """
-        self._put(bytes(data))
+        self._put(bytes(data), time)
+
+    def came(self, ago: int, time: int, data: bytes) -> None:
+        """A message has reached the device by another way, `ago` instructions before now: all there is left to do is
+        to record it."""
+        self._gate.note(self.name, data, time, ago)
 
     def enter(self, data: bytes) -> None:
         """Hand a message over now: only between instructions, when all timers that are due have fired.
@@ -234,9 +242,11 @@ class Inputs:
         if name in self.channels or name in self.ports or name in self.decisions:
             raise ValueError(f"input channel {name} exists")
 
-    def note(self, channel: str, data: bytes, time: int | None = None) -> None:
-        """Record something that has reached the machine."""
-        made = Input(self._icount(), channel, data, self.clock.now() if time is None else time)
+    def note(self, channel: str, data: bytes, time: int | None = None, ago: int | None = None) -> None:
+        """Record something that reaches the machine, or that has reached it `ago` instructions before now."""
+        made = Input(
+            self._icount() - (ago or 0), channel, data, self.clock.now() if time is None else time, ago is not None
+        )
         self.record.append(made)
         self._held += len(data) + OVERHEAD
         while self._held > KEPT:

@@ -201,6 +201,7 @@ class Machine:
         """Who stops it for debuggers, once somebody debugs it (`emu.stops.stops_of`)."""
         self.execute: Callable[[int], Exit] = cpu.run
         self._lent_disks: list[Any] = getattr(cpu, "lent_disks", [])
+        self._nets = hasattr(cpu, "lent_net")
         """Runs the processor; replaced by what watches single instructions."""
         cpu.on_event(self._event)
         ram.on_remap.append(cpu.remap)
@@ -408,6 +409,8 @@ class Machine:
                 self._slice_over = started + LONGEST_SLICE
                 if self._lent_disks:
                     self._let_idle()
+                if self._nets and self.cpu.lent_net is not None:  # type: ignore[attr-defined]
+                    self._let_wait()
                 reason = self.execute(budget)
                 self._adapt(self.cpu.icount - before, wall() - started)
                 self._leave(reason, world)
@@ -489,6 +492,11 @@ class Machine:
         else:
             return
         self.cpu.idle_until = self.clock.idle(limit)  # type: ignore[attr-defined]
+
+    def _let_wait(self) -> None:
+        """A processor that waits for frames from outside does so by itself, for a short while."""
+        self.cpu.outer = self.clock.idle(FOREVER)  # type: ignore[attr-defined]
+        self.cpu.pace = None if self.pacer is None else self.pacer.origin()  # type: ignore[attr-defined]
 
     def _leave(self, reason: Exit, world: Outside) -> None:
         if reason == Exit.HALT:

@@ -171,7 +171,7 @@ class Recorder:
     def add(self, entry: Input) -> None:
         """Write one input."""
         number = self._channels.get(entry.channel)
-        check = self._machine is not None and entry.icount - self._checked >= CHECK_EVERY
+        check = self._machine is not None and not entry.late and entry.icount - self._checked >= CHECK_EVERY
         if number is None:
             number = self._channels[entry.channel] = len(self._channels)
             name = entry.channel.encode()

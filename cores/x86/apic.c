@@ -28,6 +28,8 @@ static void lent_wait(Cpu *cpu, uint64_t now_icount)
         const struct BlkLoan *b = &cpu->blk[k];
         if (b->lent && b->inflight && (first < 0 || (int64_t)b->requests[0]->due < first)) first = (int64_t)b->requests[0]->due;
     }
+    const int64_t net = net_first(cpu);
+    if (net >= 0 && (first < 0 || net < first)) first = net;
     uint64_t end = cpu->run_end;
     if (first >= 0) {
         const int64_t wait = first - (int64_t)(now_icount * NS_PER_INSN + cpu->time_offset);
@@ -69,6 +71,7 @@ static void apic_schedule(struct ApicLoan *a, int64_t now)
 
 static void apic_run(Cpu *cpu)
 {
+    if (cpu->net.lent) net_ready(&cpu->net, (int64_t)(emu_icount(cpu) * NS_PER_INSN + cpu->time_offset));
     lent_wait(cpu, emu_icount(cpu));
 }
 
@@ -92,6 +95,7 @@ static int apic_goes_on(Cpu *cpu)
             if (blk_complete(cpu, b)) apic_request(cpu, b->vector);
         }
     }
+    if (!net_goes_on(cpu, now)) return 0;
     lent_wait(cpu, icount);
     return 1;
 }
@@ -101,15 +105,16 @@ static int apic_goes_on(Cpu *cpu)
 static int apic_idles(Cpu *cpu)
 {
     const struct ApicLoan *a = &cpu->apic;
-    if (!a->lent || !(cpu->eflags & 0x200)) return 0;
+    if (!a->lent || !(cpu->eflags & 0x200) || cpu->attention & ATT_STOP) return 0;
     int64_t first = -1;
     for (uint32_t k = 0; k < cpu->blk_count; k++) {
         const struct BlkLoan *b = &cpu->blk[k];
         if (b->lent && b->inflight && (first < 0 || (int64_t)b->requests[0]->due < first)) first = (int64_t)b->requests[0]->due;
     }
-    if (first < 0) return 0;
-    if (a->armed >= 0 && a->armed < first) first = a->armed;
-    if (first >= (int64_t)cpu->idle_until) return 0;
+    const int work = first >= 0;
+    if (a->armed >= 0 && (first < 0 || a->armed < first)) first = a->armed;
+    if (net_idles(cpu, first)) return apic_goes_on(cpu);
+    if (!work || first >= (int64_t)cpu->idle_until) return 0;
     const uint64_t icount = emu_icount(cpu);
     const int64_t now = (int64_t)(icount * NS_PER_INSN + cpu->time_offset);
     if (first > now) {

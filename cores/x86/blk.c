@@ -45,10 +45,11 @@ struct BlkDescriptor {
 };
 
 /* A chain whose every part is in order; 0 for any other. */
-static int blk_walk(Cpu *cpu, const struct BlkLoan *b, uint32_t head, struct BlkSegment *out, uint32_t *readable, uint32_t *all)
+static int blk_walk(Cpu *cpu, uint64_t desc, uint32_t size, uint32_t indirect, uint32_t head, struct BlkSegment *out,
+                    uint32_t *readable, uint32_t *all)
 {
-    const uint8_t *table = blk_ram(cpu, b->desc, 16ull * b->size);
-    uint32_t count = b->size, at = head, seen = 0, n = 0, nested = 0;
+    const uint8_t *table = blk_ram(cpu, desc, 16ull * size);
+    uint32_t count = size, at = head, seen = 0, n = 0, nested = 0;
     *readable = 0;
     if (!table) return 0;
     for (;;) {
@@ -56,7 +57,7 @@ static int blk_walk(Cpu *cpu, const struct BlkLoan *b, uint32_t head, struct Blk
         if (at >= count || ++seen > count) return 0;
         memcpy(&d, table + 16ull * at, sizeof d);
         if (d.flags & BLK_INDIRECT) {
-            if (!b->indirect || nested || d.flags & BLK_NEXT || !d.length || d.length % 16 || d.length > 16 * BLK_SEGMENTS)
+            if (!indirect || nested || d.flags & BLK_NEXT || !d.length || d.length % 16 || d.length > 16 * BLK_SEGMENTS)
                 return 0;
             table = blk_ram(cpu, d.address, d.length);
             if (!table) return 0;
@@ -87,7 +88,9 @@ static int blk_take(Cpu *cpu, struct BlkLoan *b, uint32_t head)
     if (b->inflight == b->size || b->inflight == sizeof b->requests / sizeof *b->requests) return 0;
     for (uint32_t k = 0; k < b->inflight; k++)
         if (b->requests[k]->head == head) return 0;
-    if (!blk_walk(cpu, b, head, seg, &readable, &n) || !readable || readable == n || seg[0].length < 16) return 0;
+    if (!blk_walk(cpu, b->desc, b->size, b->indirect, head, seg, &readable, &n) || !readable || readable == n ||
+        seg[0].length < 16)
+        return 0;
     uint64_t total = 0, room = 0, sector;
     uint32_t kind;
     for (uint32_t k = 0; k < n; k++) *(k < readable ? &total : &room) += seg[k].length;

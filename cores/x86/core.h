@@ -51,6 +51,8 @@ static void cpuid_leaf(Cpu *cpu, uint32_t leaf, uint32_t sub, uint32_t *a, uint3
 static uint32_t feature_word(Cpu *cpu, uint32_t word);
 static int apic_write(Cpu *cpu, uint64_t address, uint32_t size, uint64_t v);
 static int blk_write(Cpu *cpu, uint64_t address, uint32_t size, uint64_t v);
+static int net_write(Cpu *cpu, uint64_t address, uint32_t size, uint64_t v);
+static void apic_request(Cpu *cpu, uint32_t vector);
 static void lent_wait(Cpu *cpu, uint64_t now_icount);
 static void ferr(Cpu *cpu);
 static inline uint32_t x87_unseen(void) { return 0; }

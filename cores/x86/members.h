@@ -66,6 +66,39 @@ struct BlkLoan {
     struct BlkRequest *requests[256]; /* in the order in which they complete */
 };
 
+struct Wire;
+
+/* One queue of a network card. */
+struct NetRing {
+    uint64_t bell, desc, driver, device;
+    uint32_t size, vector, next, used, signalled, fresh;
+    int32_t asked;
+};
+
+/* What came from outside; the frame follows, up to a multiple of eight bytes. */
+struct NetArrival {
+    uint64_t icount, time;
+    uint32_t length, spare;
+};
+
+/* A network card while it is lent to the processor. Times are virtual ns, -1 for never. */
+struct NetLoan {
+    uint32_t lent;
+    uint32_t moved; /* `sending` is another since the board's clock was told */
+    uint32_t stuck; /* what is due is not for the processor */
+    uint32_t header, event_index, indirect, merge, csum, tso, marks, large, promiscuous;
+    uint8_t mac[6];
+    struct NetRing rx, tx;
+    struct Wire *wire;
+    int64_t gather;   /* from the bell to the sending */
+    int64_t sending;  /* what the driver has rung for */
+    int64_t arriving; /* what waits at the wire */
+    int64_t look;     /* when to look for more */
+    uint8_t *arrivals;
+    uint64_t kept, kept_room; /* bytes of them */
+    uint8_t frame[65536 + 64];
+};
+
 /*CORE_MEMBERS*/
     uint32_t big; /* CS.D */
     int64_t seg_rlim[8]; /* last offset of the fast path, -1 for none */
@@ -88,6 +121,9 @@ struct BlkLoan {
     struct BlkLoan blk[4];
     uint32_t blk_count;
     uint64_t idle_until; /* virtual ns that a halted processor whose disk is at work may jump to by itself */
+    struct NetLoan net;
+    uint64_t outer; /* virtual ns of what is due first and not lent */
+    int64_t pace_wall, pace_virtual; /* ns: virtual time must not be ahead of the wall, which had this when that was this; 0: none */
     uint32_t features[4];
     uint32_t cpuid_count;
     struct CpuidLeaf cpuid[64];
@@ -100,6 +136,8 @@ void emu_nmi(Cpu *cpu);
 void emu_blk_free(Cpu *cpu, uint32_t k);
 int emu_blk_ring(Cpu *cpu, uint32_t k);
 int emu_blk_complete(Cpu *cpu, uint32_t k);
+int emu_net_run(Cpu *cpu, int64_t now);
+void emu_net_free(Cpu *cpu);
 void emu_set_a20(Cpu *cpu, uint32_t enabled);
 uint32_t emu_get_eflags(Cpu *cpu);
 int emu_decode(Cpu *cpu, const uint8_t *bytes, uint32_t size, uint32_t eip, uint32_t big, struct Insn *out);

@@ -404,6 +404,9 @@ class X86Cpu(Debugged):
     def lend_disk(self, disk: object) -> None:
         """It stays where it is."""
 
+    def lend_net(self, card: object) -> None:
+        """It stays where it is."""
+
     def set_steady(self, paddr: int, value: int | None) -> None:
         """A promise about a device register; this tier asks the bus all the same."""
 

@@ -14,13 +14,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from devices.contracts import Clock, NetPort
 from devices.device import device
 from devices.ethernet import HEADER, IPV4, IPV6, LARGEST, LONGEST, TCP, VLAN, checksum, parse, total, whole
+from devices.lending import Lending
 from devices.state import deadline, flag, octets, uint
-from devices.virtio.device import GUEST_ERRORS, VERSION_1, VirtioDevice, VirtioState
-from devices.virtio.ring import Chain, RingMemory
+from devices.virtio.device import ACCESS_PLATFORM, DRIVER_OK, GUEST_ERRORS, VERSION_1, VirtioDevice, VirtioState
+from devices.virtio.ring import RING_EVENT_IDX, RING_INDIRECT, RING_PACKED, Chain, RingMemory
 
 QUEUE = 256
 RX, TX, CONTROL = 0, 1, 2
@@ -111,7 +113,7 @@ class NetState(VirtioState):
 
 
 @device("virtio-net", "network card")
-class Net(VirtioDevice):
+class Net(Lending, VirtioDevice):
     """`port` is the wire, `mac` six bytes, `mtu` the largest packet in bytes if the driver is to be told."""
 
     State = NetState
@@ -218,8 +220,78 @@ class Net(VirtioDevice):
         else:
             self._work(index)
 
+    # -- a loan to the processor: both queues of frames, while they hold nothing out of the ordinary
+
+    def lend(self, take_back: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
+        """What the processor needs to move frames by itself, or None while that cannot be.
+
+        `take_back()` ends the loan and gives what has become of it.
+        """
+        s = self._state
+        features, queues = s.features, self.queues[:2]
+        if not s.status & DRIVER_OK or s.legacy or features & (RING_PACKED | ACCESS_PLATFORM) or self._gather is None:
+            return None
+        if not features & VERSION_1 or not s.link & LINK_UP or s.starved or s.no_unicast or s.no_broadcast:
+            return None
+        if any(q.chains or not q.running for q in queues):
+            return None
+        # Asked first: a look at the bells calls the local APIC home, and a run that does nothing else gets nowhere.
+        lend = getattr(self.port, "lend", None)
+        bell = getattr(self.transport, "bell", None)
+        if lend is None or bell is None or not self.port.lends():  # type: ignore[attr-defined]
+            return None
+        places = [bell(RX), bell(TX)]
+        wire = lend(self.home) if None not in places else None
+        if wire is None:
+            return None
+        self.lent(take_back)
+        rings = [
+            {
+                "bell": place[0], "vector": place[1], "desc": q.state.desc, "driver": q.state.driver,
+                "device": q.state.device, "size": q.state.size, "next": q.state.next, "used": q.state.used,
+                "signalled": q.state.signalled, "fresh": q.state.fresh, "asked": -1,
+            }
+            for q, place in zip(queues, places, strict=True)
+        ]  # fmt: skip
+        return {
+            "header": 12, "event_index": bool(features & RING_EVENT_IDX),
+            "indirect": bool(features & RING_INDIRECT), "merge": bool(features & MERGE), "csum": bool(features & CSUM),
+            "tso": bool(features & HOST_TSO4), "marks": bool(s.offloads & GUEST_CSUM),
+            "large": bool(s.offloads & GUEST_TSO4 and features & MERGE), "promiscuous": s.promiscuous,
+            "mac": bytes(s.mac), "rx": rings[0], "tx": rings[1], "wire": wire, "gather": GATHER,
+            "sending": -1 if s.sending is None else s.sending,
+        }  # fmt: skip
+
+    def moved(self, deadline: int | None) -> None:
+        """What the driver has rung for is due at another time now."""
+        if self._gather is not None:
+            self._gather.inner = True
+            self._arm(deadline)
+
+    def brought(self, arrivals: list[tuple[int, int, bytes]]) -> None:
+        """The processor has moved frames. What came: how many instructions ago, when (virtual ns), the frame."""
+        self.port.brought(arrivals)  # type: ignore[attr-defined]
+
+    def returned(self, loan: dict[str, Any]) -> None:
+        """See `Lending`."""
+        for q, ring in zip(self.queues, (loan["rx"], loan["tx"]), strict=False):
+            q.state.next, q.state.used = ring["next"], ring["used"]
+            q.state.signalled, q.state.fresh = ring["signalled"], bool(ring["fresh"])
+        if self._gather is not None:
+            self._gather.inner = False
+        self._send_at(None if loan["sending"] < 0 else loan["sending"])
+        self.port.brought(loan["arrivals"])  # type: ignore[attr-defined]
+        self.port.returned(None if loan["arriving"] < 0 else loan["arriving"])  # type: ignore[attr-defined]
+
+    def save(self) -> dict[str, object]:
+        self.home()
+        return super().save()
+
     def _send_at(self, time: int | None) -> None:
         self.state.sending = time
+        self._arm(time)
+
+    def _arm(self, time: int | None) -> None:
         if self._gather is None:
             return
         if time is None:

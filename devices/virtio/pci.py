@@ -128,14 +128,14 @@ class VirtioPci(PciCard):
             self.state.isr |= ISR_CONFIG
             self.interrupt(True)
 
-    def bell(self) -> tuple[int, int] | None:
-        """For a loan: the physical address of the bell of queue 0 and the vector of its interrupts, None where either
+    def bell(self, index: int = 0) -> tuple[int, int] | None:
+        """For a loan: the physical address of the bell of a queue and the vector of its interrupts, None where either
         is not plain. `VirtioDevice.home` is called before they change."""
-        vector, place = self.state.vectors[0], self._places.get(MODERN_BAR)
+        vector, place = self.state.vectors[index], self._places.get(MODERN_BAR)
         if place is None or self.slot.vector is None or not self.master or not self.deliverable(vector):
             return None
         number = self.slot.vector(*self.message_of(vector))
-        return None if number is None else (place + NOTIFY, number)
+        return None if number is None else (place + NOTIFY + BELL * index, number)
 
     def written(self, register: int, width: int) -> None:
         self.device.home()

@@ -293,11 +293,11 @@ def _movable_memory(bus: Bus, ram: GuestRam, size: int) -> Callable[[int | None]
 
 
 def _lend(cpu: PcCpu, device: VirtioDevice) -> None:
-    """The processor may do the work of a virtio disk."""
-    from devices.virtio.blk import Blk
-
-    if isinstance(device, Blk):
-        cpu.lend_disk(device)
+    """The processor may do the work of a virtio disk or network card."""
+    if device.number == 2:
+        cpu.lend_disk(device)  # type: ignore[arg-type]
+    elif device.number == 1:
+        cpu.lend_net(device)  # type: ignore[arg-type]
 
 
 def _mmio_slots(m: Machine, setup: Setup, irqs: IrqRouter) -> Callable[[VirtioDevice, bool], Device]:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT / "emu" / "engine"
 LANG = ROOT / "cores" / "lang"
 # What each core has in C by hand, beside core.h and members.h, in the order of the unit.
-BEFORE = {"x86": ("blk.c", "apic.c", "ports.c", "mmu.c"), "ppc": ("mmu.c",)}
+BEFORE = {"x86": ("blk.c", "net.c", "apic.c", "ports.c", "mmu.c"), "ppc": ("mmu.c",)}
 CORES = tuple(BEFORE)
 JIT = ("fold.c", "float.c", "expand.c", "trace.c", "group.c", "live.c", "emit.c", "verify.c", "link.c", "show.c")
 
@@ -73,8 +73,9 @@ def unit(core: str = "x86", *, line_directives: bool = True) -> tuple[str, str]:
 
     pieces = [
         "#ifndef _GNU_SOURCE\n#define _GNU_SOURCE\n#endif",
-        *(f"#include <{name}.h>" for name in ("stdint", "stddef", "stdarg", "stdio", "time", "sys/mman")),
+        *(f"#include <{name}.h>" for name in ("stdint", "stddef", "stdarg", "stdio", "time", "poll", "sys/mman")),
         declarations,
+        part(ENGINE / "wire.h"),
         part(ENGINE / "core.h"),
         part(folder / "core.h"),
         part(ENGINE / "chain.h"),

@@ -25,7 +25,7 @@ static uint64_t bus_read(Cpu *cpu, uint64_t address, uint32_t size)
 static void bus_write(Cpu *cpu, uint64_t address, uint32_t size, uint64_t v)
 {
 #ifdef LENT_DEVICE
-    if (apic_write(cpu, address, size, v) || blk_write(cpu, address, size, v)) return;
+    if (apic_write(cpu, address, size, v) || blk_write(cpu, address, size, v) || net_write(cpu, address, size, v)) return;
 #endif
     cpu->stats.mmio_writes++;
     if (size == 8) {

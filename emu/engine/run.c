@@ -156,6 +156,7 @@ void emu_stop_at(Cpu *cpu, uint64_t deadline)
     }
 #ifdef LENT_DEVICE
     if (deadline < cpu->idle_until) cpu->idle_until = deadline;
+    if (deadline < cpu->outer) cpu->outer = deadline;
 #endif
     const uint64_t now = emu_icount(cpu) * NS_PER_INSN + cpu->time_offset;
     const int64_t left = deadline > now ? (int64_t)((deadline - now + NS_PER_INSN - 1) / NS_PER_INSN) : 0;

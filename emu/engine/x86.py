@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,8 @@ from emu.engine import _x86
 from emu.engine.common import CompiledCpu, bind
 
 ffi, lib = _x86.ffi, _x86.lib
+ARRIVAL = struct.Struct("<QQI4x")
+"""`struct NetArrival` of cores/x86/members.h."""
 bind(ffi, lib)
 
 
@@ -30,6 +33,11 @@ class X86Cpu(CompiledCpu):
         self.lent_disks: list[Any] = []
         self.idle_until = 0
         """Set before a run: the virtual time (ns) up to which a halted processor may wait for a lent disk by itself."""
+        self.lent_net: Any = None
+        self.outer = 0
+        """Set before a run: the virtual time (ns) at which a timer is due that no processor serves."""
+        self.pace: tuple[int, int] | None = None
+        """And what virtual time (second, ns) must not be ahead of, when the wall's (first) was that."""
         self._build(bus, ram, bus, accel, jit_size)
         c = self._c
         for k, word in enumerate(self.model.features):
@@ -64,8 +72,18 @@ class X86Cpu(CompiledCpu):
             self._c.blk_count += 1
             self.lent_disks.append(disk)
 
+    def lend_net(self, card: Any) -> None:
+        """See `emu.cpu.PcCpu.lend_net`."""
+        if self.lent_net is None:
+            self.lent_net = card
+
     def run(self, budget: int) -> Any:
         """See `emu.cpu.Cpu.run`."""
+        card, n = self.lent_net, self._c.net
+        if card is not None and not n.lent:
+            loan = card.lend(self._take_net)
+            if loan is not None:
+                self._give_net(loan)
         for k, disk in enumerate(self.lent_disks):
             if not self._c.blk[k].lent:
                 loan = disk.lend(partial(self._take_disk, k))
@@ -77,9 +95,13 @@ class X86Cpu(CompiledCpu):
             if loan is not None:
                 self._give_apic(loan)
         self._c.idle_until, self.idle_until = self.idle_until, 0
+        self._c.outer, self.outer = self.outer, 0
+        self._c.pace_wall, self._c.pace_virtual = self.pace or (0, 0)
         try:
             return super().run(budget)
         finally:
+            if n.lent:
+                self._net_moved(card, n)
             if c.moved:
                 c.moved = 0
                 if c.lent:
@@ -113,6 +135,52 @@ class X86Cpu(CompiledCpu):
             for q in b.requests[0 : b.inflight]
         ]  # fmt: skip
         lib.emu_blk_free(self._c, k)
+        return loan
+
+    def _give_net(self, loan: dict[str, Any]) -> None:
+        n = self._c.net
+        for name, value in loan.items():
+            if name in ("rx", "tx"):
+                ring = getattr(n, name)
+                for part, of_ring in value.items():
+                    setattr(ring, part, of_ring)
+            elif name == "wire":
+                n.wire = ffi.cast("struct Wire *", value)
+            else:
+                setattr(n, name, value)
+        n.lent, n.moved, n.stuck, n.arriving, n.look = 1, 0, 0, -1, 0
+
+    def _net_moved(self, card: Any, n: Any) -> None:
+        """A run is over that may have moved frames."""
+        card.brought(self._arrivals(n))
+        if n.stuck:
+            card.home()
+        elif n.moved:
+            n.moved = 0
+            card.moved(None if n.sending < 0 else n.sending)
+
+    def _arrivals(self, n: Any) -> list[tuple[int, int, bytes]]:
+        """What has come since the last time."""
+        if not n.kept:
+            return []
+        data, now, at = bytes(ffi.buffer(n.arrivals, n.kept)), self.icount, 0
+        out = []
+        while at < len(data):
+            icount, time, length = ARRIVAL.unpack_from(data, at)
+            at += ARRIVAL.size
+            out.append((now - icount, time, data[at : at + length]))
+            at += length + 7 & ~7
+        lib.emu_net_free(self._c)
+        return out
+
+    def _take_net(self) -> dict[str, Any]:
+        n = self._c.net
+        n.lent = n.moved = 0
+        loan: dict[str, Any] = {
+            name: {part: getattr(getattr(n, name), part) for part in ("next", "used", "signalled", "fresh")}
+            for name in ("rx", "tx")
+        }
+        loan["sending"], loan["arriving"], loan["arrivals"] = n.sending, n.arriving, self._arrivals(n)
         return loan
 
     def _give_apic(self, loan: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ import os
 import re
 import select
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from emu.engine import slirp
@@ -232,6 +232,7 @@ class User(Backend):
         self.settings = settings(name, props)
         self._say = say
         self._closed = False
+        self._lent = False
         self._network = ipaddress.IPv4Network(f"{self.settings.network}/{self.settings.netmask}")
         self._pinged = self.settings.restricted
         self._listening = 0
@@ -322,14 +323,15 @@ class User(Backend):
 
     def _bring(self) -> None:
         """Hand over what the stack has for the card, unless a processor takes it by itself."""
-        frames = self.stack.frames
-        while not self.lent and (frame := frames.take()) is not None:
-            self.deliver(frame)
+        if not self._lent:
+            for frame in self._waiting():
+                self.deliver(frame)
 
     def send(self, frame: bytes) -> None:
         """A frame from the card."""
         self._filled = None
-        self.stack.frames.join(self.joined())
+        if not self._lent:
+            self.stack.frames.join(self.joined())
         if not self._pinged and frame[12:14] == b"\x08\x00" and frame[23:24] == b"\x01":
             self._look_at_ping(frame)
         self.stack.input(frame)
@@ -351,12 +353,28 @@ class User(Backend):
 
     # -- a loan to the processor
 
+    def lends(self) -> bool:
+        return not self._closed and not self.forwards
+
     def lend(self) -> int | None:
-        """The address of the wire in C, which its borrower has for itself until `lent` is False."""
-        if self._closed or self.forwards or not self._pinged:
-            return None
-        self.stack.frames.wire.listening = self._listening
-        return self.stack.frames.address
+        self._lent = True
+        frames = self.stack.frames
+        frames.join(self.joined())
+        frames.wire.listening = self._listening
+        return frames.address
+
+    def moved(self) -> tuple[int, int]:
+        wire = self.stack.frames.wire
+        return int(wire.sent), int(wire.came)
+
+    def take_back(self) -> Iterator[bytes]:
+        self._lent = False
+        return self._waiting()
+
+    def _waiting(self) -> Iterator[bytes]:
+        frames = self.stack.frames
+        while (frame := frames.take()) is not None:
+            yield frame
 
     # -- the outside
 
@@ -399,7 +417,8 @@ class User(Backend):
         if self.full():
             return
         self._filled = None
-        self.stack.frames.join(self.joined())
+        if not self._lent:
+            self.stack.frames.join(self.joined())
         self.stack.look()
         self._bring()
         for forward in self.forwards:

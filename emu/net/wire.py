@@ -8,7 +8,7 @@ the wire is outside and lives on wall time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from devices.ethernet import segments, whole
@@ -44,8 +44,6 @@ class Backend:
         """Whether the other end of the wire has no room: nothing should be read then."""
         self.joined: Callable[[], bool] = lambda: False
         """Whether segments that follow one another may be delivered as one large frame."""
-        self.lent = False
-        """A processor sends and takes frames by itself."""
 
     def send(self, frame: Frame) -> None:
         """A frame from the card. Never blocks, never raises: what cannot be sent is lost, as on any wire."""
@@ -70,6 +68,22 @@ class Backend:
 
     def poll(self) -> None:
         """Deliver what has come. Never blocks."""
+
+    def lends(self) -> bool:
+        """Whether `lend` would give something."""
+        return False
+
+    def lend(self) -> int | None:
+        """The address of a wire in C (`emu/engine/wire.h`), which a processor then has for itself, or None."""
+        return None
+
+    def moved(self) -> tuple[int, int]:
+        """Frames that have passed there so far, from the card and to it."""
+        return 0, 0
+
+    def take_back(self) -> Iterable[Frame]:
+        """The loan is over: what waits for the card."""
+        return ()
 
     def close(self) -> None:
         """Give everything back to the host."""
@@ -108,6 +122,8 @@ class Wire:
         self._channel: Messages | None = None
         self._sink: Callable[[Frame], bool] = lambda frame: True
         self._gate: Inputs | None = None
+        self._home: Callable[[], None] | None = None
+        self._moved = (0, 0)
         self._out = Output(self._to_backend, rate, latency)
         self._in = Output(self._to_card, rate, latency)
         self._direct = rate is None and not latency
@@ -136,6 +152,7 @@ class Wire:
 
     def hold(self, interval: float, queue: str = "all") -> None:
         """Let frames pass only at multiples of `interval` seconds."""
+        self._end_loan()
         for output, name in ((self._out, "rx"), (self._in, "tx")):
             if queue in ("all", name):
                 output.interval = interval
@@ -165,6 +182,43 @@ class Wire:
             self.backend.send(frame)
         else:
             self._out.put(0, frame)
+
+    # -- a loan to the processor (`devices.lending`)
+
+    def lends(self) -> bool:
+        """Whether a processor may move the frames of this wire by itself."""
+        channel, backend = self._channel, self.backend
+        return channel is not None and self._direct and not self.watchers and not channel.waiting and backend.lends()
+
+    def lend(self, home: Callable[[], None]) -> int | None:
+        """The address of the wire in C. `home()` ends the loan."""
+        if not self.lends():
+            return None
+        self._home = home
+        self._moved = self.backend.moved()
+        return self.backend.lend()
+
+    def _end_loan(self) -> None:
+        if self._home is not None:
+            self._home()
+
+    def brought(self, arrivals: Sequence[tuple[int, int, Frame]]) -> None:
+        """What came by itself during a run: how many instructions ago, when (virtual ns), the frame."""
+        if self._channel is not None:
+            for ago, time, frame in arrivals:
+                self._channel.came(ago, time, frame)
+        before, self._moved = self._moved, self.backend.moved()
+        if self._moved != before:
+            self.sent += self._moved[0] - before[0]
+            self.received += self._moved[1] - before[1]
+            self.activity = wall()
+
+    def returned(self, arriving: int | None) -> None:
+        """The loan is over. What is left at the wire arrives at the virtual time `arriving`."""
+        self._home = None
+        for frame in self.backend.take_back():
+            if self._channel is not None:
+                self._channel.put(frame, arriving)
 
     def send_large(self, frame: Frame, mss: int) -> None:
         """See `devices.contracts.NetPort`."""

@@ -119,6 +119,9 @@ class Relay:
         self.apic = apic
         self.inner.lend_apic(apic)
 
+    def lend_net(self, card: Any) -> None:
+        """See `emu.cpu.PcCpu`. Two processors cannot have one wire, so it stays where it is."""
+
     def lend_disk(self, disk: Any) -> None:
         """See `emu.cpu.PcCpu`."""
         self.disks.append(disk)

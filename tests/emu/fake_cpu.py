@@ -101,6 +101,9 @@ class FakeCpu:
     def lend_disk(self, disk: object) -> None:
         """It stays where it is."""
 
+    def lend_net(self, card: object) -> None:
+        """It stays where it is."""
+
     def set_steady(self, paddr: int, value: int | None) -> None:
         """Not made use of."""
 

@@ -92,10 +92,11 @@ def digest_of(peer: socket.socket) -> str:
     return total.hexdigest()
 
 
-@pytest.mark.parametrize("card", ["e1000", "virtio-net-pci"])
+@pytest.mark.parametrize("card, dumped", [("e1000", True), ("virtio-net-pci", True), ("virtio-net-pci", False)])
 def test_a_lease_a_file_from_the_host_and_nc_both_ways_and_the_same_again_without_a_network(
-    card: str, files: tuple[int, Path], tmp_path: Path
+    card: str, dumped: bool, files: tuple[int, Path], tmp_path: Path
 ) -> None:
+    """A wire that is not watched is lent to the processor."""
     port, directory = files
     content = random.Random(card).randbytes(1 << 20)
     (directory / "file").write_bytes(content)
@@ -108,7 +109,8 @@ def test_a_lease_a_file_from_the_host_and_nc_both_ways_and_the_same_again_withou
     )
     record, dump = tmp_path / "run", tmp_path / "dump"
     network = ["-netdev", "user,id=n", "-device", f"{card},netdev=n", "--stats"]
-    result = linux(commands, *network, "-object", f"filter-dump,id=f,netdev=n,file={dump}", "--record", str(record))
+    watch = ["-object", f"filter-dump,id=f,netdev=n,file={dump}"] if dumped else []
+    result = linux(commands, *network, *watch, "--record", str(record))
     ended_well(result)
     first.join(10)
     second.join(10)
@@ -117,8 +119,9 @@ def test_a_lease_a_file_from_the_host_and_nc_both_ways_and_the_same_again_withou
     assert "LEASE 10.0.2.15" in seen and "1 packets received" in seen
     assert hashlib.sha256(content).hexdigest() in seen and f"{whole}  -" in seen
     assert got == [whole]
-    packets = pcap(dump)
-    assert any(packet[12:14] == b"\x08\x06" for packet in packets) and len(packets) > 100
+    if dumped:
+        packets = pcap(dump)
+        assert any(packet[12:14] == b"\x08\x06" for packet in packets) and len(packets) > 100
     # The server is still there, but nothing is opened: what came in is in the recording.
     again = linux(commands, *network, "--replay", str(record))
     ended_well(again)
