@@ -16,13 +16,16 @@ BOOT_RECORD_SECTOR = 17
 BOOT_RECORD = b"\x00CD001\x01EL TORITO SPECIFICATION"
 DEFAULT_SEGMENT = 0x07C0
 BOOTABLE = 0x88
+SECTION_HEADERS = (0x90, 0x91)
+EXTENSION = 0x44
+PLATFORM_PC = 0x00
 NO_EMULATION, HARD_DISK = 0, 4
 FLOPPY_SIZES = {1: 1200 << 10, 2: 1440 << 10, 3: 2880 << 10}
 PACKET_SIZE = 0x13
 
 
 def find_image(host: Host, drive: Drive) -> CdBoot | None:
-    """The initial entry of a CD's boot catalogue, if it is sound and bootable."""
+    """What a CD's boot catalogue has for a PC, if it is sound."""
     record = read_bytes(host, drive, BOOT_RECORD_SECTOR * CD_SECTOR, CD_SECTOR)
     if record is None or not record.startswith(BOOT_RECORD):
         return None
@@ -31,10 +34,10 @@ def find_image(host: Host, drive: Drive) -> CdBoot | None:
         return None
     if sum(int.from_bytes(catalogue[n : n + 2], "little") for n in range(0, 32, 2)) & 0xFFFF:
         return None
-    entry = catalogue[32:64]
-    media = entry[1] & 0x0F
-    if entry[0] != BOOTABLE or media > HARD_DISK:
+    entry = _entry(catalogue)
+    if entry is None:
         return None
+    media = entry[1] & 0x0F
     start, sectors = int.from_bytes(entry[8:12], "little"), int.from_bytes(entry[6:8], "little")
     segment = int.from_bytes(entry[2:4], "little") or DEFAULT_SEGMENT
     size = FLOPPY_SIZES.get(media, 0)
@@ -44,6 +47,23 @@ def find_image(host: Host, drive: Drive) -> CdBoot | None:
         if not size:
             return None
     return CdBoot(media, number, start, size, segment, max(1, sectors))
+
+
+def _entry(catalogue: bytes) -> bytes | None:
+    """The first bootable entry for PCs: the initial one, or one of a section where that is for another platform."""
+    at, platform, left = 32, catalogue[1], 1
+    while at + 32 <= len(catalogue):
+        entry = catalogue[at : at + 32]
+        at += 32
+        if left:
+            left -= 1
+            if platform == PLATFORM_PC and entry[0] == BOOTABLE and entry[1] & 0x0F <= HARD_DISK:
+                return entry
+        elif entry[0] in SECTION_HEADERS:
+            platform, left = entry[1], int.from_bytes(entry[2:4], "little")
+        elif entry[0] != EXTENSION:
+            return None
+    return None
 
 
 def _hard_disk_size(host: Host, drive: Drive, start: int) -> int:

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import os
+import random
+
 import pytest
 
 from bios.pc.host import Action, Drive, DriveKind
 from tests.bios.fake_host import FakeHost, Machine, Medium, floppy, hard_disk
 
+ROUNDS = int(os.environ.get("EMU_FUZZ_BIOS", "60"))
+"""How many broken CDs; by hand many more."""
 IMAGE = 30  # sector of the boot image
 
 
@@ -110,3 +115,46 @@ def test_the_emulation_is_part_of_the_saved_state() -> None:
     other.bios.load(pc.bios.save())
     assert other.bios.cd_boot == pc.bios.cd_boot
     assert other.bios.cd_boot is not None
+
+
+def test_an_entry_for_another_platform_is_passed_over_for_a_section_of_pcs() -> None:
+    drive = cd(content=b"CDBOOT")
+    data = drive.disk.data
+    catalogue = 20 * 2048
+    entry = bytes(data[catalogue + 32 : catalogue + 64])
+    data[catalogue + 1] = 0xEF
+    data[catalogue + 28 : catalogue + 30] = (
+        int.from_bytes(data[catalogue + 28 : catalogue + 30], "little") - 0xEF00 & 0xFFFF
+    ).to_bytes(2, "little")
+    data[catalogue + 32 : catalogue + 64] = bytes((0x88, 0)).ljust(32, b"\x11")
+    data[catalogue + 64 : catalogue + 96] = bytes((0x91, 0, 1, 0)).ljust(32, b"\0")
+    data[catalogue + 96 : catalogue + 128] = entry
+    pc = boot(drive)
+    assert pc.host.ram[0x7C00:0x7C06] == b"CDBOOT"
+
+
+def test_random_and_truncated_cds_boot_or_do_not_but_never_raise() -> None:
+    """Boot record, catalogue and image are changed; what is booted can be asked about and read."""
+    rng = random.Random(4)
+    started = 0
+    for _ in range(ROUNDS):
+        drive = cd(rng.choice((0, 1, 2, 3, 4, 9)), sectors=rng.choice((0, 1, 4, 0xFFFF)), extra=1 << 14)
+        data = drive.disk.data
+        places = (17 * 2048, 96), (20 * 2048, 128), (20 * 2048 + 32, 12), (IMAGE * 2048 + 440, 72)
+        for _ in range(rng.randrange(4)):
+            start, length = rng.choice(places)
+            data[start + rng.randrange(length)] = rng.choice((0, 1, 0x88, 0xFF, rng.getrandbits(8)))
+        if rng.random() < 0.5:
+            data[IMAGE * 2048 + 510 : IMAGE * 2048 + 512] = b"\x55\xaa"
+        if rng.random() < 0.3:
+            del data[rng.randrange(len(data)) & ~2047 or 2048 :]
+        host = FakeHost(disks=[hard_disk(), Drive(DriveKind.CD, Medium(bytes(data), read_only=True))])
+        host.boot_order = "d"
+        pc = Machine(host)
+        started += pc.interrupt(0x19) is Action.CONTINUE
+        for number in (0x00, 0x80, 0x81, 0xE0):
+            for ax in (0x4B01, 0x0800, 0x1500, 0x0201, 0x4800, 0x4200):
+                pc.poke(0x5000, bytes((16, 0, 1, 0, 0, 0, 0, 0x20)) + rng.randbytes(4) + bytes(4))
+                pc.interrupt(0x13, ax=ax, dx=number, cx=rng.getrandbits(16), ds=0x500, si=0, es=0x1000, bx=0)
+        pc.interrupt(0x13, ax=0x4B00, dl=0x7F, ds=0x500, si=0)
+    assert 0 < started < ROUNDS

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from bios.pc.disk import FLOPPIES, floppy_format, hard_disk_geometry
@@ -271,3 +273,58 @@ def test_without_partitions_heads_grow_until_1024_cylinders_do(mib: int, heads: 
     assert geometry.heads == heads
     assert 1 <= geometry.cylinders <= 1024
     assert geometry.sectors == 63
+
+
+def test_a_partition_table_of_any_content_gives_a_geometry_that_int_13h_can_say() -> None:
+    rng = random.Random(3)
+    for _ in range(500):
+        sector = bytearray(512)
+        for at in range(0x1BE, 0x1FE):
+            sector[at] = rng.choice((0, 0, 1, 0x80, 0xFE, 0xFF, rng.getrandbits(8)))
+        sector[510:512] = b"\x55\xaa"
+        whole = bytes(sector)[: rng.choice((512, 512, rng.randrange(512)))]
+        found = hard_disk_geometry(rng.choice((1, 512, 10 << 20, 8 << 30, rng.getrandbits(50))), whole)
+        assert 2 <= found.cylinders <= 1024 and 1 <= found.heads <= 255 and 1 <= found.sectors <= 63
+
+
+def test_a_floppy_of_an_unusual_size_has_the_geometry_that_dos_gave_it() -> None:
+    sector = bytearray(512)
+    sector[0x0B:0x0D], sector[0x18], sector[0x1A] = (512).to_bytes(2, "little"), 20, 2
+    sector[0x13:0x15] = (80 * 40).to_bytes(2, "little")
+    assert floppy_format(80 * 40 * 512, bytes(sector)) == (Geometry(80, 2, 20), 4)
+    assert floppy_format(80 * 40 * 512 - 512, bytes(sector))[0] == Geometry(80, 2, 36), "the size does not fit"
+    rng = random.Random(5)
+    for _ in range(300):
+        found, kind = floppy_format(rng.randrange(1 << 22), rng.randbytes(rng.choice((0, 512))))
+        assert 1 <= found.cylinders <= 83 and found.heads in (1, 2) and 1 <= found.sectors <= 40 and 1 <= kind <= 5
+
+
+class Changing:
+    """A floppy drive whose medium comes and goes."""
+
+    def __init__(self, disk) -> None:
+        self.disk = disk
+        self.changed = True
+
+    def see(self) -> None:
+        self.changed = self.disk is None
+
+
+def test_a_changed_floppy_is_an_error_once() -> None:
+    unit = Changing(floppy().disk)
+    pc = machine(Drive(DriveKind.FLOPPY, None, unit))
+    read = {"ax": 0x0201, "dl": 0, "es": 0x1000, "bx": 0, **chs(0, 0, 1)}
+    pc.interrupt(0x13, **read)
+    assert not pc.carry, "power-on is no change"
+    unit.disk, unit.changed = floppy().disk, True
+    pc.interrupt(0x13, ax=0x1600, dl=0)
+    assert (pc.carry, pc.ah) == (True, 0x06)
+    pc.interrupt(0x13, **read)
+    assert (pc.carry, pc.ah, pc.al) == (True, 0x06, 0)
+    pc.interrupt(0x13, **read)
+    assert not pc.carry
+    pc.interrupt(0x13, ax=0x1600, dl=0)
+    assert (pc.carry, pc.ah) == (False, 0)
+    unit.disk, unit.changed = None, True
+    pc.interrupt(0x13, **read)
+    assert (pc.carry, pc.ah) == (True, 0x80)
