@@ -23,7 +23,7 @@ KNOWN = re.compile(
     r"Driver 'wmi-bmof' was unable to register|use \"pci=nocrs\" and report a bug|fail to add MMCONFIG information|"
     r"intel_pstate: CPU model not supported|TLB invalidation policy|mce: Unable to init MCE device|"
     r"clk: Disabling unused clocks|L1TF: Kernel not compiled for PAE\. No mitigation for L1TF|"
-    r"PAT not supported by the CPU"
+    r"PAT not supported by the CPU|hpet_acpi_add: no address or irqs in _CRS"
 )
 REFUSED = "This kernel requires an i686 CPU, but only detected an i{}86 CPU."
 
