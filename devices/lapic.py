@@ -23,6 +23,8 @@ FIXED, LOWEST, SMI, NMI, INIT, STARTUP, EXTINT = 0, 1, 2, 4, 5, 6, 7
 MASKED = 1 << 16
 LEVEL = 1 << 15
 PERIODIC = 1 << 17
+DEADLINE = 1 << 18
+"""The timer expires when the time-stamp counter reaches IA32_TSC_DEADLINE (Intel SDM volume 3, 10.5.4.1)."""
 ENABLED = 1 << 8
 VERSION = 0x0005_0014
 DEFAULT_BASE = 0xFEE0_0000
@@ -75,7 +77,7 @@ class Lapic(Lending):
     esr = regs.register(0x280, "ESR")
     icr_low = regs.register(0x300, "ICR_LOW", mask=0x000C_CFFF)
     icr_high = regs.register(0x310, "ICR_HIGH", mask=0xFF00_0000)
-    lvt_timer = regs.register(LVT_TIMER, "LVT_TIMER", mask=0x0003_00FF, reset=MASKED)
+    lvt_timer = regs.register(LVT_TIMER, "LVT_TIMER", mask=0x0007_00FF, reset=MASKED)
     lvt_thermal = regs.register(LVT_THERMAL, "LVT_THERMAL", mask=0x0001_07FF, reset=MASKED)
     lvt_perf = regs.register(LVT_PERF, "LVT_PERF", mask=0x0001_07FF, reset=MASKED)
     lvt_lint0 = regs.register(LVT_LINT0, "LVT_LINT0", mask=0x0001_A7FF, reset=MASKED)
@@ -125,6 +127,8 @@ class Lapic(Lending):
         self.startup = startup
         self.send = send
         self.shown: Callable[[int, int | None], None] | None = None
+        self.deadline_gone: Callable[[], None] = _nothing
+        """Told that IA32_TSC_DEADLINE is 0 again."""
         self._timer = clock.timer("lapic", self._expired)
         self.id = apic_id << 24
 
@@ -452,10 +456,22 @@ class Lapic(Lending):
 
     @regs.on_write(LVT_TIMER, "LVT_TIMER")
     def write_lvt_timer(self, value: int) -> None:
-        """Mask, mode and vector of the timer; a count under way goes on."""
-        left = self._count(self.clock.now())
+        """Mask, mode and vector of the timer; a count under way goes on. To or from deadlines the timer stops."""
+        left, before = self._count(self.clock.now()), self.lvt_timer
         self._write_lvt(LVT_TIMER, value)
-        self._go_on(left)
+        if (before ^ self.lvt_timer) & DEADLINE:
+            self.state.counting = False
+            self._arm(None)
+            self.deadline_gone()
+        elif not self.lvt_timer & DEADLINE:
+            self._go_on(left)
+
+    def set_deadline(self, when: int | None) -> None:
+        """IA32_TSC_DEADLINE was written: the timer expires at a virtual time (ns), or not. Ignored in other modes."""
+        if self.lvt_timer & DEADLINE:
+            self._arm(None if when is None else min(max(when, self.clock.now()), state.MAX_TIME))
+        else:
+            self.deadline_gone()
 
     @regs.on_write(LVT_THERMAL, "LVT_THERMAL")
     def write_lvt_thermal(self, value: int) -> None:
@@ -508,6 +524,8 @@ class Lapic(Lending):
     @regs.on_write(0x380, "TMICT")
     def write_initial(self, value: int) -> None:
         """The initial count starts the timer; 0 stops it."""
+        if self.lvt_timer & DEADLINE:
+            return
         self.tmict = value
         self.state.counting = value != 0
         self.state.started = self.clock.now()
@@ -523,7 +541,8 @@ class Lapic(Lending):
         """The divider; a count under way goes on from where it is at the new speed."""
         left = self._count(self.clock.now())
         self.divide = value & 0x0B
-        self._go_on(left)
+        if not self.lvt_timer & DEADLINE:
+            self._go_on(left)
 
     def _go_on(self, left: int) -> None:
         """The mode or the speed changed when the count was `left`; an expired one-shot stays expired."""
@@ -534,7 +553,9 @@ class Lapic(Lending):
         self._schedule()
 
     def _schedule(self) -> None:
-        """Arm the timer for the next expiry if anybody wants it."""
+        """Arm the timer for the next expiry if anybody wants it. A deadline stays, wanted or not."""
+        if self.lvt_timer & DEADLINE:
+            return
         now = self.clock.now()
         period = self.tmict * self._divisor()
         if not self.state.counting or not period or self.lvt_timer & MASKED:
@@ -558,7 +579,9 @@ class Lapic(Lending):
 
     def _expired(self) -> None:
         self.state.armed = None
-        if self.lvt_timer & PERIODIC:
+        if self.lvt_timer & DEADLINE:
+            self.deadline_gone()
+        elif self.lvt_timer & PERIODIC:
             self._schedule()
         if not self.lvt_timer & MASKED and self._active():
             self._accept(self.lvt_timer & 0xFF, False)

@@ -24,6 +24,7 @@ __all__ = [
     "EVENT_MODE",
     "EVENT_RESET",
     "EVENT_TIMERS",
+    "EVENT_TSC_DEADLINE",
     "EVENT_UNIMPLEMENTED",
     "FOREVER",
     "NS_PER_INSN",
@@ -47,10 +48,12 @@ FOREVER = 1 << 62
     EVENT_RESET,
     EVENT_FLUSH,
     EVENT_MODE,
-) = range(1, 9)
+    EVENT_TSC_DEADLINE,
+) = range(1, 10)
 """What `Cpu.on_event` reports: something not modelled (kind, number), a delivery that begins (vector | kind << 8,
 error), the FERR# pin, a new APIC base, timer registers written, a reset that the processor asks for (1 core, 2 chip,
-3 system), a TLB flush (CR3, whether by more than a new CR3), a new mode and the one before (`DebuggedCpu.mode`)."""
+3 system), a TLB flush (CR3, whether by more than a new CR3), a new mode and the one before (`DebuggedCpu.mode`), a new
+IA32_TSC_DEADLINE (as virtual ns, low half, high half; 0: none)."""
 
 
 class CpuPins(Protocol):

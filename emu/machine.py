@@ -25,6 +25,7 @@ from emu.cpu import (
     EVENT_INTERRUPT,
     EVENT_MODE,
     EVENT_RESET,
+    EVENT_TSC_DEADLINE,
     EVENT_UNIMPLEMENTED,
     FOREVER,
     NS_PER_INSN,
@@ -336,6 +337,8 @@ class Machine:
                 callback(a, b)
         elif kind == EVENT_APIC_BASE and self.bus.apic_base is not None:
             self.bus.apic_base(a)
+        elif kind == EVENT_TSC_DEADLINE and self.bus.tsc_deadline is not None:
+            self.bus.tsc_deadline(_signed(a | b << 32) if a or b else None)
         elif kind == EVENT_FERR and self.on_ferr is not None:
             self.on_ferr()
         elif kind == EVENT_RESET:
@@ -636,6 +639,10 @@ class Machine:
             total.update(name.encode())
             total.update(_canonical(self.devices[name].save()))
         return total.hexdigest()
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >> 63 else value
 
 
 def _canonical(value: Any) -> bytes:

@@ -604,7 +604,7 @@ def _ppc_model(machine: str, name: str, cores: Cores) -> str:
 
 # Processors that QEMU's lists have beyond the models here; a suffix names a revision of one.
 _NEWER_CPUS = re.compile(
-    r"host|max|base|qemu64|kvm32|kvm64|core2duo|coreduo|n270|athlon|phenom|Conroe|Penryn|Nehalem|Westmere|SandyBridge"
+    r"host|base|qemu64|kvm32|kvm64|core2duo|coreduo|n270|athlon|phenom|Conroe|Penryn|Nehalem|Westmere|SandyBridge"
     r"|IvyBridge|Haswell|Broadwell|Skylake-(Client|Server)|Cascadelake-Server|Cooperlake|Icelake-Server|Denverton"
     r"|Snowridge|KnightsMill|Opteron_G[1-5]|EPYC(-Rome|-Milan)?|Dhyana"
 )

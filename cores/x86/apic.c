@@ -3,7 +3,7 @@
  *
  * Intel SDM volume 3, 10.5.4 and 10.8; the numbers here are those of the device. */
 
-enum { APIC_EOI = 0xB0, APIC_TMICT = 0x380, APIC_MASKED = 1 << 16, APIC_PERIODIC = 1 << 17, APIC_MIN_PERIOD = 1000 };
+enum { APIC_EOI = 0xB0, APIC_TMICT = 0x380, APIC_MASKED = 1 << 16, APIC_PERIODIC = 1 << 17, APIC_DEADLINE = 1 << 18, APIC_MIN_PERIOD = 1000 };
 
 static int apic_highest(const uint64_t *bits)
 {
@@ -85,6 +85,7 @@ static int apic_goes_on(Cpu *cpu)
     const int64_t now = (int64_t)(icount * NS_PER_INSN + cpu->time_offset);
     if (a->lent && a->armed >= 0 && now >= a->armed) {
         apic_arm(a, -1);
+        if (a->lvt_timer & APIC_DEADLINE) cpu->msr_misc[4] = 0;
         if (a->lvt_timer & APIC_PERIODIC) apic_schedule(a, now);
         if (!(a->lvt_timer & APIC_MASKED)) apic_request(cpu, a->lvt_timer & 0xff);
     }
@@ -139,7 +140,7 @@ static int apic_write(Cpu *cpu, uint64_t address, uint32_t size, uint64_t v)
         emu_set_intr(cpu, apic_pending(a) >= 0);
         return 1;
     }
-    if ((address & 0xfff) == APIC_TMICT) {
+    if ((address & 0xfff) == APIC_TMICT && !(a->lvt_timer & APIC_DEADLINE)) {
         const int64_t now = (int64_t)virtual_ns(cpu);
         a->tmict = (uint32_t)v;
         a->counting = v != 0;

@@ -57,6 +57,7 @@ static void lent_wait(Cpu *cpu, uint64_t now_icount);
 static void ferr(Cpu *cpu);
 static inline uint32_t x87_unseen(void) { return 0; }
 static void apic_base_changed(Cpu *cpu, uint32_t base);
+static void tsc_deadline_changed(Cpu *cpu, uint64_t deadline);
 static void interrupt_coming(Cpu *cpu, uint32_t vector, uint32_t kind, uint32_t error, uint32_t eip);
 static void interrupt_taken(Cpu *cpu, uint32_t vector, uint32_t kind, uint32_t error, uint32_t eip);
 static uint32_t bulk_movs(Cpu *cpu, uint32_t seg, uint32_t src, uint32_t dst, uint32_t count, uint32_t size, uint32_t asz);

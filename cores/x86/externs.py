@@ -48,6 +48,7 @@ virtual_ns = E("virtual_ns", (), (64,))
 cpuid_leaf = E("cpuid_leaf", (32, 32), (32, 32, 32, 32))
 feature_word = E("feature_word", (8,), (32,))  # word as in state.FEATURES
 apic_base_changed = E("apic_base_changed", (32,))  # the low half of the new IA32_APIC_BASE
+tsc_deadline_changed = E("tsc_deadline_changed", (64,))  # IA32_TSC_DEADLINE as virtual ns, to the local APIC; 0: none
 unimplemented = E("unimplemented", (32, 32))  # (kind 1: MSR, number): named once in the log
 ferr = E("ferr")  # CR0.NE is 0 and an unmasked x87 exception is pending: FERR# is driven (IRQ 13 on a PC)
 interrupt_coming = E("interrupt_coming", (8, 8, 32, 32))  # (vector, kind, error, return EIP); nothing has changed yet

@@ -16,7 +16,7 @@ _PENTIUM = f"{_I486} de tsc msr mce cx8 apic mmx"
 _PENTIUM3 = f"{_PENTIUM} pae sep mtrr pge mca cmov pat pse36 fxsr sse hypervisor"
 # No MTRRs and no machine-check banks: guests then have nothing to ask of the firmware or to save.
 _QEMU32 = f"{_PENTIUM} pae sep pge cmov pat pse36 fxsr sse sse2 sse3 hypervisor"
-_MAX = f"{_QEMU32} mtrr mca ssse3"
+_MAX = f"{_QEMU32} mtrr mca ssse3 tsc_deadline"
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ is named once in the log of things not implemented.
 
 from __future__ import annotations
 
-from ..lang.trace import Val, procedure, return_, when
+from ..lang.trace import Val, procedure, return_, select, when
 from . import state as S
-from .externs import apic_base_changed, fault, feature_word, unimplemented, virtual_ns
+from .externs import apic_base_changed, fault, feature_word, tsc_deadline_changed, unimplemented, virtual_ns
 from .registers import get, put, refuse, require_cpl0
 
 TSC, APIC_BASE, UCODE_REV, MTRR_CAP = 0x10, 0x1B, 0x8B, 0xFE
@@ -18,7 +18,8 @@ MTRR_VAR, PAT, MTRR_DEF = 0x200, 0x277, 0x2FF
 MTRR_FIXED = (0x250, 0x258, 0x259, *range(0x268, 0x270))
 VARIABLE_MTRRS = 8
 # Elements of state.MSR_MISC.
-MISC_MCG_STATUS, MISC_MISC_ENABLE, MISC_UCODE_REV = 0, 1, 2
+TSC_DEADLINE = 0x6E0
+MISC_MCG_STATUS, MISC_MISC_ENABLE, MISC_UCODE_REV, MISC_TSC_DEADLINE = 0, 1, 2, 4
 
 # Read as 0, writes have no effect: (numbers, feature or property that brings them).
 INERT = (
@@ -78,6 +79,8 @@ def read_msr(n: Val) -> None:
                 return_(get(register).zext(64))
     with when((n == APIC_BASE) & has("apic")):
         return_(get(S.MSR_APIC_BASE))
+    with when((n == TSC_DEADLINE) & has("tsc_deadline")):
+        return_(get(S.MSR_MISC, MISC_TSC_DEADLINE))
     with when(has("mtrr")):
         with when(n == MTRR_CAP):
             # Write-combining, fixed ranges, and the number of variable ones.
@@ -129,6 +132,10 @@ def write_msr(n: Val, new: Val) -> None:
         refuse((new & ~S.APIC_BASE_BITS) != 0, S.GP)
         put(S.MSR_APIC_BASE, new | 0x100)
         apic_base_changed(new.low(32) | 0x100)
+        return_()
+    with when((n == TSC_DEADLINE) & has("tsc_deadline")):
+        put(S.MSR_MISC, new, MISC_TSC_DEADLINE)
+        tsc_deadline_changed(select(new == 0, new, (new - get(S.TSC_OFFSET)) | 1))
         return_()
     with when(has("mtrr")):
         with when(n == MTRR_DEF):

@@ -70,6 +70,11 @@ static uint32_t feature_word(Cpu *cpu, uint32_t word) { return cpu->features[wor
 
 static void apic_base_changed(Cpu *cpu, uint32_t base) { cpu->event(cpu->handle, 4, base, 0); }
 
+static void tsc_deadline_changed(Cpu *cpu, uint64_t deadline)
+{
+    cpu->event(cpu->handle, 9, (uint32_t)deadline, (uint32_t)(deadline >> 32));
+}
+
 /* FERR#: a PC routes it to IRQ 13. */
 static void ferr(Cpu *cpu) { cpu->event(cpu->handle, 3, 0, 0); }
 

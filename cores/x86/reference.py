@@ -861,6 +861,10 @@ class X86Cpu(Debugged):
         """Extern: IA32_APIC_BASE was written."""
         self._event(4, base, 0)
 
+    def tsc_deadline_changed(self, deadline: int) -> None:
+        """Extern: IA32_TSC_DEADLINE was written."""
+        self._event(9, deadline & 0xFFFFFFFF, deadline >> 32)
+
     def ferr(self) -> None:
         """Extern: a PC routes FERR# to IRQ 13."""
         self._event(3, 0, 0)

@@ -13,7 +13,7 @@ from ..lang.draft import number
 from . import state as S
 
 # Writing these changes no mode, so nothing derived needs to be made again.
-PLAIN = frozenset((*S.R32, *S.R16, *S.R8, "eip", "ip", "cr2"))
+PLAIN = frozenset((*S.R32, *S.R16, *S.R8, "eip", "ip", "cr2", "msr_misc[4]"))
 _SEGMENT = re.compile(r"(es|cs|ss|ds|fs|gs|ldtr|tr)(?:\.(base|limit|attr|sel))?$")
 _DIRECT = {
     "cr0": "cr0", "cr2": "cr2", "cr3": "cr3", "cr4": "cr4", "gdtr.base": "gdtr_base", "gdtr.limit": "gdtr_limit",

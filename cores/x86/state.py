@@ -52,7 +52,7 @@ MSR_PAT = _r("msr_pat", 64, reset=0x0007040600070406)
 MSR_MTRR_DEF = _r("msr_mtrr_def", 64)
 MSR_MTRR_FIXED = _r("msr_mtrr_fixed", 64, 11)
 MSR_MTRR_VAR = _r("msr_mtrr_var", 64, 16)
-MSR_MISC = _r("msr_misc", 64, 8, doc="MCG_STATUS, MISC_ENABLE, UCODE_REV, EFER, spare")
+MSR_MISC = _r("msr_misc", 64, 8, doc="MCG_STATUS, MISC_ENABLE, UCODE_REV, EFER, TSC_DEADLINE, spare")
 TSC_OFFSET = _r("tsc_offset", 64, doc="TSC minus virtual nanoseconds")
 
 # x87 and MMX: physical registers R0-R7; FPR_SIG is the significand, also MM0-MM7.
@@ -133,6 +133,6 @@ FEATURES = {
     "mce": (0, 7),
     "cx8": (0, 8), "apic": (0, 9), "sep": (0, 11), "mtrr": (0, 12), "pge": (0, 13), "mca": (0, 14), "cmov": (0, 15),
     "pat": (0, 16), "pse36": (0, 17), "mmx": (0, 23), "fxsr": (0, 24), "sse": (0, 25), "sse2": (0, 26),
-    "sse3": (1, 0), "ssse3": (1, 9), "hypervisor": (1, 31),
+    "sse3": (1, 0), "ssse3": (1, 9), "tsc_deadline": (1, 24), "hypervisor": (1, 31),
     "486": (2, 0), "cpuid": (2, 1), "p6": (2, 2), "nopl": (2, 3), "pmc": (2, 4),
 }  # fmt: skip

@@ -123,7 +123,7 @@ def _msrs(s: Any) -> Iterator[str]:
         yield f"msr_pat: {s.msr_pat:#x} has a memory type that does not exist"
     if s.msr_mtrr_def & ~S.MTRR_DEF_BITS:
         yield f"msr_mtrr_def: {s.msr_mtrr_def:#x} has reserved bits set"
-    if s.msr_misc[0] & ~7 or any(s.msr_misc[3:8]):
+    if s.msr_misc[0] & ~7 or s.msr_misc[3] or any(s.msr_misc[5:8]):
         yield "msr_misc: bits set that no register has"
 
 

@@ -120,6 +120,8 @@ def pc(setup: Setup) -> Machine:
         intr = Wire(lapic.set_extint)
         bus.map_mmio(0xFEC00000, 0x1000, ioapic.read, ioapic.write, name="ioapic")
         bus.apic_base = lapic.set_base
+        bus.tsc_deadline = lapic.set_deadline
+        lapic.deadline_gone = lambda: cpu.set_reg("msr_misc[4]", 0)
     pic = Pic8259(intr=intr)
     bus.acknowledge = pic.acknowledge
     if lapic is not None:

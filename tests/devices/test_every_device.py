@@ -128,6 +128,21 @@ def lapic(clock, line, console, memory) -> Bench:
     return Bench(dev, [(0x400, dev.read, dev.write), (0x1000, dev.read, dev.write)], poke, wide=True)
 
 
+def deadline(clock, line, console, memory) -> Bench:
+    """The local APIC with deadlines of its timer."""
+    made = lapic(clock, line, console, memory)
+    assert isinstance(made.dev, Lapic)
+    dev, poke = made.dev, made.poke
+
+    def set_deadline(rng: random.Random) -> None:
+        poke(rng)
+        dev.write(0x320, 4, rng.getrandbits(19))
+        dev.set_deadline(rng.choice((None, clock.now() + rng.randrange(-100_000, 100_000))))
+
+    made.poke = set_deadline
+    return made
+
+
 def ioapic(clock, line, console, memory) -> Bench:
     rng = random.Random(3)
     dev = IoApic(deliver=lambda *message: rng.random() < 0.5)
@@ -317,7 +332,7 @@ def spin_table(clock, line, console, memory) -> Bench:
 DEADLINES = ("armed", "sent_at", "stale_at", "due", "awake")
 MAKERS = [pic, pit, hpet, rtc, i8042, uart, lapic, ioapic, dma, fdc, port92, debugcon, shutdown, debug_exit, router]
 MAKERS += [scratch, scratch_wide, mpic, mpic42, guts, fsl_pci, gpio, i2c, ds1338]
-MAKERS += [law, ecm, ddr, lbc, l2, spin_table]
+MAKERS += [deadline, law, ecm, ddr, lbc, l2, spin_table]
 
 
 def run(bench: Bench, clock, rng: random.Random, steps: int) -> None:

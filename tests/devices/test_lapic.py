@@ -293,6 +293,64 @@ def test_a_changed_divider_goes_on_from_the_current_count(apic, clock):
     assert apic.read(CURRENT, 4) == 250
 
 
+DEADLINE = 0x40000
+
+
+def test_a_deadline_interrupts_once_and_is_then_gone(apic, clock, line):
+    gone = []
+    apic.write(TIMER, 4, DEADLINE | 0x31)
+    apic.deadline_gone = lambda: gone.append(clock.now())
+    apic.set_deadline(5_000)
+    clock.advance(4_999)
+    assert not line.level and not gone
+    clock.advance(1)
+    assert line.level and gone == [5_000]
+    assert apic.acknowledge() == 0x31
+    apic.write(EOI, 4, 0)
+    clock.advance(1_000_000)
+    assert not line.level
+    apic.set_deadline(-5)  # has passed long since
+    clock.advance(0)
+    assert line.level and len(gone) == 2
+
+
+def test_a_deadline_can_be_taken_back_and_the_initial_count_means_nothing_then(apic, clock, line):
+    apic.write(TIMER, 4, DEADLINE | 0x31)
+    apic.set_deadline(5_000)
+    apic.write(INITIAL, 4, 100)
+    apic.write(DIVIDE, 4, 0xB)
+    assert apic.read(INITIAL, 4) == apic.read(CURRENT, 4) == 0
+    apic.set_deadline(None)
+    clock.advance(10_000)
+    assert not line.level
+
+
+def test_a_change_of_mode_ends_a_deadline_and_other_modes_know_none(apic, clock, line):
+    gone = []
+    apic.deadline_gone = lambda: gone.append(1)
+    apic.set_deadline(5_000)
+    assert gone == [1]
+    apic.write(TIMER, 4, DEADLINE | 0x31)
+    apic.set_deadline(5_000)
+    apic.write(TIMER, 4, 0x31)
+    clock.advance(10_000)
+    assert not line.level and len(gone) == 3
+
+
+def test_a_masked_deadline_passes_in_silence_and_a_saved_one_comes(apic, clock, line):
+    apic.write(TIMER, 4, DEADLINE | MASKED | 0x31)
+    apic.set_deadline(5_000)
+    clock.advance(5_000)
+    assert not line.level
+    apic.write(TIMER, 4, DEADLINE | 0x31)
+    apic.set_deadline(9_000)
+    saved = apic.save()
+    apic.set_deadline(None)
+    apic.load(saved)
+    clock.advance(4_000)
+    assert line.level
+
+
 def test_a_count_of_0_stops_the_timer(apic, clock, line):
     apic.write(TIMER, 4, PERIODIC | 0x40)
     apic.write(INITIAL, 4, 1000)

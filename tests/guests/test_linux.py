@@ -115,6 +115,12 @@ def test_linux_has_no_warning_that_it_has_not_under_qemu_on(model: str) -> None:
     assert complaints(result) == []
 
 
+def test_linux_uses_the_deadlines_of_a_processor_that_has_them() -> None:
+    result = boot("-cpu", "max")
+    finished(result)
+    assert any("TSC deadline timer available" in line for line in lines(result))
+
+
 @pytest.mark.parametrize(("model", "generation"), [("486", 4), ("pentium", 5)])
 def test_a_kernel_for_the_i686_refuses_older_models(model: str, generation: int) -> None:
     result = boot("-cpu", model, "--expect", REFUSED.format(generation))
