@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from devices.backends import MemoryDisk
+from devices.fdc82077 import Fdc82077
+from emu import Machine, build
 from emu.engine import slirp
 from tests.guests import loaders
 from tests.guests.command import dialogue, emu, ended_well, guest, package
@@ -53,6 +56,39 @@ def test_dos_writes_a_file_by_the_floppy_controller(tmp_path: Path) -> None:
     ended_well(boot("seabios", "-m", "16", "-fda", str(image), "-boot", "a", "-display", "none", *talk))
     read = subprocess.run([mtools, "-i", str(image), "::new.txt"], capture_output=True, check=True)
     assert read.stdout == b"written \r\n"
+
+
+def test_dos_sees_that_the_floppy_was_changed(tmp_path: Path) -> None:
+    """By INT 13h of our BIOS; SeaBIOS has no change line."""
+    mcopy, mformat = tool("mcopy", "mtools"), tool("mformat", "mtools")
+    other, file = tmp_path / "other.img", tmp_path / "second.txt"
+    file.write_text("on the other disk\r\n")
+    subprocess.run([mformat, "-C", "-f", "720", "-i", str(other)], check=True)
+    subprocess.run([mcopy, "-i", str(other), str(file), "::"], check=True)
+    image = guest("freedos-floppies", "freedos.boot.disk.1.4MB.img")
+    m = build("-m", "16", "-fda", image, "-snapshot", "-boot", "a")
+    assert waited(m, "A:\\>")
+    typed(m, "dir\n")
+    assert waited(m, "README")
+    fdc = m.devices["fdc"]
+    assert isinstance(fdc, Fdc82077)
+    fdc.drives[0].change_medium(MemoryDisk(other.read_bytes()))
+    typed(m, "type second.txt\n")
+    assert waited(m, "on the other disk"), "\n".join(m.screen())
+
+
+def waited(m: Machine, text: str) -> bool:
+    for _ in range(1000):
+        if text in "\n".join(m.screen()):
+            return True
+        m.step(500_000)
+    return False
+
+
+def typed(m: Machine, text: str) -> None:
+    for letter in text:
+        m.type_keys(letter)
+        m.step(400_000)
 
 
 @FIRMWARE
