@@ -69,7 +69,7 @@ def test_dos_sees_that_the_floppy_was_changed(tmp_path: Path) -> None:
     m = build("-m", "16", "-fda", image, "-snapshot", "-boot", "a")
     assert waited(m, "A:\\>")
     typed(m, "dir\n")
-    assert waited(m, "README")
+    assert waited(m, "bytes free")
     fdc = m.devices["fdc"]
     assert isinstance(fdc, Fdc82077)
     fdc.drives[0].change_medium(MemoryDisk(other.read_bytes()))
@@ -78,7 +78,7 @@ def test_dos_sees_that_the_floppy_was_changed(tmp_path: Path) -> None:
 
 
 def waited(m: Machine, text: str) -> bool:
-    for _ in range(1000):
+    for _ in range(300):
         if text in "\n".join(m.screen()):
             return True
         m.step(500_000)
