@@ -6,6 +6,7 @@ fw_cfg and places them.
 
 from __future__ import annotations
 
+import os
 import struct
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from emu.options import Config
 
 SERIAL_PORTS = ((0x3F8, 4), (0x2F8, 3))
+LOADER, LOADER_PLACES = "genroms/linuxboot_dma.bin", ("/usr/share/qemu/linuxboot_dma.bin",)
 FILE_LIMIT = 16 << 20
 STRUCTURE_LIMIT = 0x1000
 RAM = 1
@@ -67,13 +69,26 @@ def configuration(setup: Setup, memory: GuestMemory, *, uuid: bytes) -> FwCfg:
     return made
 
 
+def _loader() -> bytes:
+    """QEMU's option ROM that boots a kernel in fw_cfg, if the host has it: SeaBIOS needs it, which loads none itself."""
+    for place in LOADER_PLACES:
+        if os.path.exists(place):
+            return read_file(place, "an option ROM", FILE_LIMIT)
+    return b""
+
+
 def tell_firmware(m: Machine, setup: Setup, cfg: FwCfg, description: acpi.Board, said: smbios.Words) -> None:
     """Add what only the firmware of -bios needs: the tables, and the order of boot devices. Raises UsageError."""
     signature, _, _, features = cpuid(cpu_model(setup.config.cpu), 1)
     files = smbios.firmware_files(said, ram_size=m.ram.size, cpu_signature=signature, cpu_features=features)
     if setup.config.acpi:
         files |= acpi.firmware_files(description)
-    if order := boot_order_file(m, setup):
+    order = boot_order_file(m, setup)
+    given = {name for name, _, _ in setup.config.fw_cfg}
+    if setup.config.kernel is not None and LOADER not in given and (loader := _loader()):
+        files[LOADER] = loader
+        order = f"/rom@{LOADER}\n".encode() + (order or b"\0")
+    if order and "bootorder" not in given:
         files["bootorder"] = order
     for name, content in files.items():
         try:

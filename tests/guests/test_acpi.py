@@ -31,8 +31,8 @@ def firmware(name: str) -> list[str]:
     """The options for a firmware, ours or SeaBIOS."""
     if name == "ours":
         return []
-    loader = package(LOADER, "qemu-system-data")
-    return ["-bios", package(SEABIOS, "seabios"), "-fw_cfg", f"name=genroms/linuxboot_dma.bin,file={loader}"]
+    package(LOADER, "qemu-system-data")
+    return ["-bios", package(SEABIOS, "seabios")]
 
 
 def linux(*words: str, append: str = "", memory: str = "256") -> Result:
