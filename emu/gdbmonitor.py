@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from emu.machine import Machine
 
 NOTE = """\
-For gdb eip is linear: CS.base + EIP. A gdb that attaches in 16-bit code disassembles such; `set architecture i386`
-is for the 32-bit code that follows.
+For gdb eip is linear: CS.base + EIP. Without a file gdb is told of 16-bit and 32-bit code as of new programs.
 """
 
 

@@ -50,6 +50,8 @@ class Description:
     order: Literal["little", "big"]
     xml: str
     registers: dict[int, Register] = field(default_factory=dict)
+    name: str = ""
+    """What code it is for, in words."""
     general: int = 0
     """Registers below this number are in the reply to `g`."""
 
@@ -86,10 +88,10 @@ class _Writer:
         self.parts.append("</feature>")
         return number + 1
 
-    def done(self, architecture: str, order: Literal["little", "big"], general: int) -> Description:
+    def done(self, architecture: str, order: Literal["little", "big"], general: int, name: str = "") -> Description:
         xml = '<?xml version="1.0"?><!DOCTYPE target SYSTEM "gdb-target.dtd"><target version="1.0">'
         xml += f"<architecture>{architecture}</architecture>{''.join(self.parts)}</target>"
-        return Description(order, xml, self.registers, general)
+        return Description(order, xml, self.registers, name, general)
 
 
 def _by_name(cpu: DebuggedCpu, name: str, bits: int, source: str = "", **more: str) -> Register:
@@ -158,9 +160,8 @@ def _x86(cpu: DebuggedCpu, model: x86_models.CpuModel) -> Description:
     ):  # fmt: skip
         system.append(_by_name(cpu, msr, width, source or f"msr_{msr}", type=f"uint{width}", **hidden))
     out.feature("org.emu.x86.system", enumerate(system, number), _bits("x86_cr0", CR0) + _bits("x86_cr4", CR4))
-    # gdb keeps to i386 once it has heard of it, but goes from i8086 to i386 when a file or a person says so.
     code16 = not cpu.reg("cs.attr") >> 14 & 1
-    return out.done("i8086" if code16 else "i386", "little", general)
+    return out.done("i8086" if code16 else "i386", "little", general, "16-bit code" if code16 else "32-bit code")
 
 
 def _linear_eip(cpu: DebuggedCpu) -> int:

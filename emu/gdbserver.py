@@ -5,6 +5,9 @@ does what has come. The client is not trusted: whatever it sends gives a reply, 
 it is bounded. The guest notices nothing: breakpoints are not in its memory, and a run with a debugger has the same
 states at the same instruction counts as one without.
 
+A single step of INT into the ROM of a PC ends behind the call: gdb itself cannot find its way out of a real-mode
+interrupt. A breakpoint in the ROM stops it there.
+
 `QEMU` packets (its manual, "GDB usage"): physical memory mode and the bits of a single step. A step holds interrupts
 off unless `maintenance packet Qqemu.sstep=1` says otherwise.
 """
@@ -45,8 +48,9 @@ EXECUTE = ("0", "1")
 WATCH = {"2": ("watch", 2), "3": ("rwatch", 1), "4": ("awatch", 3)}
 LONGEST_WATCH = 1 << 16
 LAST = 0xFFFFFFFF
-OWNER = "gdb"
-FEATURES = f"PacketSize={PACKET:x};QStartNoAckMode+;qXfer:features:read+;swbreak+;hwbreak+;vContSupported+"
+OWNER, OVER = "gdb", "gdb's step"
+ROM_FROM, ROM_TO = 0xC0000, 0x100000
+FEATURES = f"PacketSize={PACKET:x};QStartNoAckMode+;qXfer:features:read+;swbreak+;hwbreak+;vContSupported+;exec-events+"
 
 
 def listen(address: GdbAddress) -> socket.socket:
@@ -89,7 +93,8 @@ class GdbServer:
             ("T", self._alive), ("D", self._detach), ("k", self._kill), ("R", self._restart), ("qRcmd,", self._monitor),
             ("qSupported", self._supported), ("QStartNoAckMode", self._no_ack), ("qXfer:features:read:", self._xml),
             ("qC", lambda rest: "QC1"), ("qfThreadInfo", lambda rest: "m1"), ("qsThreadInfo", lambda rest: "l"),
-            ("qAttached", lambda rest: "1"), ("qThreadExtraInfo", lambda rest: b"processor".hex()),
+            ("qSymbol:", self._symbols), ("qAttached", lambda rest: "1"),
+            ("qThreadExtraInfo", lambda rest: b"processor".hex()),
             ("qqemu.Supported", lambda rest: "sstepbits;sstep;PhyMemMode"),
             ("qqemu.sstepbits", lambda rest: f"ENABLE={ENABLE},NOIRQ={NO_IRQ},NOTIMER={NO_TIMER}"),
             ("qqemu.sstep", lambda rest: f"0x{self._step_bits:x}"), ("Qqemu.sstep", self._set_step_bits),
@@ -113,6 +118,9 @@ class GdbServer:
         self._physical = False
         self._step_bits = ENABLE | NO_IRQ | NO_TIMER
         self._features: set[str] = set()
+        self._knows_exec = self._has_symbols = False
+        self._held = ""
+        self._over: tuple[int, int] | None = None
         self._breaks: dict[tuple[str, int, int], None] = {}
         self._watches: dict[tuple[str, int, int], None] = {}
 
@@ -154,7 +162,10 @@ class GdbServer:
             return
         if self._running and self.machine.paused:
             self._running = self._stepping = False
-            self._reply(self._why())
+            if self._over is not None:
+                self._over = None
+                self._stops.set_breakpoints(OVER, ())
+            self._reply(self._renewed() or self._why())
         self._receive()
         while self._queue and self.machine.ending is None and len(self._out) <= OUTPUT:
             if self._running:
@@ -220,7 +231,8 @@ class GdbServer:
             client.close()
         stay = self._was_paused
         self._forget()
-        self._stops.forget(OWNER)
+        for owner in (OWNER, OVER):
+            self._stops.forget(owner)
         if self.machine.paused and not stay:
             self.machine.go_on()
 
@@ -259,11 +271,40 @@ class GdbServer:
             self.machine.pause()
         return reason
 
+    def _behind_firmware(self) -> tuple[int, int] | None:
+        """Where an INT in real mode that goes to ROM returns to, and its stack pointer; None for other instructions.
+
+        Such a step ends behind the call, as gdb's `nexti` could not find out by itself.
+        """
+        cpu = self._cpu
+        if self._pc.name != "eip" or cpu.reg("cr0") & 1 or not self._step_bits & NO_IRQ:
+            return None
+        at = self._pc.read()
+        try:
+            code = cpu.read_linear(at, 2)
+            if code[0] != 0xCD:
+                return None
+            vector = cpu.read_linear(cpu.reg("idtr.base") + 4 * code[1] & LAST, 4)
+        except GuestFault:
+            return None
+        handler = int.from_bytes(vector[2:], "little") * 16 + int.from_bytes(vector[:2], "little")
+        return (at + 2, cpu.reg("esp")) if ROM_FROM <= handler < ROM_TO else None
+
     def _stopped(self, stop: Stop) -> None:
         """A point or a condition was met, ours or the monitor's."""
         if self._client is None:
             return
         more = ""
+        if self._over is not None:
+            if stop.owner == OVER and self._cpu.reg("esp") != self._over[1]:
+                self._stops.go()  # further down in a call of the same place
+                return
+            self._over = None
+            self._stops.set_breakpoints(OVER, ())
+            if stop.owner == OVER:
+                self._stop = (SIGTRAP, "")
+                self.machine.pause()
+                return
         if stop.kind == "break":
             kind = "hwbreak" if ("1", stop.address, 0) in self._breaks else "swbreak"
             more = f"{kind}:;" if kind in self._features and stop.owner == OWNER else ""
@@ -288,10 +329,34 @@ class GdbServer:
         number, more = self._stop
         return f"T{number:02x}thread:01;{more}"
 
+    def _renewed(self) -> str:
+        """Where the size of code has changed: the event that has gdb read the description of the target again.
+
+        gdb takes it for a new program and goes on by itself; it then gets the stop that was to be told. With a symbol
+        file it knows the architecture from there, and would lose it.
+        """
+        if not self._knows_exec or self._has_symbols:
+            return ""
+        new = describe(self._cpu)
+        if new.xml == self._description.xml:
+            return ""
+        self._description = new
+        self._pc = next(r for r in new.registers.values() if r.type == "code_ptr")
+        self._held = self._why()
+        return f"T05thread:01;exec:{new.name.encode().hex()};"
+
     def _go(self, address: str, step: bool) -> None:
+        if self._held:
+            held, self._held = self._held, ""
+            self._reply(held)
+            return
         if address:
             self._store(self._pc, number(address))
         self._stops.go()
+        self._over = self._behind_firmware() if step else None
+        if self._over is not None:
+            self._stops.set_breakpoints(OVER, [self._over[0]])
+            step = False
         self._running, self._stepping, self._was_paused = True, step, False
         self.machine.go_on()
 
@@ -314,7 +379,13 @@ class GdbServer:
 
     def _supported(self, rest: str) -> str:
         self._features = {word[:-1] for word in rest.lstrip(":").split(";") if word.endswith("+")}
+        self._knows_exec = "exec-events" in self._features
         return FEATURES
+
+    def _symbols(self, rest: str) -> str:
+        """Only who has a symbol file offers symbols."""
+        self._has_symbols = True
+        return "OK"
 
     def _no_ack(self, rest: str) -> str:
         self._acks = False

@@ -815,9 +815,9 @@ class X86Cpu(Debugged):
         return int(s.cr0 & 1 | s.cr0 >> 31 << 1 | (s.eflags >> S.FLAG_VM & 1) << 2 | code << 3 | s.cpl << 4)
 
     def _magic_at(self, lin: int) -> bool:
-        """XCHG BX,BX, as Bochs has it."""
+        """XCHG BX,BX, as Bochs has it: in 32-bit code it has an operand-size prefix."""
         try:
-            return self.read_linear(lin, 2) == b"\x87\xdb"
+            return self.read_linear(lin, 2) == b"\x87\xdb" or self.read_linear(lin, 3) == b"\x66\x87\xdb"
         except GuestFault:
             return False
 

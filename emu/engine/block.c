@@ -34,10 +34,13 @@ static int is_break(const Cpu *cpu, uint32_t lin)
     return 0;
 }
 
-/* Whether code is XCHG BX,BX where that is a breakpoint. */
+/* Whether code is XCHG BX,BX where that is a breakpoint: in 32-bit code it has an operand-size prefix. */
 static int is_magic(const Cpu *cpu, uint64_t offset, uint32_t room)
 {
-    return cpu->magic_break && room >= 2 && cpu->ram[offset] == 0x87 && cpu->ram[offset + 1] == 0xdb;
+    if (!cpu->magic_break || room < 2) return 0;
+    const uint8_t *code = cpu->ram + offset;
+    if (code[0] == 0x66 && room >= 3) code++;
+    return code[0] == 0x87 && code[1] == 0xdb;
 }
 
 static int magic_here(Cpu *cpu)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cores.x86.assembler import assemble_program
 from tests.guests.command import guest
 
 pytestmark = pytest.mark.guest
@@ -69,6 +70,60 @@ def test_a_boot_sector_is_debugged_in_real_mode(tmp_path: Path) -> None:
         "$2 = [ ET ]",
         "eip            0x7c0a",
         "gdtr_limit     0x",
+    ):
+        assert text in seen, seen
+
+
+MODES = """
+              org 0x7c00
+              bits 16
+              mov ax, 0x0e41
+              int 0x10
+              cli
+              xor ax, ax
+              mov ds, ax
+              lgdt [table]
+              mov eax, cr0
+              or al, 1
+              mov cr0, eax
+              jmp 8:wide
+              bits 32
+wide:         mov eax, 0x12345678
+              xchg bx, bx
+              jmp 16:half
+              bits 16
+half:         mov eax, cr0
+              and al, 0xfe
+              mov cr0, eax
+              jmp 0:real
+real:         mov ax, 0x4321
+              jmp $
+gdt:          dq 0, 0x00cf9a000000ffff, 0x00009a000000ffff
+table:        dw 23
+              dd gdt
+              times 510 - ($ - $$) db 0
+              dw 0xaa55
+"""
+
+
+def test_disassembly_is_right_across_changes_of_the_mode_and_steps_go_over_bios_calls(tmp_path: Path) -> None:
+    image = tmp_path / "disk.img"
+    image.write_bytes(assemble_program(MODES, file="modes", big=False).data)
+    steps = ["break *0x7c03", "continue", "nexti", "x/i $pc", "monitor stopon mode"]
+    steps += ["continue", "continue", "x/i $pc", "monitor stopon none", "continue", "x/i $pc"]
+    steps += ["stepi", "stepi", "x/2i $pc", "stepi", "stepi", "stepi", "stepi", "x/i $pc", "stepi", "p $ax"]
+    seen = session(tmp_path, "system_i386", [str(image)], [gdb_for("i8086")], *steps)
+    for text in (
+        "=> 0x7c05:\tcli",
+        "new program: 32-bit code",
+        "emu: from protected mode, 16-bit code to protected mode, 32-bit code",
+        "mov    $0x12345678,%eax",
+        "emu: xchg bx, bx",
+        "xchg   %bx,%bx",
+        "new program: 16-bit code",
+        "and    $0xfe,%al",
+        "mov    $0x4321,%ax",
+        "$1 = 17185",
     ):
         assert text in seen, seen
 
