@@ -70,7 +70,7 @@ def configuration(setup: Setup, memory: GuestMemory, *, uuid: bytes) -> FwCfg:
 
 
 def _loader() -> bytes:
-    """QEMU's option ROM that boots a kernel in fw_cfg, if the host has it: SeaBIOS needs it, which loads none itself."""
+    """QEMU's option ROM that boots a kernel in fw_cfg, if the host has it. SeaBIOS itself loads none."""
     for place in LOADER_PLACES:
         if os.path.exists(place):
             return read_file(place, "an option ROM", FILE_LIMIT)
