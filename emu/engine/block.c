@@ -231,7 +231,7 @@ static struct Block *build_block(Cpu *cpu, uint32_t ip, uint64_t offset, uint32_
     b->entry = NULL;
     b->trace = NULL;
     b->jump = NULL;
-    b->plain = 0;
+    b->plain = b->apart[0] = b->apart[1] = 0;
     b->first = b->insn[0].fn;
     b->heat = b->heat_start = cpu->jit_on ? cpu->jit_threshold : 0;
     cpu->arena_used += sizeof(struct Block) + slots * sizeof(struct Insn);

@@ -7,7 +7,8 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define PAGE_SIZE 4096u
 #define PAGE_MASK 0xfffff000u
-#define JUMP_SIZE 8192u
+#define JUMP_SIZE 32768u
+#define TRACE_JUMPS 8192u
 #define HASH_SIZE 131072u
 #define BLOCK_MAX 64
 #define NO_TAG 1u
@@ -62,6 +63,7 @@ struct Block {
     struct JitJump *jump; /* the place of its trace in the table of jumps, unless another has it now */
     Handler first; /* the handler of its first instruction, which a trace replaces */
     uint32_t plain; /* PLAIN_*: what its trace shall not take for granted */
+    uint32_t apart[2]; /* first instructions of groups that its trace shall not make; 0: none */
     uint32_t heat, heat_start; /* it is worth a trace when `heat` has counted down */
     uint32_t ip;
     uint32_t limit; /* of the code segment, where there are such */

@@ -88,7 +88,7 @@ typedef struct Cpu {
     uint32_t lookup_key; /* what blocks depend on beside their address, and whether one instruction runs alone */
     struct TlbEntry *dtlb; /* the part of the soft TLB that serves now */
     struct FetchEntry *dfetch;
-    struct JumpEntry jumps[8192];
+    struct JumpEntry jumps[32768];
     /*CORE_MEMBERS*/
     uint32_t retry;
     uint32_t exc_vector;

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.engine.jit_guests import DATA, expected, nodes
+from tests.engine.jit_guests import DATA, ORIGIN, Guest, expected, nodes
 
 for _core in ("x86", "ppc"):
     pytest.importorskip(f"emu.engine._{_core}")
@@ -191,3 +191,11 @@ def test_a_load_of_many_registers_is_one_group() -> None:
           commit gpr[30] %7
           commit gpr[31] %9
     """)
+
+
+def test_a_group_that_lies_in_two_pages_is_given_up_and_the_others_stay() -> None:
+    body = "mov eax, [esi]\nmov ecx, [esi+8]\nmov edx, [ebx]\nmov ebp, [ebx+8]\njmp edi"
+    guest = Guest("x86", f"again: {body}", edi=ORIGIN, esi=DATA + 0xFFC, ebx=DATA, count=4000)
+    found = guest.nodes("again")
+    assert found.count("checks") == 1 and found.count("checked") == 1
+    assert "+0, 12 bytes" in found

@@ -724,7 +724,7 @@ static void jump_place(struct Emit *e, int lin)
     x_mov_rr(e, 4, RDX, lin);
     x_shift_ri(e, X_SHR, 4, RDX, 12);
     x_alu_rr(e, X_XOR, 4, RDX, lin);
-    x_alu_ri(e, X_AND, 4, RDX, JUMP_SIZE - 1);
+    x_alu_ri(e, X_AND, 4, RDX, TRACE_JUMPS - 1);
     x_shift_ri(e, X_SHL, 4, RDX, 5);
     x_alu_rm(e, X_ADD, 8, RDX, cpu_mem(FIELD(jit)));
 }

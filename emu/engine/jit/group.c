@@ -1,7 +1,8 @@
 /* Accesses near one another share one look at the soft TLB: those whose addresses are a common value and constants, in a
  * stack frame or a structure. The first one of a group checks the whole stretch; if that lies in one page, the others need
  * nothing but the host address. If it does not, the interpreter goes on, and a trace that often finds it so is made again
- * without groups. A group of stores begins with a store, so that no page is marked written that is not. */
+ * without that group; after two of them without any. A group of stores begins with a store, so that no page is marked
+ * written that is not. */
 
 #define GROUP_SPAN 512
 enum { ALONE = 0, LEADER = 1, MEMBER = 2 };
@@ -10,6 +11,7 @@ struct Group {
     int32_t base, leader, node; /* the common value, the first access, the node of the host address */
     int64_t low, high;          /* stretch, from the common value */
     int32_t members, writes;
+    int apart; /* found to lie in two pages: its accesses look for themselves */
 };
 
 static int32_t common_value(const struct Jit *j, int32_t address, int32_t *displacement)
@@ -52,7 +54,8 @@ static void find_groups(struct Jit *j)
         if (found < 0) {
             if (groups == 64) continue;
             found = groups++;
-            group[found] = (struct Group){base, k, -1, at, (int64_t)at + size, 0, write};
+            const uint32_t ip = j->insn[x->insn]->start;
+            group[found] = (struct Group){base, k, -1, at, (int64_t)at + size, 0, write, ip && (ip == j->apart[0] || ip == j->apart[1])};
         }
         struct Group *g = &group[found];
         if (at < g->low) g->low = at;
@@ -62,7 +65,7 @@ static void find_groups(struct Jit *j)
     }
     for (int32_t k = 0; k < nodes; k++) {
         struct Node *x = &j->node[k];
-        if (number[k] < 0 || group[number[k]].members < 2) continue;
+        if (number[k] < 0 || group[number[k]].members < 2 || group[number[k]].apart) continue;
         struct Group *g = &group[number[k]];
         if (g->leader == k) {
             int32_t at;

@@ -109,7 +109,7 @@ struct JitFix {
 };
 
 struct Jit {
-    struct JitJump jump[JUMP_SIZE];
+    struct JitJump jump[TRACE_JUMPS];
     struct CodeBuffer code;
     const uint8_t *enter, *leave, *leave_plain, *float_on[2], *float_off, *slow_read, *slow_write, *indirect, *call, *fill;
     struct Trace *traces;
@@ -128,6 +128,7 @@ struct Jit {
     struct SnapEntry entry[JIT_SNAPS];
     int32_t nodes, steps, snaps, entries; /* steps: nodes of the trace proper */
     int plain; /* PLAIN_*: what is not taken for granted */
+    uint32_t apart[2]; /* the head's */
     int32_t map[SLOT_COUNT]; /* node of each slot, -1: not known */
     uint8_t dirty[SLOT_COUNT];
     int32_t dirty_list[SLOT_COUNT], dirty_count;

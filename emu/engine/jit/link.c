@@ -1,6 +1,7 @@
 /* How traces and the rest meet: entry and exits, the table of traces, what is forgotten when code changes. */
 
-enum { SAVED = 6, MISS_DISTANCE = 40000, MISS_COUNT = 60 };
+/* A stack that is not where it was leads to slow code; a group less costs little. */
+enum { SAVED = 6, STACK_DISTANCE = 40000, GROUP_DISTANCE = 1000000, MISS_COUNT = 60 };
 
 /* Put what was emitted in a plain buffer into the code buffer; NULL: no room. */
 static const uint8_t *place_code(struct Jit *j, const uint8_t *code, uint64_t size)
@@ -181,7 +182,7 @@ static void jit_note(Cpu *cpu, struct Block *b)
 {
     if (!b->entry) return;
     const uint32_t lin = code_linear(cpu, b->ip);
-    const uint32_t place = (lin ^ (lin >> 12)) & (JUMP_SIZE - 1);
+    const uint32_t place = (lin ^ (lin >> 12)) & (TRACE_JUMPS - 1);
     struct JitJump *e = &cpu->jit->jump[place];
     /* One that is in use moves over, unless the other one is, too. */
     if (e->page != ~0ull && e->entry != b->entry && cpu->jit->jump[place ^ 1].page == ~0ull) e = &cpu->jit->jump[place ^ 1];
@@ -341,17 +342,19 @@ static int translate_block(Cpu *cpu, struct Jit *j, struct Block *b)
 static void jit_missed(Cpu *cpu)
 {
     struct Trace *t = &cpu->jit->traces[cpu->jit_offset];
+    const uint32_t what = cpu->jit_access;
     cpu->stats.jit_deopts++;
     if (t->dead) return;
     /* Now and then a stretch ends in the next page; that is no reason. */
     const uint64_t now = emu_icount(cpu), since = now - t->missed;
     t->missed = now;
-    if (since > MISS_DISTANCE) t->misses -= t->misses > 0;
+    if (since > (what == PLAIN_GROUPS ? GROUP_DISTANCE : STACK_DISTANCE)) t->misses -= t->misses > 0;
     else t->misses++;
     if (t->misses < MISS_COUNT) return;
     kill_trace(t);
-    const uint32_t what = cpu->jit_access;
-    if (what != PLAIN_STACK || (t->head->plain & PLAIN_STACK_ONCE)) t->head->plain |= what;
+    uint32_t *apart = &t->head->apart[t->head->apart[0] != 0];
+    if (what == PLAIN_GROUPS && !*apart && cpu->IP) *apart = cpu->IP;
+    else if (what != PLAIN_STACK || (t->head->plain & PLAIN_STACK_ONCE)) t->head->plain |= what;
     else t->head->plain |= PLAIN_STACK_ONCE;
     t->head->heat = 2;
 }

@@ -158,6 +158,7 @@ static int form_trace(Cpu *cpu, struct Jit *j, struct Block *head)
     j->key = head->key;
     j->model = jit_model(cpu);
     j->plain = (int)head->plain;
+    memcpy(j->apart, head->apart, sizeof j->apart);
     j->top = jit_top(cpu);
     float_usable(cpu, j);
     j->page[0] = code_linear(cpu, head->ip) & PAGE_MASK;
