@@ -7,7 +7,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SOURCES := $(shell find cores emu/engine -name '*.py' -o -name '*.c' -o -name '*.h' 2>/dev/null)
 
-.PHONY: demo build witness test test-fast lint bench fuzz-sanitize fuzz-jit fuzz-virtio clean
+.PHONY: demo build witness test test-fast lint bench fuzz-sanitize fuzz-jit fuzz-virtio fuzz-devices clean
 
 demo: build
 	$(PY) -m images.demo --run
@@ -67,6 +67,10 @@ fuzz-jit: build
 fuzz-virtio: $(VENV)/.ready
 	EMU_FUZZ_VIRTIO=$(ROUNDS) EMU_FUZZ_SEED=$(SEED) $(PY) -m pytest -q \
 		tests/devices/virtio/test_ring.py tests/devices/virtio/test_hostile.py tests/emu/test_disk_loan.py tests/emu/test_net_loan.py
+
+# Every device under random accesses: ROUNDS for each.
+fuzz-devices: $(VENV)/.ready
+	EMU_FUZZ_DEVICES=$(ROUNDS) EMU_FUZZ_SEED=$(SEED) $(PY) -m pytest -q tests/devices/test_every_device.py -k never_raise
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis $(VENV)/.built

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 
+from devices.acpi_pm import AcpiPm
 from devices.block.raw import MemoryDisk
 from devices.debug_exit import DebugExit
 from devices.debugcon import Debugcon, ShutdownPort
@@ -23,6 +25,7 @@ from devices.fsl_l2 import FslL2
 from devices.fsl_law import FslLaw
 from devices.fsl_lbc import FslLbc
 from devices.fsl_pci import FslPci
+from devices.fw_cfg import FwCfg
 from devices.hpet import SIZE as HPET_SIZE
 from devices.hpet import Hpet
 from devices.i2c import I2cBus
@@ -40,6 +43,10 @@ from devices.rtc_ds1338 import Ds1338
 from devices.rtc_mc146818 import RtcMc146818
 from devices.spin_table import SIZE, SpinTable
 from devices.uart16550 import Uart16550
+
+ACCESSES = int(os.environ.get("EMU_FUZZ_DEVICES", "12000"))
+"""Random accesses for each device; `make fuzz-devices ROUNDS=10000000` for many."""
+FIRST_SEED = int(os.environ.get("EMU_FUZZ_SEED", "0"))
 
 
 @dataclass
@@ -141,6 +148,36 @@ def deadline(clock, line, console, memory) -> Bench:
 
     made.poke = set_deadline
     return made
+
+
+class Nowhere:
+    """Memory that nobody looks at again, full of noise."""
+
+    def __init__(self) -> None:
+        self.rng = random.Random(1)
+
+    def read(self, addr: int, length: int) -> bytes:
+        return bytes(self.rng.choice((0, 0, self.rng.getrandbits(8))) for _ in range(length))
+
+    def write(self, addr: int, data: bytes) -> None:
+        pass
+
+
+def fw_cfg(clock, line, console, memory) -> Bench:
+    dev = FwCfg(memory=Nowhere(), ram_size=1 << 24, hpet=True)
+    dev.add_file("etc/a", bytes(1000))
+    return Bench(dev, [(2, dev.read, dev.write), (8, dev.read_dma, dev.write_dma)], wide=True)
+
+
+def acpi_pm(clock, line, console, memory) -> Bench:
+    dev = AcpiPm(clock=clock, sci=line(), power_off=lambda: None)
+
+    def poke(rng: random.Random) -> None:
+        dev.clock_input.set(rng.random() < 0.5)
+        rng.choice((dev.press_power_button, dev.wake, lambda: dev.raise_gpe(rng.randrange(16))))()
+
+    ranges = [(64, dev.read, dev.write), (4, dev.read_gpe, dev.write_gpe), (2, dev.read_smi, dev.write_smi)]
+    return Bench(dev, ranges, poke, wide=True)
 
 
 def ioapic(clock, line, console, memory) -> Bench:
@@ -359,9 +396,9 @@ def build(maker, clock, lines, console, memory) -> Bench:
     return maker(clock, lines, console, memory)
 
 
-@pytest.mark.parametrize("maker", MAKERS)
+@pytest.mark.parametrize("maker", [*MAKERS, fw_cfg, acpi_pm])
 def test_random_accesses_never_raise(maker, clock, lines, console, memory):
-    for seed in range(8):
+    for seed in range(FIRST_SEED, FIRST_SEED + ACCESSES // 1500):
         run(build(maker, clock, lines, console, memory), clock, random.Random(seed), 1500)
         for timer in clock.timers:
             timer.cancel()
