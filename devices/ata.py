@@ -20,12 +20,11 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from devices.block.statistics import Statistics
-from devices.contracts import Clock, Disk, DiskQueue, Line
+from devices.contracts import Clock, Disk, DiskQueue, Line, Statistics
 from devices.device import Device, device
 from devices.registers import Bank
 from devices.state import choice, deadline, flag, octets, ranged, records, uint
@@ -973,12 +972,16 @@ class AtaChannel(Device):
         """Read the command block: `width` 1, 2 or 4 bytes at port offset 0..7."""
         if offset == 0:
             return int.from_bytes(self._take(max(width, 2)), "little") & (1 << (8 * width)) - 1
+        if width == 1 and offset < 8:
+            return _READERS[offset](self)
         return self.regs.read(self, offset, width)
 
     def write(self, offset: int, width: int, value: int) -> None:
         """Write the command block."""
         if offset == 0:
             self._give(value.to_bytes(max(width, 2), "little"))
+        elif width == 1 and offset < 8:
+            _WRITERS[offset](self, value)
         else:
             self.regs.write(self, offset, width, value)
 
@@ -1155,3 +1158,14 @@ class AtaChannel(Device):
         elif was & SRST and not value & SRST:
             self._signatures(interrupt=False)
         self.update()
+
+
+# By offset, for accesses of one byte, which are all that drivers make.
+_READERS: tuple[Callable[[AtaChannel], int], ...] = (
+    lambda channel: 0, AtaChannel._read_error, AtaChannel._read_count, AtaChannel._read_lba_low,
+    AtaChannel._read_lba_mid, AtaChannel._read_lba_high, AtaChannel._read_device, AtaChannel._read_status,
+)  # fmt: skip
+_WRITERS: tuple[Callable[[AtaChannel, int], None], ...] = (
+    lambda channel, value: None, AtaChannel._write_features, AtaChannel._write_count, AtaChannel._write_lba_low,
+    AtaChannel._write_lba_mid, AtaChannel._write_lba_high, AtaChannel._write_device, AtaChannel._write_command,
+)  # fmt: skip

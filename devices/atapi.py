@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from devices.ata import ABRT, BLOCK_NS, BSY, COMMAND_NS, DMA_MAX, DRDY, DRQ, DSC, ERR, LOG, SECTOR, ULTRA, Drive, Words
-from devices.block.statistics import Statistics
-from devices.contracts import Disk, DiskQueue
+from devices.contracts import Disk, DiskQueue, Statistics
 
 BLOCK = 2048
 PACKET = 12

@@ -161,6 +161,50 @@ class Console(Protocol):
         """Take bytes from the guest. Must not block and must not raise."""
 
 
+READ, WRITE, FLUSH = "rd", "wr", "flush"
+"""What `Statistics` counts."""
+
+
+class Statistics:
+    """What has been read from a disk and written to it, as `query-blockstats` says it: requests, their bytes, how long
+    they took in virtual ns, and apart those that failed.
+
+    A disk that has one (`disk.statistics`) has it filled by who does the guest's requests: its queue, and drives where
+    they go to the disk themselves.
+    """
+
+    def __init__(self) -> None:
+        kinds = (READ, WRITE, FLUSH)
+        self.operations = dict.fromkeys(kinds, 0)
+        self.nbytes = dict.fromkeys(kinds, 0)
+        self.ns = dict.fromkeys(kinds, 0)
+        self.failures = dict.fromkeys(kinds, 0)
+        self.bring_home: Callable[[], None] = lambda: None
+        """Called before somebody looks: a processor that serves the disk has counts of its own."""
+
+    def done(self, kind: str, length: int, ns: int = 0, count: int = 1) -> None:
+        """Requests that ended well."""
+        self.operations[kind] += count
+        self.nbytes[kind] += length
+        self.ns[kind] += ns
+
+    def failed(self, kind: str) -> None:
+        """One that did not."""
+        self.failures[kind] += 1
+
+    def counts(self) -> dict[str, int]:
+        """By QEMU's names."""
+        self.bring_home()
+        named = {}
+        for kind in (READ, WRITE, FLUSH):
+            named[f"{kind}_operations"] = self.operations[kind]
+            named[f"{kind}_total_time_ns"] = self.ns[kind]
+            named[f"failed_{kind}_operations"] = self.failures[kind]
+            if kind != FLUSH:
+                named[f"{kind}_bytes"] = self.nbytes[kind]
+        return named
+
+
 class OpenLine:
     """A line that goes nowhere."""
 

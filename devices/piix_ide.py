@@ -210,6 +210,8 @@ class BusMaster(Device):
 
     def read(self, offset: int, width: int) -> int:
         """Read BAR4 space."""
+        if width == 1:
+            return self._read_byte(offset & 15)
         value = 0
         for at in range(width):
             value |= self._read_byte(offset + at & 15) << (8 * at)
@@ -217,6 +219,9 @@ class BusMaster(Device):
 
     def write(self, offset: int, width: int, value: int) -> None:
         """Write BAR4 space."""
+        if width == 4 and offset & 7 == 4:
+            self.state.channels[offset >> 3 & 1].table = value & 0xFFFFFFFC
+            return
         for at in range(width):
             self._write_byte(offset + at & 15, value >> (8 * at) & 0xFF)
 

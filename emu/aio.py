@@ -25,7 +25,7 @@ from heapq import heappop, heappush
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from devices.block.statistics import FLUSH, READ, WRITE, Statistics
+from devices.contracts import FLUSH, READ, WRITE, Statistics
 from emu.errors import ReplayError
 from emu.inputs import Inputs
 

@@ -143,7 +143,6 @@ class Bus:
         self.watched = False
         """Somebody wants to see every access, so no device may promise the processor what it would read."""
         self.apic_base: Callable[[int], None] | None = None
-        self.tsc_deadline: Callable[[int | None], None] | None = None
         """Told each value the processor's APIC base register (MSR 1Bh) takes."""
         self.on_missing: Callable[[int, int], None] | None = None
         """Called with (physical address, width) each time an access finds nobody: a board may raise a machine check."""
@@ -239,10 +238,25 @@ class Bus:
 
     def port_read(self, port: int, width: int) -> int:
         """IN: `width` is 1, 2 or 4 bytes; all ones where nobody answers."""
+        found = self._ports.table.get(port)
+        if found is not None and self._busy is None and self._accesses > 0:
+            mapping = found[0]
+            offset = port - mapping.base
+            if width <= mapping.max_width and not port & (width - 1) and offset + width <= mapping.size:
+                self._accesses -= 1
+                return self._call_read(mapping, offset, width)
         return self._read(self._ports, port, width)
 
     def port_write(self, port: int, width: int, value: int) -> None:
         """OUT: bits of `value` above the width are ignored."""
+        found = self._ports.table.get(port)
+        if found is not None and self._busy is None and self._accesses > 0:
+            mapping = found[0]
+            offset = port - mapping.base
+            if width <= mapping.max_width and not port & (width - 1) and offset + width <= mapping.size:
+                self._accesses -= 1
+                self._call_write(mapping, offset, width, value & MASK[width])
+                return
         self._write(self._ports, port, width, value)
 
     def port_block_count(self, port: int, width: int, count: int) -> int:

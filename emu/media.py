@@ -17,10 +17,9 @@ from devices.block import storage
 from devices.block.filters import Policy
 from devices.block.opening import ALIASES, ReferenceRefused, Rules, open_image
 from devices.block.opening import FORMATS as FORMATS
-from devices.block.statistics import Statistics
 from devices.block.storage import BlockDisk, ImageError, LockedError
 from devices.block.throttle import Limits, Throttle
-from devices.contracts import Disk
+from devices.contracts import Disk, Statistics
 from emu.engine.host import punch_hole
 from emu.options import Config, Drive, UsageError, plain_path, shown
 

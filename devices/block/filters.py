@@ -13,9 +13,9 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from devices.block.statistics import Statistics
 from devices.block.storage import SECTOR, BlockDisk, Extent, Storage
 from devices.block.throttle import Throttle
+from devices.contracts import Statistics
 
 __all__ = ["Delay", "FaultInjector", "LogEntry", "Policy", "WriteLog", "read_log"]
 

@@ -11,9 +11,8 @@ import tempfile
 import threading
 from collections.abc import Iterator
 
-from devices.block.statistics import Statistics
 from devices.block.storage import REPORT, Extent, check_range
-from devices.contracts import Disk
+from devices.contracts import Disk, Statistics
 
 __all__ = ["OverlayDisk"]
 

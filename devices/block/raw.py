@@ -9,8 +9,8 @@ import errno
 import os
 from collections.abc import Iterator
 
-from devices.block.statistics import Statistics
 from devices.block.storage import REPORT, Extent, HostFile, Storage, check_range, whole_sectors
+from devices.contracts import Statistics
 
 __all__ = ["MemoryDisk", "RawDisk"]
 

@@ -6,8 +6,8 @@ import errno
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
-from devices.block.statistics import Statistics
 from devices.block.storage import REPORT, Extent, Storage, check_range
+from devices.contracts import Statistics
 
 __all__ = ["ReadOnlyImage"]
 

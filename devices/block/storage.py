@@ -18,8 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from devices.block.statistics import Statistics
-from devices.contracts import Disk
+from devices.contracts import Disk, Statistics
 
 __all__ = ["SECTOR", "BlockDisk", "Extent", "HostFile", "ImageError", "LockedError", "Storage", "check_range"]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from devices.block.raw import MemoryDisk
-from devices.block.statistics import Statistics
+from devices.contracts import Statistics
 from emu.aio import ACCESS_NS, FLUSH_NS, DiskQueue, Workers
 from emu.clock import Clock
 from emu.errors import DeviceError, ReplayError

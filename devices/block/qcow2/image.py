@@ -17,8 +17,8 @@ from typing import Protocol
 
 from devices.block.qcow2.header import CORRUPT, DIRTY, ZSTD, Header, Snapshot, parse, read_snapshots
 from devices.block.qcow2.tables import COMPRESSED, COPIED, OFFSET, ZERO, Tables
-from devices.block.statistics import Statistics
 from devices.block.storage import REPORT, BlockDisk, Extent, ImageError, Storage, check_range, whole_sectors
+from devices.contracts import Statistics
 
 __all__ = ["Qcow2", "Zstd"]
 
