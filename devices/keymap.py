@@ -16,8 +16,14 @@ ROWS = (
     (0x1E, "a s d f g h j k l semicolon apostrophe grave_accent shift backslash z x c v b n m comma dot slash shift_r"),
     (0x37, "kp_multiply alt spc caps_lock f1 f2 f3 f4 f5 f6 f7 f8 f9 f10 num_lock scroll_lock"),
     (0x47, "kp_7 kp_8 kp_9 kp_subtract kp_4 kp_5 kp_6 kp_add kp_1 kp_2 kp_3 kp_0 kp_decimal sysrq"),
-    (0x56, "less f11 f12"),
+    (0x56, "less f11 f12 kp_equals f20 lf"),
+    (0x5D, "f13 f14 f15"),
 )
+# Keys of Japanese, Korean and terminal keyboards, further function keys.
+MORE = {
+    "open": 0x64, "f23": 0x6D, "f24": 0x6F, "katakanahiragana": 0x70, "lang2": 0x71, "lang1": 0x72, "ro": 0x73,
+    "hiragana": 0x77, "katakana": 0x78, "henkan": 0x79, "muhenkan": 0x7B, "yen": 0x7D, "kp_comma": 0x7E, "f16": 0x55,
+}  # fmt: skip
 EXTENDED = {
     "kp_enter": 0x1C,
     "ctrl_r": 0x1D,
@@ -36,10 +42,16 @@ EXTENDED = {
     "meta_l": 0x5B,
     "meta_r": 0x5C,
     "menu": 0x5D,
-}
+    "f17": 0x03, "f19": 0x04, "again": 0x05, "props": 0x06, "undo": 0x07, "front": 0x0C, "audioprev": 0x10,
+    "audionext": 0x19, "audiomute": 0x20, "calculator": 0x21, "audioplay": 0x22, "audiostop": 0x24, "volumedown": 0x2E,
+    "volumeup": 0x30, "ac_home": 0x32, "cut": 0x3C, "power": 0x5E, "sleep": 0x5F, "wake": 0x63, "paste": 0x65,
+    "ac_bookmarks": 0x66, "ac_refresh": 0x67, "stop": 0x68, "ac_forward": 0x69, "ac_back": 0x6A, "computer": 0x6B,
+    "mail": 0x6C, "mediaselect": 0x6D, "find": 0x41, "f21": 0x74, "help": 0x75, "f18": 0x77, "copy": 0x78, "f22": 0x79,
+}  # fmt: skip
 
 MAKE: dict[str, bytes] = {name: bytes((first + i,)) for first, names in ROWS for i, name in enumerate(names.split())}
 """The set 1 bytes sent when a key goes down."""
+MAKE.update((name, bytes((code,))) for name, code in MORE.items())
 MAKE.update((name, bytes((0xE0, code))) for name, code in EXTENDED.items())
 MAKE["print"] = bytes.fromhex("e02ae037")
 MAKE["pause"] = bytes.fromhex("e11d45e19dc5")
@@ -60,6 +72,8 @@ ALIASES = {
     "pagedown": "pgdn",
     "backtick": "grave_accent",
     "win": "meta_l",
+    "altgr": "alt_r",
+    "compose": "menu",
 }
 
 PLAIN = {
