@@ -143,6 +143,7 @@ class Bus:
         self.watched = False
         """Somebody wants to see every access, so no device may promise the processor what it would read."""
         self.apic_base: Callable[[int], None] | None = None
+        self.tsc_deadline: Callable[[int | None], None] | None = None
         """Told each value the processor's APIC base register (MSR 1Bh) takes."""
         self.on_missing: Callable[[int, int], None] | None = None
         """Called with (physical address, width) each time an access finds nobody: a board may raise a machine check."""
