@@ -21,6 +21,8 @@ from devices.device import Device, device
 PAGE_OF = {7: 0, 3: 1, 1: 2, 2: 3, 0xF: 4, 0xB: 5, 9: 6, 0xA: 7}
 """Which channel each page register port serves."""
 VERIFY, WRITE, READ = 0, 1, 2
+DECREMENT = 0x20
+"""Of a channel's mode: the address counts down."""
 
 
 @dataclass
@@ -121,8 +123,9 @@ class Dma8237(Device):
         base = (page & ~wide) << 16
         spans = []
         at = c.address << wide
-        if c.mode & 0x20:
-            self.unimplemented("address decrement")
+        if c.mode & DECREMENT:  # each unit a piece of its own, from there downwards
+            unit = 1 << wide
+            return [(base + (at - n) % window, unit) for n in range(0, length, unit)]
         while length:
             piece = min(length, window - at)
             spans.append((base + at, piece))
@@ -133,7 +136,7 @@ class Dma8237(Device):
     def _advance(self, channel: int, length: int) -> None:
         c = self.state.channels[channel]
         units = length >> (channel >> 2)
-        c.address = (c.address + units) & 0xFFFF
+        c.address = (c.address + (-units if c.mode & DECREMENT else units)) & 0xFFFF
         if units > c.count:
             self.state.reached[channel >> 2] |= 1 << (channel & 3)
             if c.mode & 0x10:

@@ -103,3 +103,12 @@ def test_port_80_says_what_it_holds(dma):
     dma.load(dma.save())
     dma.reset()
     assert said == [0x55, None, None]
+
+
+def test_an_address_that_counts_down_goes_through_memory_backwards(dma, memory):
+    start(dma, 0x64, 0x0001, 3)
+    dma.to_memory(2, b"ab")
+    dma.to_memory(2, b"cd")
+    assert memory.read(0, 2) + memory.read(0xFFFE, 2) == b"badc"
+    start(dma, 0x68, 0x0001, 3)
+    assert dma.from_memory(2, 4) == b"abcd"

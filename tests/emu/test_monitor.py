@@ -356,6 +356,24 @@ def test_drives_are_shown_and_media_change(tmp_path: Path) -> None:
     assert m.control.block("cd").device.disk.size == 4096
 
 
+def test_the_medium_of_a_floppy_drive_changes_and_the_guest_can_see_it(tmp_path: Path) -> None:
+    (tmp_path / "new.img").write_bytes(b"\x11" * (720 << 10))
+    media = [Medium(Drive("old", "floppy", 0), MemoryDisk(bytes(1440 << 10))), Medium(Drive(None, "floppy", 1), None)]
+    machine = board("pc")(Setup(parse(["-m", "2", "-nographic"]), media=media))
+    machine.power_on()
+    machine.media_for_tests = media  # type: ignore[attr-defined]
+    m = Monitored(machine)
+    fdc: Any = machine.devices["fdc"]
+    fdc.see_medium(0)
+    shown = m.say("info block")
+    assert "floppy0: old (raw)\n" in shown and "floppy1: [not inserted]\n" in shown
+    assert m.say(f"change floppy0 {tmp_path}/new.img raw") == "" and "new.img (raw)" in m.say("info block floppy0")
+    assert fdc.medium_changed(0) and fdc.drives[0].disk.read(0, 1) == b"\x11"
+    assert fdc.drives[0].format.sectors == 9
+    assert m.say("eject floppy0") == "" and fdc.drives[0].disk is None
+    assert m.say(f"change floppy1 {tmp_path}/new.img") == "" and fdc.drives[1].disk.size == 720 << 10
+
+
 def test_a_locked_tray_stays_shut_unless_forced() -> None:
     m = drives()
     m.control.block("cd").device.s.locked = True
