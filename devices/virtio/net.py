@@ -42,7 +42,7 @@ LINK_UP, ANNOUNCE_WANTED = 1, 2
 TABLE = 64
 """MAC addresses of either kind that the filter holds; beyond that it lets all of the kind through."""
 MOST_COMMAND = 1 << 16
-GATHER = 400_000
+GATHER = 800_000
 """Virtual ns from the bell to the sending, at most: what the driver makes ready meanwhile goes along for the same bell,
 interrupt and answer, and often in one larger segment. A processor that halts has no more to add: then it is sent."""
 LEAST_PAYLOAD = 32

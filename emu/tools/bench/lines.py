@@ -19,6 +19,8 @@ SYSTEM = ("mmap", "fork", "syscall", "pipe")
 GUEST = ("sha256", "gzip", "awk", "sort", "fork")
 DISK = ("r 1", "r 4", "w 1", "w 4")
 """Reads or writes, and how many processes make them."""
+NET = ("to host", "to host 1k", "from host", "ping")
+"""TCP with the loopback of the host: writes of 64 KiB and of 1 KiB, the other way, and 64 bytes to and fro."""
 
 ROUNDS = {
     "sort": 400, "crc": 3000, "matrix": 2000, "list": 2500, "state": 5000, "search": 2000, "bignum": 2500,
@@ -139,6 +141,10 @@ def _lines() -> Iterable[Line]:
     for m in list(MACHINES.values())[1:]:
         rows = tuple(Row(f"vda {item}", (f"vda {item}",), None, None, clock="wall") for item in DISK)
         yield Line(f"disk.{m.name}", "4 KiB random reads and writes inside Linux, on virtio-blk", "disk", m, rows)
+    for m in list(MACHINES.values())[:2]:
+        floors = {"to host": 1.0, "ping": 1.0}
+        rows = tuple(Row(item, (item,), floors.get(item), None, clock="wall") for item in NET)
+        yield Line(f"net.{m.name}", "TCP between Linux and the host, virtio-net on -netdev user", "net", m, rows)
     yield Line("start", "command to debug exit of a boot sector", "start", pc,
                (Row("start", ("start",), 0.3, 0.15, clock="wall", unit="s"),))  # fmt: skip
     yield Line("bochs", "the interp tier beside Bochs, busybox under Linux", "guest", pc,

@@ -8,13 +8,17 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
+import statistics
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from emu.clock import wall
+from emu.clock import processor_seconds, wall
 from emu.tools.bench.emulators import EMU, QEMU, BenchError, Cost, Emulator, memory_beside
 from emu.tools.bench.lines import DISK, GUEST, MACHINES, Line, rounds_of
 
@@ -33,6 +37,22 @@ TRY_DISKS = (
     'echo GUEST-DONE; poweroff -f"'
 )
 """The kernel's command line for a first process that measures each disk."""
+NET_MIB = 32
+"""How much goes each way; writes of 1 KiB make an eighth of it."""
+NET_TURNS = 1500
+NET_LONGEST = 300.0
+"""Seconds for which a peer waits."""
+NET_PROGRAMS = {
+    "to host": "dd if=/dev/zero bs=64k count={blocks} status=none",
+    "to host 1k": "dd if=/dev/zero bs=1k count={kib} status=none",
+    "from host": "dd of=/dev/null bs=64k status=none",
+    "ping": "cat",
+}
+NET_UP = (
+    'rdinit=/bin/sh -- -c "export PATH=/bin:/sbin:/usr/bin:/usr/sbin; mount -t proc p /proc; '
+    "mount -t devtmpfs d /dev; mkdir -p /tmp; ip link set lo up; ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0; {commands}; "
+    'echo GUEST-DONE; sleep 1000"'
+)
 BOOT_SECTOR = bytes.fromhex("b010baf400eef4").ljust(510, b"\0") + b"\x55\xaa"  # mov al, 16; mov dx, 0xf4; out dx, al
 
 
@@ -158,6 +178,104 @@ def disk(line: Line, emulator: Emulator, run: Run) -> dict[str, Cost]:
     raise BenchError(f"{emulator.name} ended before the guest did")
 
 
+def net(line: Line, emulator: Emulator, run: Run) -> dict[str, Cost]:
+    """Seconds for a MiB of TCP, and for 64 bytes to the guest and back (wall: the median turn)."""
+    folder, m = folder_of(line), line.machine
+    mib = max(1, round(NET_MIB * run.scale))
+    small = max(1, mib // 8)
+    programs = {name: text.format(blocks=16 * mib, kib=1024 * small) for name, text in NET_PROGRAMS.items()}
+    turns = max(100, round(NET_TURNS * run.scale))
+    netdev = "user,id=n"
+    costs: dict[str, Cost] = {}
+    failed: list[str] = []
+    started, pids = threading.Event(), list[int]()
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        server.settimeout(NET_LONGEST)
+        port = server.getsockname()[1]
+        ports: dict[str, int] = {}
+        if m.name == "pc":
+            commands = "; ".join(f"nc 10.0.2.2 {port} -e {program}" for program in programs.values())
+        else:
+            # This busybox has no nc, but a server that starts programs.
+            ports = {name: _free_port() for name in programs}
+            netdev += "".join(f",hostfwd=tcp:127.0.0.1:{port}-:{5000 + k}" for k, port in enumerate(ports.values()))
+            lines = [
+                f"echo {5000 + k} stream tcp nowait root /bin/{text.split()[0]} {text} >> /tmp/i"
+                for k, text in enumerate(programs.values())
+            ]
+            commands = "; ".join((*lines, "inetd /tmp/i", "sleep 1"))
+
+        def work() -> None:
+            started.wait(NET_LONGEST)
+            try:
+                for name in programs:
+                    peer = socket.create_connection(("127.0.0.1", ports[name])) if ports else server.accept()[0]
+                    with peer:
+                        peer.settimeout(NET_LONGEST)
+                        costs[name] = _talk(name, peer, pids[0], small if "1k" in name else mib, turns)
+            except (OSError, IndexError) as error:
+                failed.append(str(error))
+                # The guest's next attempts fail, and it comes to its end.
+                server.close()
+            ended.set()
+
+        ended = threading.Event()
+        words = ["-m", str(LINUX_MEMORY), "-kernel", str(folder / m.kernel), "-initrd", str(folder / m.initrd)]
+        words += ["-netdev", netdev, "-device", "virtio-net-pci,netdev=n"]
+        append = f"console=ttyS0 quiet {NET_UP.format(commands='echo GUEST-NET; ' + commands)}"
+        threading.Thread(target=work, daemon=True).start()
+        for seen in emulator.run(emulator.command(m, run.accel, [*words, "-append", append], run.scratch), run.scratch):
+            if "GUEST-NET" in seen.text and not pids:
+                pids.append(seen.pid)
+                if not ports:
+                    started.set()
+            elif "GUEST-DONE" in seen.text:
+                started.set()
+                if ended.wait(NET_LONGEST) and not failed:
+                    return costs
+                break
+        started.set()
+    raise BenchError(f"{emulator.name}: {failed[0] if failed else 'the guest ended before the network was measured'}")
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def _talk(name: str, peer: socket.socket, pid: int, mib: int, turns: int) -> Cost:
+    """One conversation, from the first byte on; what it has cost the process `pid`."""
+    if name == "ping":
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        took = []
+        before = processor_seconds(pid)
+        for _ in range(turns):
+            begin = wall()
+            peer.sendall(bytes(64))
+            if len(peer.recv(64, socket.MSG_WAITALL)) < 64:
+                raise OSError("the guest hung up")
+            took.append(wall() - begin)
+        return Cost((processor_seconds(pid) - before) / turns, statistics.median(took))
+    total, block = mib << 20, bytes(1 << 16)
+    if name == "from host":
+        first = Cost(processor_seconds(pid), wall())
+        for _ in range(total // len(block)):
+            peer.sendall(block)
+        peer.shutdown(socket.SHUT_WR)
+        peer.recv(1)
+        got = total
+    else:
+        got = len(peer.recv(1))
+        first = Cost(processor_seconds(pid), wall())
+        while data := peer.recv(1 << 18):
+            got += len(data)
+    if got != total:
+        raise OSError(f"{got} bytes came, and not {total}")
+    spent = Cost(processor_seconds(pid), wall()).since(first)
+    return Cost(spent.processor / mib, spent.wall / mib)
+
+
 def start(line: Line, emulator: Emulator, run: Run) -> dict[str, Cost]:
     """From the command to the debug exit of a boot sector, the second time: Python keeps what it has compiled."""
     image = run.scratch / "exit.img"
@@ -211,7 +329,7 @@ def install(line: Line, emulator: Emulator, run: Run) -> dict[str, Cost]:
 
 
 KINDS: dict[str, Callable[[Line, Emulator, Run], dict[str, Cost]]] = {
-    "programs": programs, "linux": linux, "guest": guest, "disk": disk, "start": start, "install": install,
+    "programs": programs, "linux": linux, "guest": guest, "disk": disk, "net": net, "start": start, "install": install,
 }  # fmt: skip
 
 __all__ = ["EMU", "KINDS", "MACHINES", "QEMU", "Run", "folder_of"]
