@@ -208,6 +208,10 @@ class Config:
     """Files that images may lead to; "all": any."""
     boot: str = ""
     boot_menu: bool = False
+    boot_wait: int | None = None
+    """Milliseconds for which firmware shows its menu."""
+    reboot_timeout: int | None = None
+    """Milliseconds after which it tries again when nothing boots; -1: never."""
     snapshot: bool = False
     serial: list[Chardev] = field(default_factory=list)
     debugcon: Chardev | None = None
@@ -685,7 +689,11 @@ def _boot(config: Config, value: str) -> None:
                 config.boot = text
         elif key == "menu":
             config.boot_menu = switch(text, "-boot menu")
-        elif key not in ("splash", "splash-time", "reboot-timeout", "strict"):
+        elif key == "splash-time":
+            config.boot_wait = number(text, "-boot splash-time", 0, 0xFFFF)
+        elif key == "reboot-timeout":
+            config.reboot_timeout = -1 if text == "-1" else number(text, "-boot reboot-timeout", 0, 0xFFFF)
+        elif key not in ("splash", "strict"):
             raise unknown("-boot property", key, ("order", "once", "menu", "strict"))
 
 

@@ -124,7 +124,7 @@ def identity(config: Config, setup: Setup) -> dict[str, Any]:
         "netdevs": [[netdev.id, netdev.kind] for netdev in config.netdevs],
         "serial": [device.kind != "none" for device in config.serial],
         "fw_cfg": [[name, text, file_digest(path)] for name, text, path in config.fw_cfg],
-        "boot": [config.boot, config.boot_menu],
+        "boot": [config.boot, config.boot_menu, config.boot_wait, config.reboot_timeout],
         "flags": [config.no_reboot, config.no_shutdown, config.nodefaults],
         "tables": [config.acpi, config.hpet, config.uuid],
         "smbios": [[kind, words, file_digest(words.get("file"))] for kind, words in config.smbios],

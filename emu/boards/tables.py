@@ -83,6 +83,10 @@ def tell_firmware(m: Machine, setup: Setup, cfg: FwCfg, description: acpi.Board,
     files = smbios.firmware_files(said, ram_size=m.ram.size, cpu_signature=signature, cpu_features=features)
     if setup.config.acpi:
         files |= acpi.firmware_files(description)
+    if setup.config.boot_wait is not None:
+        files["etc/boot-menu-wait"] = setup.config.boot_wait.to_bytes(2, "little")
+    if setup.config.reboot_timeout is not None:
+        files["etc/boot-fail-wait"] = setup.config.reboot_timeout.to_bytes(4, "little", signed=True)
     order = boot_order_file(m, setup)
     given = {name for name, _, _ in setup.config.fw_cfg}
     if setup.config.kernel is not None and LOADER not in given and (loader := _loader()):

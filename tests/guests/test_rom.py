@@ -76,6 +76,20 @@ def test_seabios_starts_a_boot_sector(name: str, tmp_path: Path) -> None:
     assert b"\nOK" in result.stdout
 
 
+def test_seabios_is_told_of_its_menu_and_of_trying_again(tmp_path: Path) -> None:
+    bios = package(SEABIOS + "bios-256k.bin", "seabios")
+    log = tmp_path / "log"
+    result = emu(
+        *("-bios", bios, "-m", "64", "-display", "none", "-boot", "menu=on,splash-time=100,reboot-timeout=2000"),
+        *("-chardev", f"file,id=log,path={log}", "-device", "isa-debugcon,iobase=0x402,chardev=log", "-no-reboot"),
+        compat=True,
+    )
+    ended_well(result)
+    seen = log.read_text()
+    for text in ("Press ESC for boot menu", "No bootable device.  Retrying in 2 seconds.", "Rebooting."):
+        assert text in seen, seen
+
+
 def test_a_firmware_that_loads_kernels_by_itself_boots_linux_of_the_command_line() -> None:
     qboot = package("/usr/share/qemu/qboot.rom", "qemu-system-data")
     kernel, initrd = guest("linux-i386", "bzImage"), guest("linux-i386", "initrd.gz")
