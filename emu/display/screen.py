@@ -51,7 +51,7 @@ class Screen:
         self._do("keys", [(code, 0) for code in codes if code])
 
     def move(self, dx: int, dy: int, dz: int = 0) -> None:
-        """Move the mouse right, down, and its wheel towards the user."""
+        """Move the mouse right, down, and turn its wheel up."""
         self._do("mouse_move", dx, dy, dz)
 
     def buttons(self, held: int) -> None:

@@ -425,7 +425,7 @@ class Client:
         if held != pointer.held & 7:
             screen.buttons(held)
         turned = mask & ~(pointer.held >> 3)
-        for bit, steps in ((8, -1), (16, 1)):
+        for bit, steps in ((8, 1), (16, -1)):
             if turned & bit:
                 screen.move(0, 0, steps)
         pointer.held = held | mask << 3 & 0xF8

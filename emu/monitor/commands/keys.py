@@ -143,7 +143,7 @@ def _event(event: Any) -> tuple[Any, ...]:
         if data.get("button") in BUTTONS:
             return "mouse_button", BUTTONS[data["button"]], data["down"]
         if data.get("button") in ("wheel-up", "wheel-down"):
-            return "mouse_move", 0, 0, (-1 if data["button"] == "wheel-up" else 1) if data["down"] else 0
+            return "mouse_move", 0, 0, (1 if data["button"] == "wheel-up" else -1) if data["down"] else 0
     if kind == "rel" and data.get("axis") in ("x", "y") and isinstance(data.get("value"), int):
         return "move", data["axis"], data["value"]
     if kind == "abs":

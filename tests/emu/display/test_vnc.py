@@ -372,7 +372,7 @@ def test_the_pointer_moves_presses_and_turns_the_wheel(server: Server, machine: 
         client.send(struct.pack(">BBHH", 5, mask, x, y))
         if mask == 1:
             assert mouse.buttons == 1
-    assert (mouse.dx, mouse.dy, mouse.buttons) == (5, 3, 0) and mouse.dz == 1
+    assert (mouse.dx, mouse.dy, mouse.buttons) == (5, 3, 0) and mouse.dz == -1, "the wheel was turned up"
 
 
 def test_lights_are_told(server: Server, machine: Machine) -> None:
