@@ -127,6 +127,21 @@ def test_linux_gets_keys_and_hears_the_power_button_and_switches_off(linux: Run,
     assert [event if event[0] == "SHUTDOWN" else event[0] for event in linux.events] == wanted
 
 
+def test_linux_sleeps_until_the_monitor_wakes_it(linux: Run) -> None:
+    linux.until(b"/ # ")
+    linux.serial.sendall(b"echo mem > /sys/power/state; echo back$((1+1))\n")
+    while linux.ask("query-status")["status"] == "running":
+        pass
+    assert linux.ask("query-status") == {"status": "suspended", "singlestep": False, "running": False}
+    assert "suspended" in linux.say("info status")
+    linux.ask("system_wakeup")
+    linux.until(b"back2")
+    assert linux.ask("query-status")["status"] == "running"
+    assert [event[0] for event in linux.events] == ["SUSPEND", "WAKEUP"]
+    linux.serial.sendall(b"poweroff -f\n")
+    assert linux.end() == 0
+
+
 def shapes(text: str) -> list[str]:
     """Lines with every number made alike."""
     kept = [line.rstrip() for line in text.splitlines()]
