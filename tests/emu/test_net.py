@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import select
 import socket
@@ -687,3 +688,48 @@ def test_a_buffer_holds_frames_until_its_interval_is_over() -> None:
     assert guest.got == [] and net.busy
     guest.until(lambda: guest.got)
     net.close()
+
+
+def test_an_interface_of_the_host_carries_frames_both_ways() -> None:
+    """The host's own ARP and UDP on one side, a neighbour made of three frames on the other."""
+    name = f"emu{os.getpid() % 100000}"
+    try:
+        net = network("-netdev", f"tap,id=n,ifname={name},script=no,downscript=no")
+    except UsageError as error:
+        pytest.skip(f"this host lets us open no tap interface: {error}")
+    try:
+        for words in (("addr", "add", "192.168.213.1/30", "dev", name), ("link", "set", name, "up")):
+            try:
+                subprocess.run(["ip", *words], check=True, capture_output=True)
+            except (OSError, subprocess.CalledProcessError) as error:
+                pytest.skip(f"ip {' '.join(words)}: {error}")
+        got: list[bytes] = []
+        wire = net.wires["n"]
+        wire.backend.deliver = got.append
+        host, guest = bytes((192, 168, 213, 1)), bytes((192, 168, 213, 2))
+
+        def until(kind: bytes) -> bytes:
+            for _ in range(500):
+                net.poll()
+                for frame in got:
+                    if frame[12:14] == kind and frame[14:34].find(guest if kind == b"\x08\x00" else b"") >= 0:
+                        return frame
+                select.select(*net.descriptors(), [], 0.01)
+            pytest.fail(f"no frame of kind {kind.hex()} in {[frame[:42].hex() for frame in got]}")
+
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            udp.bind(("192.168.213.1", 0))
+            udp.settimeout(5)
+            udp.sendto(b"question", ("192.168.213.2", 9))
+            asked = until(b"\x08\x06")
+            assert asked[28:32] == host and asked[38:42] == guest
+            wire.send(asked[6:12] + MAC + asked[12:20] + b"\0\2" + MAC + guest + asked[6:12] + host)
+            packet = until(b"\x08\x00")
+            assert packet[:6] == MAC and packet[42:] == b"question"
+            header = bytearray(packet[14:34])
+            header[12:20] = guest + host
+            answer = packet[36:38] + packet[34:36] + packet[38:40] + b"\0\0" + b"answered"
+            wire.send(packet[6:12] + MAC + b"\x08\x00" + bytes(header) + answer)
+            assert udp.recvfrom(100) == (b"answered", ("192.168.213.2", 9))
+    finally:
+        net.close()
