@@ -133,13 +133,19 @@ def _lines() -> Iterable[Line]:
     pc = MACHINES["pc"]
     rows = (
         *(Row(f"vda {item}", (f"vda {item}",), 1.5, None, clock="wall") for item in DISK),
+        Row("vda read", ("vda read",), 1.0, None, clock="wall"),
         *(Row(f"sda {item}", (f"sda {item}",), None, None, clock="wall") for item in DISK),
+        Row("sda read", ("sda read",), 1.0, None, clock="wall"),
     )
     yield Line(
-        "disk.pc", "4 KiB random reads and writes inside Linux, on virtio-blk (vda) and IDE (sda)", "disk", pc, rows
+        "disk.pc",
+        "random and sequential access inside Linux, on virtio-blk (vda) and IDE (sda)",
+        "disk",
+        pc,
+        rows,
     )
     for m in list(MACHINES.values())[1:]:
-        rows = tuple(Row(f"vda {item}", (f"vda {item}",), None, None, clock="wall") for item in DISK)
+        rows = tuple(Row(f"vda {item}", (f"vda {item}",), None, None, clock="wall") for item in (*DISK, "read"))
         yield Line(f"disk.{m.name}", "4 KiB random reads and writes inside Linux, on virtio-blk", "disk", m, rows)
     for m in list(MACHINES.values())[:2]:
         floors = {"to host": 1.0, "ping": 1.0}

@@ -27,14 +27,18 @@ BARE_MEMORY, LINUX_MEMORY = 64, 256
 DISK_SIZE = 64 << 20
 IOPS_SECONDS = 3
 """How long the guest's own measurement of a disk takes, on its clock."""
+READS = 4
+"""How often the guest reads a disk from its beginning to its end."""
 RESULT = re.compile(r"bench (\w+)(?: (\d+) ([0-9a-f]{8}))?$")
 IOPS = re.compile(r"/dev/(\w+) ([rw]) procs=(\d+) IOPS=(\d+)")
+SEQUENTIAL = re.compile(r"READ /dev/(\w+) end")
 TRY_DISKS = (
     'rdinit=/bin/sh -- -c "export PATH=/bin:/sbin:/usr/bin; mount -t proc p /proc; mount -t sysfs s /sys; '
     "mount -t devtmpfs d /dev; for d in /dev/vda /dev/sda; do for a in "
     + " ".join(item.replace(" ", ":") for item in DISK)
-    + f"; do if [ -b $d ]; then iops $d ${{a%:*}} {IOPS_SECONDS} ${{a#*:}}; fi; done; done; "
-    'echo GUEST-DONE; poweroff -f"'
+    + f"; do if [ -b $d ]; then iops $d ${{a%:*}} {IOPS_SECONDS} ${{a#*:}}; fi; done; if [ -b $d ]; then "
+    f"echo READ $d; for i in $(seq {READS}); do echo 3 > /proc/sys/vm/drop_caches; dd if=$d of=/dev/null bs=1M; done; "
+    'echo READ $d end; fi; done 2> /dev/null; echo GUEST-DONE; poweroff -f"'
 )
 """The kernel's command line for a first process that measures each disk."""
 NET_MIB = 32
@@ -150,7 +154,10 @@ def guest(line: Line, emulator: Emulator, run: Run) -> dict[str, Cost]:
 
 
 def disk(line: Line, emulator: Emulator, run: Run) -> dict[str, Cost]:
-    """Seconds for one operation on a disk. How many there were is the guest's figure, the time is the host's."""
+    """Seconds for one operation on a disk, or for a MiB read in order.
+
+    How many operations there were is the guest's figure, the time is the host's.
+    """
     folder, m = folder_of(line), line.machine
     if run.devices is None:
         words = [sys.executable, "-m", "emu", "run", "-device", "help"]
@@ -173,6 +180,9 @@ def disk(line: Line, emulator: Emulator, run: Run) -> dict[str, Cost]:
             device, way, processes, rate = match.groups()
             spent, count = seen.cost.since(last), max(1, int(rate) * IOPS_SECONDS)
             costs[f"{device} {way} {processes}"] = Cost(spent.processor / count, spent.wall / count)
+        elif ended := SEQUENTIAL.search(seen.text):
+            spent, mib = seen.cost.since(last), READS * (DISK_SIZE >> 20)
+            costs[f"{ended[1]} read"] = Cost(spent.processor / mib, spent.wall / mib)
         last = seen.cost
         if "GUEST-DONE" in seen.text:
             return costs
