@@ -200,6 +200,8 @@ class Config:
     acpi: bool = True
     """Whether the guest is given ACPI tables."""
     hpet: bool = True
+    no_sleep: set[int] = field(default_factory=set)
+    """Sleep states, 3 or 4, that are not offered."""
     smbios: list[tuple[int, dict[str, str]]] = field(default_factory=list)
     """Words for the tables about the machine by type, each of them good; of type -1: `file` with a whole structure."""
     uuid: str = ""

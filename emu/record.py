@@ -126,7 +126,7 @@ def identity(config: Config, setup: Setup) -> dict[str, Any]:
         "fw_cfg": [[name, text, file_digest(path)] for name, text, path in config.fw_cfg],
         "boot": [config.boot, config.boot_menu, config.boot_wait, config.reboot_timeout],
         "flags": [config.no_reboot, config.no_shutdown, config.nodefaults],
-        "tables": [config.acpi, config.hpet, config.uuid],
+        "tables": [config.acpi, config.hpet, sorted(config.no_sleep), config.uuid],
         "smbios": [[kind, words, file_digest(words.get("file"))] for kind, words in config.smbios],
         "objects": [[name, kind] for name, (kind, _) in config.objects.items() if not kind.startswith("filter-")],
         "fsdevs": sorted(config.fsdevs),

@@ -35,7 +35,8 @@ def board(setup: Setup, *, apic: bool) -> acpi.Board:
     config = setup.config
     present = setup.serial[: len(SERIAL_PORTS)]
     serial = tuple(port for port, console in zip(SERIAL_PORTS, present, strict=False) if console is not None)
-    return acpi.Board(config.memory, apic=apic, hpet=config.hpet, floppy=True, serial=serial)
+    states = tuple({3, 4} - config.no_sleep)
+    return acpi.Board(config.memory, apic=apic, hpet=config.hpet, floppy=True, serial=serial, states=states)
 
 
 def words(config: Config) -> smbios.Words:

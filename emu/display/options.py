@@ -96,9 +96,14 @@ def vga(config: Config, value: str) -> None:
 
 
 def set_global(config: Config, value: str) -> None:
-    """-global: a property for all devices of a kind; those of the display card are known."""
+    """-global: a property for all devices of a kind; those of the display card and of sleep are known."""
     match = re.fullmatch(r"VGA\.([a-z_]+)=(.*)", value)
-    if match is None:
+    if off := re.fullmatch(r"PIIX4_PM\.disable_s([34])=(0|1|on|off)", value):
+        if off[2] in ("1", "on"):
+            config.no_sleep.add(int(off[1]))
+        else:
+            config.no_sleep.discard(int(off[1]))
+    elif match is None:
         config.warn(f"-global {shown(value)}: not available yet; ignored")
     else:
         config.vga_props[match[1]] = match[2]

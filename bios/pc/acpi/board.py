@@ -19,8 +19,8 @@ class Board:
     """Port and interrupt of COM1 and on."""
     parallel: tuple[tuple[int, int], ...] = ()
     """The same of LPT1 and on."""
-    sleep: bool = True
-    """S3 is offered."""
+    states: tuple[int, ...] = (3, 4)
+    """The sleep states that are offered besides off, S5."""
 
     pm_base: int = 0x600
     gpe_base: int = 0xAFE0

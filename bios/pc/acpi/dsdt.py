@@ -24,7 +24,7 @@ def differentiated_description(board: Board) -> bytes:
     """The AML of the DSDT."""
     out = aml.scope("\\_SB", aml.processor("CPU0", 0), _host_bridge(board), *_links(board))
     for state, kind in sorted(SLEEP_TYPES.items()):
-        if state == 5 or board.sleep:
+        if state == 5 or state in board.states:
             values = [aml.integer(value) for value in (kind, kind, 0, 0)]
             out += aml.name(f"\\_S{state}", aml.package(*values))
     return out

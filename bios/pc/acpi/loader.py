@@ -6,7 +6,7 @@ Records have 128 bytes, numbers are little-endian, names have at most 55 bytes (
 
 from __future__ import annotations
 
-from bios.pc.acpi.board import Board
+from bios.pc.acpi.board import SLEEP_TYPES, Board
 from bios.pc.acpi.tables import acpi_tables, link, root_pointer
 
 TABLES, ROOT, LOADER, STATES = "etc/acpi/tables", "etc/acpi/rsdp", "etc/table-loader", "etc/system-states"
@@ -49,7 +49,7 @@ def firmware_files(board: Board) -> dict[str, bytes]:
         TABLES: bytes(blob),
         ROOT: link(root, places),
         LOADER: b"".join(commands),
-        STATES: bytes((OFFERED, 0, 0, 1 | board.sleep * OFFERED, 2 | board.sleep * OFFERED, OFFERED)),
+        STATES: bytes((OFFERED, 0, 0, *(SLEEP_TYPES[n] | (n in board.states) * OFFERED for n in (3, 4)), OFFERED)),
     }
 
 

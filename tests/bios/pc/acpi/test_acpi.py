@@ -13,7 +13,7 @@ from bios.pc.acpi import Board, acpi_tables, firmware_files, link, root_pointer
 
 BOARDS = {
     "all": Board(256 << 20, floppy=True, parallel=((0x378, 7),)),
-    "least": Board(4 << 20, apic=False, hpet=False, serial=(), sleep=False),
+    "least": Board(4 << 20, apic=False, hpet=False, serial=(), states=()),
     "much RAM": Board(3584 << 20),
 }
 
@@ -107,6 +107,9 @@ def test_a_table_loader_gets_the_tables_that_our_own_firmware_places(board: Boar
 def test_sleep_states_that_are_not_offered_are_not_marked() -> None:
     assert firmware_files(BOARDS["all"])["etc/system-states"] == bytes((0x80, 0, 0, 0x81, 0x82, 0x80))
     assert firmware_files(BOARDS["least"])["etc/system-states"] == bytes((0x80, 0, 0, 0x01, 0x02, 0x80))
+    only_4 = Board(64 << 20, states=(4,))
+    assert firmware_files(only_4)["etc/system-states"] == bytes((0x80, 0, 0, 0x01, 0x82, 0x80))
+    assert b"_S4_" in placed(only_4)["DSDT"] and b"_S3_" not in placed(only_4)["DSDT"]
 
 
 @pytest.mark.skipif(shutil.which("iasl") is None, reason="iasl is not installed (package acpica-tools)")
