@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from cores.x86.assembler import assemble_program
 from emu.__main__ import main
+from tests.guests.command import package
 
 HERE = Path(__file__).resolve().parent / "screens"
 PICTURES = {
@@ -73,3 +75,40 @@ def test_qemu_shows_the_same(tmp_path: Path, name: str) -> None:
 def same(one: Path, other: Path) -> bool:
     left, right = pixels(one), pixels(other)
     return left.shape == right.shape and int(abs(left - right).max()) <= 4
+
+
+INSTALLER = "/usr/lib/debian-installer/images/12/i386/text/debian-installer/i386/"
+TEXT = r"\033[2J\033[H\033[?25lLinux console \033[31mred \033[42mon green\033[0m\n\303\204 \342\226\210\n"
+CONSOLES = {
+    "vesafb": ("vga=791 nomodeset", "", "VESA VGA", "19c7a5f0af831ca7dfe524a17542ee2d0b3ad8dc7ccf2603e82eedd6816da8e0"),
+    "bochs-drm": (
+        "",
+        "modprobe bochs; sleep 1;",
+        "bochs-drmdrmfb",
+        "6c37e0396eadffc5ed5200a89dce6cd0039b458d3e1f41f9f1d0e32c1dee99e6",
+    ),
+}
+
+
+@pytest.mark.guest
+@pytest.mark.slow
+@pytest.mark.parametrize("driver", CONSOLES)
+def test_a_linux_console_on_a_frame_buffer_gives_the_stored_picture(tmp_path: Path, driver: str) -> None:
+    line, command, name, picture = CONSOLES[driver]
+    kernel = package(f"{INSTALLER}linux", "debian-installer-12-netboot-i386")
+    made = tmp_path / "made.ppm"
+    words = ["-m", "320", "-kernel", kernel, "-initrd", f"{INSTALLER}initrd.gz", "-serial", "stdio"]
+    words += ["-append", f"console=ttyS0 rdinit=/bin/sh quiet {line}", "--timeout", "300", "-o", str(made)]
+    words += ["--expect", "# ", "--send", f"mount -t devtmpfs d /dev; mount -t proc p /proc; {command} cat /proc/fb\n"]
+    words += [
+        "--expect",
+        name,
+        "--expect",
+        "# ",
+        "--send",
+        f"printf '{TEXT}' > /dev/tty1; echo D''ONE\n".replace("\\", "\\\\"),
+    ]
+    command_line = [sys.executable, "-m", "emu", "screenshot", *words, "--when", "DONE"]
+    done = subprocess.run(command_line, stdin=subprocess.DEVNULL, capture_output=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stderr
+    assert hashlib.sha256(made.read_bytes()).hexdigest() == picture
