@@ -29,6 +29,8 @@ LOG = logging.getLogger("emu.disk")
 
 SECTOR = 512
 COMMAND_NS, SECTOR_NS, STEP_NS, RESET_NS = 100_000, 20_000, 20_000, 10_000
+PATIENCE_NS = 1_000_000
+"""Without DMA: how long the FIFO waits for its next byte before that is an overrun."""
 CHANNEL = 2
 UNITS = 4
 MOST_STEPS = 79
@@ -152,7 +154,9 @@ class Fdc82077(Device):
         result: bytearray = state.octets(10)
         """What is left to be read of the result."""
         due: int | None = state.deadline()
-        """When the phases "execute" and "ending" are over."""
+        """When the phases "execute" and "ending" are over; in "transfer", when to look for an overrun."""
+        served: int = state.time()
+        """Without DMA: when the last byte came or went."""
         awake: int | None = state.deadline()
         """When the interrupt of a reset comes."""
         buffer: bytearray = state.octets(SECTOR)
@@ -192,7 +196,7 @@ class Fdc82077(Device):
         self._drive_line()
 
     def check(self, registers: dict[str, int], state: State) -> None:
-        if (state.phase in ("execute", "ending")) != (state.due is not None):
+        if (state.phase in ("execute", "transfer", "ending")) != (state.due is not None):
             raise ValueError("due: not what this phase has")
         if state.phase in ("execute", "transfer", "ending") and not _complete(state.command):
             raise ValueError("command: not a whole command")
@@ -339,10 +343,20 @@ class Fdc82077(Device):
             s.due = None
             if s.phase == "execute":
                 self._go_on()
+            elif s.phase == "transfer":
+                self._look_for_overrun(now)
             elif s.phase == "ending":
                 s.phase = "result"
                 self._interrupt(True)
         self._arm()
+
+    def _look_for_overrun(self, now: int) -> None:
+        """A host that has enough stops: nothing else tells the chip that a transfer without DMA is over."""
+        s = self.state
+        if now >= s.served + PATIENCE_NS:
+            self._end(ABNORMAL, OVERRUN)
+        else:
+            s.due = s.served + PATIENCE_NS
 
     # FIFO.
 
@@ -353,6 +367,7 @@ class Fdc82077(Device):
         if s.phase == "transfer" and s.room:
             s.buffer.append(value)
             s.room -= 1
+            s.served = self.clock.now()
             if not s.room:
                 data, s.buffer = bytes(s.buffer), bytearray()
                 self._resume(data)
@@ -372,6 +387,7 @@ class Fdc82077(Device):
         s = self.state
         if s.phase == "transfer" and not s.room:
             value = s.buffer.pop(0)
+            s.served = self.clock.now()
             if not s.buffer:
                 self._resume(None)
             return value
@@ -634,8 +650,8 @@ class Fdc82077(Device):
         """A sector for the host. Calls `_sector_done` now or when all of it was read."""
         s = self.state
         if self._by_fifo():
-            s.phase, s.buffer = "transfer", bytearray(data)
-            self._interrupt(True)
+            s.buffer = bytearray(data)
+            self._wait_for_host()
             return
         left = self.dma.remaining(CHANNEL)
         taken = self.dma.to_memory(CHANNEL, data)
@@ -648,8 +664,8 @@ class Fdc82077(Device):
         """Bytes from the host. Calls `_sector_done` now or when all were written."""
         s = self.state
         if self._by_fifo():
-            s.phase, s.room, s.buffer = "transfer", length, bytearray()
-            self._interrupt(True)
+            s.room, s.buffer = length, bytearray()
+            self._wait_for_host()
             return
         left = self.dma.remaining(CHANNEL)
         data = self.dma.from_memory(CHANNEL, length)
@@ -658,10 +674,17 @@ class Fdc82077(Device):
         else:
             self._sector_done(data, len(data) == left)
 
+    def _wait_for_host(self) -> None:
+        s = self.state
+        s.phase, s.served = "transfer", self.clock.now()
+        s.due = s.served + PATIENCE_NS
+        self._interrupt(True)
+        self._arm()
+
     def _resume(self, data: bytes | None) -> None:
         """The FIFO is through with a sector."""
         self._interrupt(False)
-        self.state.phase = "execute"
+        self.state.phase, self.state.due = "execute", None
         self._sector_done(data, False)
         self._go_on()
 

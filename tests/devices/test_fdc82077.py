@@ -370,6 +370,20 @@ def test_without_dma_bytes_go_through_the_fifo(bench, clock, line):
     assert b.drives[0].disk.read(17 * SECTOR, SECTOR) == bytes(range(256)) * 2
 
 
+def test_without_dma_a_host_that_stops_is_an_overrun(bench, clock, line):
+    b = bench()
+    b.tell(0x03, 0xDF, 0x03)
+    b.tell(READ, 0, 0, 0, 1, 2, 18, 0x1B, 0xFF)
+    clock.advance(MS // 2)
+    for _ in range(2 * SECTOR):
+        b.dev.read(5, 1)
+        clock.advance(5_000)
+    assert b.status() == 0xF0
+    clock.advance(3 * MS)
+    assert line.level
+    assert b.reply() == [0x40, 0x10, 0, 0, 0, 3, 2]
+
+
 def test_the_change_line_falls_with_the_first_step_onto_a_medium(bench, clock):
     b = bench(MemoryDisk(contents(1440)), None)
     b.dev.write(2, 1, 0x1C)
@@ -420,8 +434,9 @@ def test_a_command_that_was_under_way_goes_on_in_a_loaded_machine(bench, clock, 
         ("command", {"phase": "command", "command": b"\x46" + bytes(8)}),
         ("result", {"phase": "result"}),
         ("due", {"phase": "execute"}),
-        ("buffer", {"phase": "transfer", "command": b"\x46" + bytes(8)}),
-        ("buffer", {"phase": "transfer", "command": b"\x45" + bytes(8), "room": 512, "buffer": b"1"}),
+        ("due", {"phase": "transfer", "command": b"\x46" + bytes(8), "room": 4}),
+        ("buffer", {"phase": "transfer", "command": b"\x46" + bytes(8), "due": 5}),
+        ("buffer", {"phase": "transfer", "command": b"\x45" + bytes(8), "room": 512, "buffer": b"1", "due": 5}),
     ],
 )
 def test_a_saved_state_that_no_command_leads_to_is_refused(name, change, bench):
