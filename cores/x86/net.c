@@ -249,7 +249,7 @@ static int net_store(Cpu *cpu, struct NetLoan *n, const uint8_t *header, const u
                 to += part;
                 piece -= part;
             }
-            blk_store(cpu, to, f + (at - n->header), piece);
+            if (piece) blk_store(cpu, to, f + (at - n->header), piece);
             at += piece;
         }
         q->next = (q->next + 1) & 0xffff;

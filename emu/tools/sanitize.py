@@ -3,8 +3,8 @@
 `python -m emu.tools.sanitize [x86] [ppc] [--plain] ARGUMENTS` builds it for these cores, or for all, when anything
 changed, and runs it with the arguments; see fuzz_main.c for those. With `--board` the same engine runs inside Python on
 whole boards, see tests/emu/fuzz_board.py and fuzz_ppc_board.py; with `--jit` it runs programs that get hot against the
-interpreter, see tests/engine/fuzz_jit.py; with `--disk` it gets random descriptor chains, see fuzz_blk.c. `--both` does
-the first three at once. The sanitized builds have no tail calls, so they use the trampoline of core.h. EMU_CC chooses
+interpreter, see tests/engine/fuzz_jit.py; with `--disk` or `--net` it gets random descriptor chains, see fuzz_blk.c and
+fuzz_net.c. `--both` does the first three at once. The sanitized builds have no tail calls, so they use the trampoline of core.h. EMU_CC chooses
 the compiler (gcc; --board takes no other), EMU_SANITIZE the sanitizers (address,undefined).
 """
 
@@ -21,7 +21,7 @@ from emu.engine.build import CORES, ROOT, builder, inputs_digest, unit
 
 TESTS = ROOT / "tests" / "engine"
 FUZZERS = {"x86": TESTS / "fuzz_main.c", "ppc": TESTS / "fuzz_ppc.c"}
-DISK_FUZZER = TESTS / "fuzz_blk.c"
+RING_FUZZERS = {"--disk": TESTS / "fuzz_blk.c", "--net": TESTS / "fuzz_net.c"}
 BOARD_FUZZERS = {"x86": "tests.emu.fuzz_board", "ppc": "tests.emu.fuzz_ppc_board"}
 FLOATING = ("fpr_sig", "fpr_se", "fctrl", "fstat", "ftag", "fip", "fcs", "fdp", "fds", "fop", "xmm_lo", "xmm_hi")
 
@@ -210,13 +210,13 @@ def preloaded() -> dict[str, str]:
 
 def main(words: list[str]) -> int:
     """Build and run; returns the first status that is not 0."""
-    rest = [w for w in words if w not in ("--plain", "--board", "--jit", "--disk", "--both", *CORES)]
+    rest = [w for w in words if w not in ("--plain", "--board", "--jit", "--both", *RING_FUZZERS, *CORES)]
     chosen = [core for core in CORES if core in words] or list(CORES)
     runs: list[tuple[list[str], dict[str, str] | None]] = []
     try:
-        if "--disk" in words:
-            runs.append(([str(build(sanitizers="" if "--plain" in words else None, fuzzer=DISK_FUZZER)), *rest], None))
-        if not {"--board", "--jit", "--disk"} & set(words):
+        for fuzzer in (path for word, path in RING_FUZZERS.items() if word in words):
+            runs.append(([str(build(sanitizers="" if "--plain" in words else None, fuzzer=fuzzer)), *rest], None))
+        if not {"--board", "--jit", *RING_FUZZERS} & set(words):
             for core in chosen:
                 program = build(core, sanitizers="" if "--plain" in words else None)
                 runs.append(([str(program), *rest], None))
