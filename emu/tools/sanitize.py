@@ -1,11 +1,12 @@
 """The engine built for testing: the generated unit and a fuzzer of `tests/engine` as one program, with sanitizers.
 
 `python -m emu.tools.sanitize [x86] [ppc] [--plain] ARGUMENTS` builds it for these cores, or for all, when anything
-changed, and runs it with the arguments; see fuzz_main.c for those. With `--board` the same engine runs inside Python on
-whole boards, see tests/emu/fuzz_board.py and fuzz_ppc_board.py; with `--jit` it runs programs that get hot against the
-interpreter, see tests/engine/fuzz_jit.py; with `--disk` or `--net` it gets random descriptor chains, see fuzz_blk.c and
-fuzz_net.c. `--both` does the first three at once. The sanitized builds have no tail calls, so they use the trampoline of core.h. EMU_CC chooses
-the compiler (gcc; --board takes no other), EMU_SANITIZE the sanitizers (address,undefined).
+changed, and runs it with the arguments; see fuzz_main.c for those. With `--board` the same engine runs inside Python
+on whole boards, see tests/emu/fuzz_board.py and fuzz_ppc_board.py; with `--jit` it runs programs that get hot against
+the interpreter, see tests/engine/fuzz_jit.py; with `--disk` or `--net` it gets random descriptor chains, see
+fuzz_blk.c and fuzz_net.c. `--both` does the first three at once. The sanitized builds have no tail calls, so they use
+the trampoline of core.h. EMU_CC chooses the compiler (gcc; --board takes no other), EMU_SANITIZE the sanitizers
+(address,undefined).
 """
 
 from __future__ import annotations
