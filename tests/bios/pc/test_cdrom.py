@@ -8,7 +8,7 @@ import pytest
 from bios.pc.host import Action, Drive, DriveKind
 from tests.bios.fake_host import FakeHost, Machine, Medium, floppy, hard_disk
 
-ROUNDS = int(os.environ.get("EMU_FUZZ_BIOS", "60"))
+ROUNDS = int(os.environ.get("EMU_FUZZ_BIOS", "20"))
 """How many broken CDs; by hand many more."""
 IMAGE = 30  # sector of the boot image
 

@@ -277,7 +277,7 @@ def test_without_partitions_heads_grow_until_1024_cylinders_do(mib: int, heads: 
 
 def test_a_partition_table_of_any_content_gives_a_geometry_that_int_13h_can_say() -> None:
     rng = random.Random(3)
-    for _ in range(500):
+    for _ in range(200):
         sector = bytearray(512)
         for at in range(0x1BE, 0x1FE):
             sector[at] = rng.choice((0, 0, 1, 0x80, 0xFE, 0xFF, rng.getrandbits(8)))

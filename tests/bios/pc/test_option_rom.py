@@ -11,7 +11,7 @@ from bios.pc import rom
 from bios.pc.option_rom import x86_image
 from tests.bios.fake_host import FakeHost, Machine
 
-ROUNDS = int(os.environ.get("EMU_FUZZ_BIOS", "40"))
+ROUNDS = int(os.environ.get("EMU_FUZZ_BIOS", "15"))
 """How many broken images; by hand many more."""
 BACK = rom.SEGMENT << 16 | rom.LABELS["post.roms"]
 
