@@ -200,9 +200,6 @@ class Session:
         setup = self._setup()
         machine = board(config.machine)(setup)
         self._say_warnings()
-        for medium in setup.media:
-            if medium.line and medium.drive.positional:
-                sys.stderr.write(f"{medium.line}\n")
         machine.no_reboot = config.no_reboot
         machine.no_shutdown = config.no_shutdown
         machine.shutdown_is_failure = not self.compat
@@ -229,6 +226,10 @@ class Session:
         self._open_monitors(machine, setup)
         self._open_displays(machine)
         self._begin_recording(machine, setup)
+        if config.display != "curses":
+            for medium in setup.media:
+                if medium.line and medium.drive.positional:
+                    sys.stderr.write(f"{medium.line}\n")
         return machine
 
     def _prepare_replay(self, path: str) -> None:

@@ -232,7 +232,7 @@ def vector(rng: random.Random) -> list[str]:
             cut = rng.randrange(len(name))
             name = name[:cut] + name[cut + 1 :]
         words.append(rng.choice(("-", "-", "--")) + name)
-        if name in ("D", "record"):
+        if name in ("D", "record", "screenshot"):
             words.append("out.log")  # anything else it would rightly overwrite
         elif (option.argument and rng.random() < 0.92) or rng.random() < 0.05:
             words.append(",".join(rng.choice(NAMES) for _ in range(rng.choice((1, 1, 1, 2, 3)))))
