@@ -25,7 +25,7 @@ from tests.devices.virtio.test_net import MAC, frame, packet
 engine = pytest.importorskip("emu.engine.x86", reason="the engine is not built")
 slirp = pytest.importorskip("emu.engine.slirp", reason="the engine is not built")
 
-ROUNDS = int(os.environ.get("EMU_FUZZ_VIRTIO", "400"))
+ROUNDS = int(os.environ.get("EMU_FUZZ_VIRTIO", "120"))
 BASE = 0x100000
 SIZE = 8
 PART = 0x10000
