@@ -3,8 +3,8 @@
     FOLDER/root.img       ext4, 640 MiB, label `debian`: systemd, a login on ttyS0, root without a password
     FOLDER/repository     a package that is not in it (hello), for apt-get as http://10.0.2.2:PORT
 
-debootstrap (Debian's package of that name) does the work. Any i386 kernel with ext4 and the disk's driver built in starts
-it, by `root=/dev/vda` or `root=/dev/sda`. What is downloaded stays in FOLDER/cache.
+debootstrap (Debian's package of that name) does the work. Any i386 kernel that has ext4 and the disk's driver built in
+starts it, by `root=/dev/vda` or `root=/dev/sda`. What is downloaded stays in FOLDER/cache.
 """
 
 from __future__ import annotations
