@@ -54,7 +54,12 @@ FAR_KEYS = {
     "meta_l": 125,
     "meta_r": 126,
     "menu": 127,
-}
+    "audiomute": 113, "volumedown": 114, "volumeup": 115, "power": 116, "stop": 128, "again": 129, "props": 130,
+    "undo": 131, "front": 132, "copy": 133, "paste": 135, "find": 136, "cut": 137, "help": 138, "calculator": 140,
+    "sleep": 142, "wake": 143, "mail": 155, "ac_bookmarks": 156, "computer": 157, "ac_back": 158, "ac_forward": 159,
+    "audionext": 163, "audioplay": 164, "audioprev": 165, "audiostop": 166, "ac_home": 172, "ac_refresh": 173,
+    "f17": 187, "f18": 188, "f19": 189, "f21": 191, "f22": 192, "mediaselect": 226,
+}  # fmt: skip
 FAR_CODES = {code: FAR_KEYS[name] for name, code in EXTENDED.items()} | {0x37: 99}
 LAST_NEAR = 0x58
 
