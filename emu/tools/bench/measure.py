@@ -42,7 +42,7 @@ TRY_DISKS = (
 )
 """The kernel's command line for a first process that measures each disk."""
 NET_MIB = 32
-"""How much goes each way; writes of 1 KiB make an eighth of it."""
+"""How much goes each way; writes of 1 KiB make half of it."""
 NET_TURNS = 1500
 NET_LONGEST = 300.0
 """Seconds for which a peer waits."""
@@ -193,7 +193,7 @@ def net(line: Line, emulator: Emulator, run: Run) -> dict[str, Cost]:
     """Seconds for a MiB of TCP, and for 64 bytes to the guest and back (wall: the median turn)."""
     folder, m = folder_of(line), line.machine
     mib = max(1, round(NET_MIB * run.scale))
-    small = max(1, mib // 8)
+    small = max(1, mib // 2)
     programs = {name: text.format(blocks=16 * mib, kib=1024 * small) for name, text in NET_PROGRAMS.items()}
     turns = max(100, round(NET_TURNS * run.scale))
     netdev = "user,id=n"
