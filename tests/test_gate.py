@@ -42,6 +42,7 @@ PROGRAMS = {
     "emu/tools/doctor.py",
     "emu/engine/build.py",
     "images/bench/build.py",
+    "images/debian/build.py",
     "images/demo/__main__.py",
     "images/linux_ppc/build.py",
 }
