@@ -22,6 +22,8 @@ from tests.maps import Watch
 
 PIECES = {"guests": 6, "cores": 2, "emu": 4}
 """The longest folders, longest first, and into how many pieces each is dealt; all others are one piece each."""
+APART = ("guests",)
+"""Folders of which only one piece runs at a time: their images are open for one writer or for many readers."""
 PROCESSES = 2
 ENGINES = ("emu.engine._x86", "emu.engine._ppc", "emu.engine._host")
 BETWEEN = 0.1
@@ -34,18 +36,28 @@ _COUNT = re.compile(r"(\d+) (passed|failed|skipped|deselected|error|xfailed|xpas
 class Piece(NamedTuple):
     """A part of the suite that runs."""
 
+    folder: str
     process: subprocess.Popen[bytes]
     output: Path
 
 
-def pieces(tests: Path) -> list[list[str]]:
-    """The files of the suite, dealt."""
+def pieces(tests: Path) -> list[tuple[str, list[str]]]:
+    """The files of the suite, dealt, each piece with its folder."""
     folders = sorted(p for p in tests.iterdir() if p.is_dir() and any(p.rglob("test_*.py")))
-    found = [sorted(map(str, tests.glob("test_*.py")))]
+    found: list[tuple[str, list[str]]] = []
     for folder in sorted(folders, key=lambda p: list(PIECES).index(p.name) if p.name in PIECES else len(PIECES)):
         files, parts = sorted(map(str, folder.rglob("test_*.py"))), PIECES.get(folder.name, 1)
-        found += [files[k::parts] for k in range(parts)]
-    return [files for files in [*found[1:], found[0]] if files]
+        found += [(folder.name, files[k::parts]) for k in range(parts)]
+    found.append(("", sorted(map(str, tests.glob("test_*.py")))))
+    return [(folder, files) for folder, files in found if files]
+
+
+def next_piece(waiting: list[tuple[str, list[str]]], busy: Sequence[str]) -> tuple[str, list[str]] | None:
+    """Take the first piece that may run beside those of these folders."""
+    for k, (folder, _) in enumerate(waiting):
+        if folder not in APART or folder not in busy:
+            return waiting.pop(k)
+    return None
 
 
 def main(options: Sequence[str]) -> int:
@@ -53,20 +65,22 @@ def main(options: Sequence[str]) -> int:
     # Tests of an engine are skipped where it is not built; here it has been.
     for name in ENGINES:
         import_module(name)
-    waiting, running, status = pieces(Path("tests")), [], 0
+    waiting, status = pieces(Path("tests")), 0
+    running: list[Piece] = []
     watch, counts = Watch(os.getpid()), Counter[str]()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as scratch:
         while waiting or running:
-            while waiting and len(running) < PROCESSES:
-                output = Path(folder, str(len(waiting)))
-                command = [*COMMAND, *waiting.pop(0), *options]
+            while len(running) < PROCESSES and (piece := next_piece(waiting, [p.folder for p in running])) is not None:
+                name, files = piece
+                output = Path(scratch, str(len(waiting)))
                 with output.open("wb") as to:
-                    running.append(Piece(subprocess.Popen(command, stdout=to, stderr=subprocess.STDOUT), output))
-            for piece in [p for p in running if ended(p.process)]:
-                running.remove(piece)
-                counts += show(piece)
-                if piece.process.returncode != NOTHING_COLLECTED:
-                    status = status or piece.process.returncode
+                    process = subprocess.Popen([*COMMAND, *files, *options], stdout=to, stderr=subprocess.STDOUT)
+                running.append(Piece(name, process, output))
+            for done in [p for p in running if ended(p.process)]:
+                running.remove(done)
+                counts += show(done)
+                if done.process.returncode != NOTHING_COLLECTED:
+                    status = status or done.process.returncode
             watch.look()
     print("\n".join([", ".join(f"{n} {what}" for what, n in counts.items()), *watch.wrong[:20], watch.report()]))
     return status or int(bool(watch.wrong))
