@@ -422,19 +422,22 @@ def holder(fd: int, byte: int) -> str:
         processes = []
     for process in processes:
         try:
-            for number in os.listdir(f"/proc/{process}/fd"):
+            numbers = os.listdir(f"/proc/{process}/fd")
+        except OSError:
+            continue
+        for number in numbers:
+            try:
                 seen = os.stat(f"/proc/{process}/fd/{number}")
                 if (seen.st_dev, seen.st_ino) != (wanted.st_dev, wanted.st_ino):
                     continue
                 if int(process) == os.getpid() and int(number) == fd:
                     continue
                 with open(f"/proc/{process}/fdinfo/{number}", encoding="ascii", errors="replace") as file:
-                    if any(_covers(line, byte) for line in file):
-                        if int(process) == os.getpid():
-                            return "another drive of this machine"
-                        return f"process {process} ({_command(process)})"
-        except (OSError, ValueError):
-            continue
+                    if not any(_covers(line, byte) for line in file):
+                        continue
+                return "another drive of this machine" if int(process) == os.getpid() else _named(process)
+            except (OSError, ValueError):
+                continue  # closed meanwhile, as the descriptor that has read the list is
     return "another process"
 
 
@@ -446,6 +449,7 @@ def _covers(line: str, byte: int) -> bool:
     return int(first) <= byte and (last == "EOF" or byte <= int(last))
 
 
-def _command(process: str) -> str:
+def _named(process: str) -> str:
     with open(f"/proc/{process}/comm", encoding="utf-8", errors="replace") as file:
-        return "".join(c if c.isprintable() else "?" for c in file.read().strip())
+        command = "".join(c if c.isprintable() else "?" for c in file.read().strip())
+    return f"process {process} ({command})"
