@@ -402,9 +402,7 @@ class SocketHost(Stream):
             self.front.opened()
 
     def _adopt(self, sock: socket.socket) -> None:
-        sock.setblocking(False)
-        if sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        at_once(sock)
         self._in = self._out = sock.detach()
         self._skip = 0
 
@@ -450,6 +448,13 @@ class SocketHost(Stream):
                     os.unlink(self.spec.path)
                 except OSError:
                     pass
+
+
+def at_once(sock: socket.socket) -> None:
+    """A connected socket that never blocks, and does not gather what is small."""
+    sock.setblocking(False)
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def listen(spec: Chardev, what: str = "") -> socket.socket:

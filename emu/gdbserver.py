@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
+from emu.chardev import at_once
 from emu.chardev import listen as listening_socket
 from emu.clock import wall
 from emu.cpu import DebuggedCpu, Exit, GuestFault
@@ -141,7 +142,7 @@ class GdbServer:
     def attach(self, client: socket.socket) -> None:
         """Serve a client; the guest stops."""
         self._forget()
-        client.setblocking(False)
+        at_once(client)
         self._client = client
         self._was_paused = self.machine.paused
         self._description = describe(self._cpu)
@@ -155,8 +156,6 @@ class GdbServer:
                 client, _ = self.listener.accept()
             except OSError:
                 return
-            if client.family != socket.AF_UNIX:
-                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.attach(client)
         if self._client is None:
             return

@@ -5,7 +5,8 @@ The machine loop calls `dispatch` after the CPU stopped on the hook port, with C
 
 from __future__ import annotations
 
-from bios.pc import (
+# Importing a module registers its services.
+from bios.pc import (  # noqa: F401
     apm,
     boot,
     cdrom,
@@ -27,24 +28,6 @@ from bios.pc.font import font_8, font_14, font_16
 from bios.pc.host import Action, LinearFault
 from bios.pc.service import HOOKS, Call, Handler, find
 from bios.pc.state import BiosState
-
-# Importing a module registers its services; naming them here keeps the list in one place.
-SERVICE_MODULES = (
-    apm,
-    boot,
-    cdrom,
-    clock,
-    disk,
-    equipment,
-    interrupts,
-    keyboard,
-    post,
-    printer,
-    serial,
-    system,
-    vbe,
-    video,
-)
 
 
 class Bios(BiosState):

@@ -93,7 +93,7 @@ static int apic_goes_on(Cpu *cpu)
         struct BlkLoan *b = &cpu->blk[k];
         while (b->lent && b->inflight && now >= (int64_t)b->requests[0]->due) {
             if (!a->lent) return 0;
-            if (blk_complete(cpu, b)) apic_request(cpu, b->vector);
+            if (blk_complete(cpu, b)) apic_request(cpu, b->ring.vector);
         }
     }
     if (!net_goes_on(cpu, now)) return 0;

@@ -36,7 +36,15 @@ struct ApicLoan {
     int64_t armed; /* -1: not */
 };
 
-struct BlkSegment {
+/* A split ring of a virtio device while it is lent to the processor: where it is, and how far (ring.c). */
+struct LentRing {
+    uint64_t bell; /* physical address */
+    uint64_t desc, driver, device;
+    uint32_t size, vector, event_index, indirect, next, used, signalled, fresh;
+    int32_t asked; /* the chain for which the driver shall ring, -1: not said yet */
+};
+
+struct RingSegment {
     uint64_t address, length;
 };
 
@@ -44,7 +52,7 @@ struct BlkSegment {
 struct BlkRequest {
     uint64_t due;
     uint32_t head, kind, room, length, segments; /* kind 0 reads, 1 writes */
-    struct BlkSegment *seg;
+    struct RingSegment *seg;
     uint8_t *data;
 };
 
@@ -53,12 +61,8 @@ struct BlkLoan {
     uint32_t lent;
     uint32_t moved; /* the first request is another since the board's clock was told */
     int fd;
-    uint32_t vector;
     uint64_t file_length, write_from; /* bytes; nothing in front of write_from is written here */
-    uint64_t bell; /* physical address */
-    uint64_t desc, driver, device;
-    uint32_t size, event_index, indirect, next, used, signalled, fresh;
-    int32_t asked;
+    struct LentRing ring;
     uint64_t transfer_end, access, bytes_per_ns;
     uint64_t count; /* requests taken */
     uint64_t moved_by_kind[2][3]; /* of reads and of writes among them: number, bytes, ns */
@@ -67,13 +71,6 @@ struct BlkLoan {
 };
 
 struct Wire;
-
-/* One queue of a network card. */
-struct NetRing {
-    uint64_t bell, desc, driver, device;
-    uint32_t size, vector, next, used, signalled, fresh;
-    int32_t asked;
-};
 
 /* What came from outside; the frame follows, up to a multiple of eight bytes. */
 struct NetArrival {
@@ -86,9 +83,9 @@ struct NetLoan {
     uint32_t lent;
     uint32_t moved; /* `sending` is another since the board's clock was told */
     uint32_t stuck; /* what is due is not for the processor */
-    uint32_t header, event_index, indirect, merge, csum, tso, marks, large, promiscuous;
+    uint32_t header, merge, csum, tso, marks, large, promiscuous;
     uint8_t mac[6];
-    struct NetRing rx, tx;
+    struct LentRing rx, tx;
     struct Wire *wire;
     int64_t gather;   /* from the bell to the sending */
     int64_t sending;  /* what the driver has rung for */

@@ -4,7 +4,7 @@
  * When something comes from outside is up to the wall; all that follows from it is not, so each arrival is kept for the gate
  * (emu/inputs.py) with its instruction count and time, and a replay of it in Python does the same.
  *
- * VIRTIO 1.2, 2.7 (split rings) and 5.1; RFC 791, 1071 and 9293. */
+ * VIRTIO 1.2, 5.1 (the rings are those of ring.c); RFC 791, 1071 and 9293. */
 
 enum {
     NET_NEEDS_CSUM = 1, NET_DATA_VALID = 2, NET_GSO_TCP4 = 1,
@@ -103,55 +103,20 @@ static int net_valid(const uint8_t *f, uint64_t length)
     return net_fold(addresses + protocol + size + net_sum(segment, size)) == 0xffff;
 }
 
-static int net_wants_interrupt(Cpu *cpu, const struct NetLoan *n, struct NetRing *q)
-{
-    const uint8_t *ring = blk_ram(cpu, q->driver, 6 + 2ull * q->size);
-    if (!ring) return 0;
-    if (!n->event_index) return !(blk_load16(ring) & 1);
-    const uint32_t event = blk_load16(ring + 4 + 2 * q->size);
-    const uint32_t moved = (q->used - q->signalled) & 0xffff;
-    const int wanted = q->fresh || ((q->used - event - 1) & 0xffff) < moved;
-    q->signalled = q->used;
-    q->fresh = 0;
-    return wanted;
-}
-
-static void net_give_back(Cpu *cpu, struct NetRing *q, uint32_t head, uint32_t written)
-{
-    const uint32_t entry[2] = {head, written};
-    blk_store(cpu, q->device + 4 + 8ull * (q->used % q->size), entry, 8);
-    q->used = (q->used + 1) & 0xffff;
-    blk_store16(cpu, q->device + 2, q->used);
-}
-
-/* All that a ring needs to be served lies in memory. */
-static int net_ring(Cpu *cpu, const struct NetRing *q, uint32_t *available)
-{
-    const uint8_t *ring = blk_ram(cpu, q->driver, 6 + 2ull * q->size);
-    if (!ring || !blk_ram(cpu, q->device, 6 + 8ull * q->size)) return 0;
-    *available = blk_load16(ring + 2);
-    return ((*available - q->next) & 0xffff) <= q->size;
-}
-
-static uint32_t net_head(Cpu *cpu, const struct NetRing *q, uint32_t next)
-{
-    return blk_load16(blk_ram(cpu, q->driver, 6 + 2ull * q->size) + 4 + 2 * (next % q->size));
-}
-
 /* -- to the wire */
 
 /* One chain. 0: not here, and nothing has happened. */
 static int net_send(Cpu *cpu, struct NetLoan *n, uint32_t head)
 {
-    struct BlkSegment seg[BLK_SEGMENTS];
+    struct RingSegment seg[RING_SEGMENTS];
     uint32_t readable, all;
-    if (!blk_walk(cpu, n->tx.desc, n->tx.size, n->indirect, head, seg, &readable, &all) || readable != all) return 0;
+    if (!ring_walk(cpu, &n->tx, head, seg, &readable, &all) || readable != all) return 0;
     uint64_t total = 0;
     for (uint32_t k = 0; k < all; k++) total += seg[k].length;
     if (total < n->header + NET_ETHERNET || total > n->header + NET_LARGEST) return 0;
     uint8_t *at = n->frame;
     for (uint32_t k = 0; k < all; k++) {
-        memcpy(at, blk_ram(cpu, seg[k].address, seg[k].length), seg[k].length);
+        memcpy(at, ring_ram(cpu, seg[k].address, seg[k].length), seg[k].length);
         at += seg[k].length;
     }
     const uint8_t *header = n->frame;
@@ -184,21 +149,18 @@ static int net_send(Cpu *cpu, struct NetLoan *n, uint32_t head)
 /* What the driver has rung for. 0: the rest is not for here. */
 static int net_transmit(Cpu *cpu, struct NetLoan *n)
 {
-    struct NetRing *q = &n->tx;
+    struct LentRing *q = &n->tx;
     uint32_t available;
-    if (!net_ring(cpu, q, &available)) return 0;
+    if (!ring_available(cpu, q, &available)) return 0;
     while (q->next != available) {
-        const uint32_t head = net_head(cpu, q, q->next);
+        const uint32_t head = ring_head(cpu, q, q->next);
         if (head >= q->size || !net_send(cpu, n, head)) return 0;
         q->next = (q->next + 1) & 0xffff;
-        net_give_back(cpu, q, head, 0);
+        ring_give_back(cpu, q, head, 0);
     }
-    if (n->event_index && q->asked != (int32_t)q->next) {
-        q->asked = (int32_t)q->next;
-        blk_store16(cpu, q->device + 4 + 8ull * q->size, q->next);
-    }
+    ring_ask(cpu, q);
     n->sending = -1;
-    if (net_wants_interrupt(cpu, n, q)) apic_request(cpu, q->vector);
+    if (ring_wants_interrupt(cpu, q)) apic_request(cpu, q->vector);
     return 1;
 }
 
@@ -207,21 +169,21 @@ static int net_transmit(Cpu *cpu, struct NetLoan *n)
 /* Put a frame with its header into buffers. 0: there is no room, or this is not for here, and nothing has happened. */
 static int net_store(Cpu *cpu, struct NetLoan *n, const uint8_t *header, const uint8_t *f, uint64_t length)
 {
-    struct NetRing *q = &n->rx;
-    struct BlkSegment seg[BLK_SEGMENTS];
+    struct LentRing *q = &n->rx;
+    struct RingSegment seg[RING_SEGMENTS];
     uint32_t heads[NET_CHAINS], ends[NET_CHAINS], readable, all, available, chains = 0, segments = 0;
     const uint64_t wanted = n->header + length;
     uint64_t room = 0;
-    if (!net_ring(cpu, q, &available)) return 0;
+    if (!ring_available(cpu, q, &available)) return 0;
     while (room < wanted) {
         if (chains == NET_CHAINS || ((q->next + chains) & 0xffff) == available || (chains && !n->merge)) return 0;
-        const uint32_t head = net_head(cpu, q, q->next + chains);
+        const uint32_t head = ring_head(cpu, q, q->next + chains);
         if (head >= q->size) return 0;
         for (uint32_t k = 0; k < chains; k++)
             if (heads[k] == head) return 0;
-        struct BlkSegment mine[BLK_SEGMENTS];
-        if (!blk_walk(cpu, q->desc, q->size, n->indirect, head, mine, &readable, &all) || readable ||
-            all > BLK_SEGMENTS - segments)
+        struct RingSegment mine[RING_SEGMENTS];
+        if (!ring_walk(cpu, q, head, mine, &readable, &all) || readable ||
+            all > RING_SEGMENTS - segments)
             return 0;
         uint64_t here = 0;
         for (uint32_t k = 0; k < all; k++) {
@@ -244,18 +206,18 @@ static int net_store(Cpu *cpu, struct NetLoan *n, const uint8_t *header, const u
             uint64_t piece = seg[s].length < wanted - at ? seg[s].length : wanted - at, to = seg[s].address;
             if (at < n->header) {
                 const uint64_t part = n->header - at < piece ? n->header - at : piece;
-                blk_store(cpu, to, whole + at, part);
+                ring_store(cpu, to, whole + at, part);
                 at += part;
                 to += part;
                 piece -= part;
             }
-            if (piece) blk_store(cpu, to, f + (at - n->header), piece);
+            if (piece) ring_store(cpu, to, f + (at - n->header), piece);
             at += piece;
         }
         q->next = (q->next + 1) & 0xffff;
-        net_give_back(cpu, q, heads[k], (uint32_t)(at - from));
+        ring_give_back(cpu, q, heads[k], (uint32_t)(at - from));
     }
-    if (net_wants_interrupt(cpu, n, q)) apic_request(cpu, q->vector);
+    if (ring_wants_interrupt(cpu, q)) apic_request(cpu, q->vector);
     return 1;
 }
 

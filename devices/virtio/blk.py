@@ -22,7 +22,7 @@ from devices.device import device
 from devices.lending import Lending
 from devices.state import flag, queue
 from devices.virtio.device import ACCESS_PLATFORM, DRIVER_OK, MAX_QUEUES, VirtioDevice, VirtioState
-from devices.virtio.ring import MAX_SIZE, RING_EVENT_IDX, RING_INDIRECT, RING_PACKED, Chain, RingMemory
+from devices.virtio.ring import MAX_SIZE, RING_PACKED, Chain, RingMemory
 
 SECTOR = 512
 SEG_MAX, READ_ONLY, BLOCK_SIZE, FLUSH, TOPOLOGY, CONFIG_WCE, MULTI_QUEUE, DISCARD, WRITE_ZEROES = (
@@ -149,8 +149,7 @@ class Blk(Lending, VirtioDevice):
         if not self._state.status & DRIVER_OK or self._state.legacy or len(self.queues) != 1:
             return None
         q, features = self.queues[0], self._state.features
-        s = q.state
-        if q.chains or not s.ready or s.broken or s.size > LENT_SIZE or features & (RING_PACKED | ACCESS_PLATFORM):
+        if q.chains or not q.running or q.state.size > LENT_SIZE or features & (RING_PACKED | ACCESS_PLATFORM):
             return None
         # Asked first: a look at the bell calls the local APIC home, and a run that does nothing else gets nowhere.
         lends = getattr(self.disk, "lends", None)
@@ -165,9 +164,7 @@ class Blk(Lending, VirtioDevice):
         self.lent(take_back)
         if not self._state.write_back:
             loan["write_from"] = loan["file_length"]
-        loan.update(bell=place[0], vector=place[1], event_index=bool(features & RING_EVENT_IDX))
-        loan.update(indirect=bool(features & RING_INDIRECT), desc=s.desc, driver=s.driver, device=s.device)
-        loan.update(size=s.size, next=s.next, used=s.used, signalled=s.signalled, fresh=s.fresh)
+        loan["ring"] = q.loan(*place)
         return loan
 
     def moved(self, due: int | None) -> None:
@@ -179,8 +176,7 @@ class Blk(Lending, VirtioDevice):
         disk: Any = self.disk
         disk.returned(loan["transfer_end"], loan["count"], loan["moved"])
         q = self.queues[0]
-        q.state.next, q.state.used = loan["next"], loan["used"]
-        q.state.signalled, q.state.fresh = loan["signalled"], loan["fresh"]
+        q.returned(loan["ring"])
         for head, due, data, length, segments in loan["requests"]:
             chain = q.adopt(head, segments)
             chain.due = due

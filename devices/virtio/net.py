@@ -22,7 +22,7 @@ from devices.ethernet import HEADER, IPV4, IPV6, LARGEST, LONGEST, TCP, VLAN, ch
 from devices.lending import Lending
 from devices.state import deadline, flag, octets, uint
 from devices.virtio.device import ACCESS_PLATFORM, DRIVER_OK, GUEST_ERRORS, VERSION_1, VirtioDevice, VirtioState
-from devices.virtio.ring import RING_EVENT_IDX, RING_INDIRECT, RING_PACKED, Chain, RingMemory
+from devices.virtio.ring import RING_PACKED, Chain, RingMemory
 
 QUEUE = 256
 RX, TX, CONTROL = 0, 1, 2
@@ -245,17 +245,9 @@ class Net(Lending, VirtioDevice):
         if wire is None:
             return None
         self.lent(take_back)
-        rings = [
-            {
-                "bell": place[0], "vector": place[1], "desc": q.state.desc, "driver": q.state.driver,
-                "device": q.state.device, "size": q.state.size, "next": q.state.next, "used": q.state.used,
-                "signalled": q.state.signalled, "fresh": q.state.fresh, "asked": -1,
-            }
-            for q, place in zip(queues, places, strict=True)
-        ]  # fmt: skip
+        rings = [q.loan(*place) for q, place in zip(queues, places, strict=True)]
         return {
-            "header": 12, "event_index": bool(features & RING_EVENT_IDX),
-            "indirect": bool(features & RING_INDIRECT), "merge": bool(features & MERGE), "csum": bool(features & CSUM),
+            "header": 12, "merge": bool(features & MERGE), "csum": bool(features & CSUM),
             "tso": bool(features & HOST_TSO4), "marks": bool(s.offloads & GUEST_CSUM),
             "large": bool(s.offloads & GUEST_TSO4 and features & MERGE), "promiscuous": s.promiscuous,
             "mac": bytes(s.mac), "rx": rings[0], "tx": rings[1], "wire": wire, "gather": GATHER,
@@ -275,8 +267,7 @@ class Net(Lending, VirtioDevice):
     def returned(self, loan: dict[str, Any]) -> None:
         """See `Lending`."""
         for q, ring in zip(self.queues, (loan["rx"], loan["tx"]), strict=False):
-            q.state.next, q.state.used = ring["next"], ring["used"]
-            q.state.signalled, q.state.fresh = ring["signalled"], bool(ring["fresh"])
+            q.returned(ring)
         if self._gather is not None:
             self._gather.inner = False
         self._send_at(None if loan["sending"] < 0 else loan["sending"])

@@ -13,7 +13,7 @@ guest (2.4.3, 2.7.3).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from struct import Struct
 from typing import Protocol
@@ -262,6 +262,21 @@ class Queue:
         chain = Chain(self, head, [], writable)
         self._out(chain)
         return chain
+
+    def loan(self, bell: int, vector: int) -> dict[str, int]:
+        """What a processor needs to serve a split ring: where it is and how far; `bell` is a physical address."""
+        s = self.state
+        return {
+            "bell": bell, "vector": vector, "desc": s.desc, "driver": s.driver, "device": s.device, "size": s.size,
+            "event_index": int(bool(self.features & RING_EVENT_IDX)),
+            "indirect": int(bool(self.features & RING_INDIRECT)),
+            "next": s.next, "used": s.used, "signalled": s.signalled, "fresh": int(s.fresh),
+        }  # fmt: skip
+
+    def returned(self, loan: Mapping[str, int]) -> None:
+        """Take over how far the processor has come."""
+        s = self.state
+        s.next, s.used, s.signalled, s.fresh = loan["next"], loan["used"], loan["signalled"], bool(loan["fresh"])
 
     def _out(self, chain: Chain) -> None:
         self.chains[chain.head] = chain

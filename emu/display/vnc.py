@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emu.chardev import listen
+from emu.chardev import at_once, listen
 from emu.clock import wall
 from emu.display import des, rfb
 from emu.display.keysyms import SCANCODES, SHIFTS, key_of
@@ -123,9 +123,7 @@ class Server:
             made, _ = self.listener.accept()
         except OSError:
             return
-        if made.family != socket.AF_UNIX:
-            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        made.setblocking(False)
+        at_once(made)
         self.clients.append(Client(self, made))
 
     def _update(self, waiting: list[Client]) -> None:

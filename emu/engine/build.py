@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT / "emu" / "engine"
 LANG = ROOT / "cores" / "lang"
 # What each core has in C by hand, beside core.h and members.h, in the order of the unit.
-BEFORE = {"x86": ("blk.c", "net.c", "apic.c", "ports.c", "mmu.c"), "ppc": ("mmu.c",)}
+BEFORE = {"x86": ("ring.c", "blk.c", "net.c", "apic.c", "ports.c", "mmu.c"), "ppc": ("mmu.c",)}
 CORES = tuple(BEFORE)
 JIT = ("fold.c", "float.c", "expand.c", "trace.c", "group.c", "live.c", "emit.c", "verify.c", "link.c", "show.c")
 

@@ -19,6 +19,17 @@ ARRIVAL = struct.Struct("<QQI4x")
 bind(ffi, lib)
 
 
+def _give_ring(ring: Any, loan: dict[str, int]) -> None:
+    """See `devices.virtio.ring.Queue.loan`."""
+    for name, value in loan.items():
+        setattr(ring, name, value)
+    ring.asked = -1
+
+
+def _take_ring(ring: Any) -> dict[str, int]:
+    return {name: getattr(ring, name) for name in ("next", "used", "signalled", "fresh")}
+
+
 class X86Cpu(CompiledCpu):
     """A 32-bit x86 processor. `bus` answers ports, MMIO and interrupt acknowledge; `ram` is a `GuestRam`."""
 
@@ -116,18 +127,18 @@ class X86Cpu(CompiledCpu):
     def _give_disk(self, k: int, loan: dict[str, Any]) -> None:
         b = self._c.blk[k]
         for name, value in loan.items():
-            setattr(b, name, value)
-        b.lent, b.moved, b.count, b.asked, b.inflight = 1, 0, 0, -1, 0
+            if name == "ring":
+                _give_ring(b.ring, value)
+            else:
+                setattr(b, name, value)
+        b.lent, b.moved, b.count, b.inflight = 1, 0, 0, 0
         for kind in b.moved_by_kind:
             kind[0] = kind[1] = kind[2] = 0
 
     def _take_disk(self, k: int) -> dict[str, Any]:
         b = self._c.blk[k]
         b.lent = b.moved = 0
-        loan: dict[str, Any] = {
-            name: getattr(b, name) for name in ("next", "used", "signalled", "transfer_end", "count")
-        }
-        loan["fresh"] = bool(b.fresh)
+        loan: dict[str, Any] = {"ring": _take_ring(b.ring), "transfer_end": b.transfer_end, "count": b.count}
         loan["moved"] = [tuple(kind) for kind in b.moved_by_kind]
         loan["requests"] = [
             (q.head, q.due, None if q.kind else bytes(ffi.buffer(q.data, q.length)), q.length,
@@ -141,9 +152,7 @@ class X86Cpu(CompiledCpu):
         n = self._c.net
         for name, value in loan.items():
             if name in ("rx", "tx"):
-                ring = getattr(n, name)
-                for part, of_ring in value.items():
-                    setattr(ring, part, of_ring)
+                _give_ring(getattr(n, name), value)
             elif name == "wire":
                 n.wire = ffi.cast("struct Wire *", value)
             else:
@@ -176,10 +185,7 @@ class X86Cpu(CompiledCpu):
     def _take_net(self) -> dict[str, Any]:
         n = self._c.net
         n.lent = n.moved = 0
-        loan: dict[str, Any] = {
-            name: {part: getattr(getattr(n, name), part) for part in ("next", "used", "signalled", "fresh")}
-            for name in ("rx", "tx")
-        }
+        loan: dict[str, Any] = {"rx": _take_ring(n.rx), "tx": _take_ring(n.tx)}
         loan["sending"], loan["arriving"], loan["arrivals"] = n.sending, n.arriving, self._arrivals(n)
         return loan
 

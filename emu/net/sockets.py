@@ -15,6 +15,7 @@ import struct
 from collections.abc import Callable, Sequence
 
 from devices.ethernet import LARGEST
+from emu.chardev import at_once
 from emu.clock import wall
 from emu.net.wire import Backend, OpenBackend
 from emu.options import UsageError, number, shown, switch
@@ -138,9 +139,7 @@ class Stream(Backend):
         return made
 
     def _adopt(self, peer: socket.socket) -> None:
-        peer.setblocking(False)
-        if peer.family != socket.AF_UNIX:
-            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        at_once(peer)
         self._in.clear()
         self._out.clear()
 

@@ -146,7 +146,7 @@ def build(
     folder.mkdir(parents=True, exist_ok=True)
     here = folder / engine
     fuzzer = fuzzer or FUZZERS[core]
-    whole = hashlib.sha256(fuzzer.read_bytes() + (TESTS / "fuzz_common.h").read_bytes()).hexdigest()[:16]
+    whole = hashlib.sha256(b"".join(f.read_bytes() for f in (fuzzer, *sorted(TESTS.glob("fuzz_*.h"))))).hexdigest()[:16]
     program = here / f"fuzz-{whole}"
     if program.exists():
         return program

@@ -6,66 +6,21 @@
  * what no writable buffer covers are as they were.
  *
  * fuzz_net [--seed N] [--chains N] [--case SEED]: 0 when clean, 1 at the first violation. */
-#define _GNU_SOURCE
-#include <poll.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/types.h>
+#include "fuzz_rings.h"
 
-#include "unit.h"
+#include <poll.h>
+#include <sys/types.h>
 
 #include "../../emu/engine/wire.h"
 
 #include "../../emu/engine/wire.c"
 
-#ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/asan_interface.h>
-#else
-#define __asan_poison_memory_region(at, n) ((void)(at), (void)(n))
-#endif
-
-enum { RAM_SIZE = 0x18000, ROM = 0x8000, ROM_SIZE = 0x2000, GAP = 0xa000, GAP_SIZE = 0x2000 };
-enum { WRITABLE = 0xc000, WRITABLE_SIZE = 0x8000, READABLE = 0x14000, READABLE_SIZE = 0x4000 };
 /* From the beginning of a queue's part of memory. */
 enum { RX = 0x1000, TX = 0x4000, PART = 0x3000, AVAILABLE = 0x800, USED = 0x1000, INDIRECT = 0x2000, MOST = 64 };
 
-static const struct Region PLAN[] = {
-    {0, ROM, 0, 1}, {ROM, ROM_SIZE, ROM, 2}, {GAP, GAP_SIZE, 0, 0}, {WRITABLE, RAM_SIZE - WRITABLE, WRITABLE, 1},
-};
-
-static Cpu *cpu;
 static struct Wire *wire;
-static uint8_t *memory, *before;
-static uint64_t chains, sent, taken, ended, seed_now;
+static uint64_t sent, taken;
 static volatile uint32_t touched;
-
-struct Random {
-    uint64_t state;
-};
-
-static uint64_t next64(struct Random *r)
-{
-    uint64_t z = r->state += 0x9e3779b97f4a7c15ull;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-    return z ^ (z >> 31);
-}
-
-static uint32_t below(struct Random *r, uint32_t n) { return (uint32_t)((next64(r) >> 32) * n >> 32); }
-static int one_in(struct Random *r, uint32_t n) { return below(r, n) == 0; }
-
-static void wrong(const char *what)
-{
-    fprintf(stderr, "case %#llx: %s\n", (unsigned long long)seed_now, what);
-    exit(1);
-}
-
-static void put(uint64_t at, const void *data, uint64_t n)
-{
-    if (at < ROM && n <= ROM - at) memcpy(memory + at, data, n);
-}
 
 /* What libslirp would get. */
 static void swallow(void *stack, const uint8_t *frame, int length)
@@ -79,15 +34,7 @@ static void swallow(void *stack, const uint8_t *frame, int length)
 static uint64_t address(struct Random *r, int tame, int write)
 {
     if (tame) return write ? WRITABLE + below(r, WRITABLE_SIZE - 0x1000) : READABLE + 256 * below(r, 32);
-    switch (below(r, 8)) {
-    case 0: return next64(r);
-    case 1: return ROM - below(r, 600);
-    case 2: return ROM + below(r, ROM_SIZE);
-    case 3: return GAP + below(r, GAP_SIZE);
-    case 4: return RAM_SIZE - below(r, 600);
-    case 5: return 0ull - below(r, 600);
-    default: return below(r, RAM_SIZE);
-    }
+    return wild_address(r);
 }
 
 static uint32_t length(struct Random *r, int tame)
@@ -105,7 +52,7 @@ static uint32_t length(struct Random *r, int tame)
 
 static void entry(struct Random *r, int tame, int receives, uint64_t table, uint32_t n, uint32_t size)
 {
-    struct { uint64_t address; uint32_t length; uint16_t flags, next; } d;
+    struct Descriptor d;
     const int odd = one_in(r, tame ? 60 : 6);
     d.flags = (uint16_t)((receives ? 2 : 0) | (one_in(r, 3) ? 1 : 0));
     if (odd) d.flags = (uint16_t)(tame ? d.flags ^ 1 : below(r, 8));
@@ -138,7 +85,7 @@ static uint32_t frame_of(struct Random *r, uint8_t *f)
     return size;
 }
 
-static void offer(struct Random *r, struct NetRing *q, uint64_t part, uint32_t *available, int tame)
+static void offer(struct Random *r, struct LentRing *q, uint64_t part, uint32_t *available, int tame)
 {
     const uint32_t offered = one_in(r, tame ? 200 : 20) ? below(r, 0x10000) : below(r, q->size + 1);
     for (uint32_t k = 0; k < offered && k < q->size; k++) {
@@ -150,17 +97,13 @@ static void offer(struct Random *r, struct NetRing *q, uint64_t part, uint32_t *
     put(part + AVAILABLE, words, 4);
 }
 
-static void ring(struct Random *r, struct NetRing *q, uint64_t part, int tame)
+static void ring(struct Random *r, struct LentRing *q, uint64_t part, int tame)
 {
     q->size = 1u << below(r, 7);
     q->desc = part;
     q->driver = part + AVAILABLE;
     q->device = part + USED;
-    if (!tame && one_in(r, 6)) *(one_in(r, 2) ? &q->desc : one_in(r, 2) ? &q->driver : &q->device) = address(r, 0, 1);
-    q->next = q->used = q->signalled = below(r, 0x10000);
-    q->fresh = one_in(r, 2);
-    q->asked = -1;
-    q->vector = 0x40 + below(r, 100);
+    random_ring(r, q, tame);
     for (uint32_t n = 0; n < q->size; n++) entry(r, tame, part == RX, part, n, q->size);
     for (uint32_t n = 0; n < 80; n++) entry(r, tame, part == RX, part + INDIRECT, n, 80);
 }
@@ -172,15 +115,12 @@ static void one(uint64_t seed)
     struct NetLoan *n = &cpu->net;
     seed_now = seed;
     const int tame = !one_in(r, 3);
-    memset(memory, 0x5a, ROM);
-    memset(memory + WRITABLE, 0x5a, RAM_SIZE - WRITABLE);
+    fresh_memory();
     memset(n, 0, sizeof *n);
     cpu->apic.lent = n->lent = 1;
     n->wire = wire;
     n->sending = n->arriving = n->look = -1;
     n->header = 12;
-    n->event_index = one_in(r, 2);
-    n->indirect = one_in(r, 2);
     n->merge = !one_in(r, 4);
     n->csum = !one_in(r, 4);
     n->tso = !one_in(r, 4);
@@ -202,8 +142,7 @@ static void one(uint64_t seed)
         frame_of(r, frame);
         memcpy(header + 12, frame, 128);
     }
-    memcpy(before, memory, GAP);
-    memcpy(before + WRITABLE, memory + WRITABLE, RAM_SIZE - WRITABLE);
+    remember_memory();
     uint32_t available[2] = {n->rx.next, n->tx.next};
     for (uint32_t turn = 1 + below(r, 8); turn; turn--) {
         offer(r, &n->rx, RX, &available[0], tame);
@@ -225,42 +164,22 @@ static void one(uint64_t seed)
     while (wire_take(wire, &rest)) continue;
     emu_net_free(cpu);
 
-    if (memcmp(memory + ROM, before + ROM, ROM_SIZE)) wrong("ROM was written");
+    unchanged(ROM, ROM_SIZE, "ROM was written");
     if (!tame) return;
-    if (memcmp(memory + READABLE, before + READABLE, READABLE_SIZE)) wrong("a read-only buffer was written");
+    unchanged(READABLE, READABLE_SIZE, "a read-only buffer was written");
     for (uint64_t part = RX; part <= TX; part += PART) {
-        if (memcmp(memory + part, before + part, AVAILABLE)) wrong("a descriptor was written");
-        if (memcmp(memory + part + INDIRECT, before + part + INDIRECT, PART - INDIRECT)) wrong("an indirect table was written");
+        unchanged(part, AVAILABLE, "a descriptor was written");
+        unchanged(part + INDIRECT, PART - INDIRECT, "an indirect table was written");
     }
 }
 
 int main(int argc, char **argv)
 {
-    uint64_t seed = 1, wanted = 100000, single = 0;
-    for (int k = 1; k + 1 < argc; k += 2) {
-        const uint64_t value = strtoull(argv[k + 1], NULL, 0);
-        if (!strcmp(argv[k], "--seed")) seed = value;
-        if (!strcmp(argv[k], "--chains")) wanted = value;
-        if (!strcmp(argv[k], "--case")) single = value;
-    }
-    memory = malloc(RAM_SIZE);
-    before = malloc(RAM_SIZE);
-    cpu = emu_new(1 << 20);
     wire = wire_new(NULL);
-    if (!memory || !before || !cpu || !wire || emu_attach_ram(cpu, memory, RAM_SIZE)) return 2;
+    if (!wire) return 2;
     wire_connect(wire, wire, (uintptr_t)swallow, 0, 0);
-    memset(memory + ROM, 0xa5, ROM_SIZE);
-    memcpy(cpu->regions, PLAN, sizeof PLAN);
-    cpu->region_count = sizeof PLAN / sizeof *PLAN;
-    emu_reset(cpu, 0x600);
-    emu_remap(cpu);
-    __asan_poison_memory_region(memory + GAP, GAP_SIZE);
-    struct Random cases = {seed};
-    if (single) {
-        one(single);
-    } else {
-        while (chains < wanted) one(next64(&cases));
-    }
+    const int status = fuzz_rings(argc, argv);
+    if (status) return status;
     printf("%llu chains, %llu frames out, %llu in, %llu loans ended, no violation\n", (unsigned long long)chains,
            (unsigned long long)sent, (unsigned long long)taken, (unsigned long long)ended);
     return 0;
