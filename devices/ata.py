@@ -8,6 +8,9 @@ A PIO command does its host I/O at once, holds BSY for some microseconds of virt
 together with INTRQ, so that every order of status bits a driver can see is legal. Writing commands ask for their first
 block of data at once, as the standard's PIO data-out protocol does (no interrupt for the first block).
 
+A host that polls (nIEN) finds the next block at once, and BSY ends when it looks: no timer runs. What is read ahead for
+it may be lent to a processor (`lend_data`), which then takes blocks and status without asking.
+
 A DMA command (9.10 of the standard) and FLUSH CACHE go through a `DiskQueue` and hold BSY until it completes; a drive
 that is given none advertises PIO modes only. Data is moved in pieces of at most `DMA_MAX`, each when the disk has it
 and the bus master has been started. A reset forgets what is under way. What is under way is part of the state.
@@ -25,7 +28,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from devices.contracts import Clock, Disk, DiskQueue, Line, Statistics
-from devices.device import Device, device
+from devices.device import device
+from devices.lending import Lending
 from devices.registers import Bank
 from devices.state import choice, deadline, flag, octets, ranged, records, uint
 
@@ -46,7 +50,9 @@ MULTIPLE_MAX = 16
 COMMAND_NS = 3000
 """From a command to its first result, virtual ns."""
 BLOCK_NS = 1000
-"""From one block of data to the next, virtual ns."""
+"""From one block of data to the next, virtual ns; at once for a host that polls (nIEN)."""
+AHEAD = 128
+"""Sectors that a command for single sectors reads from the host at a time."""
 DMA_MAX = 2048
 """Sectors that a DMA command moves at a time."""
 BUFFER_MAX = DMA_MAX * SECTOR
@@ -54,6 +60,7 @@ BUFFER_MAX = DMA_MAX * SECTOR
 PIO_MODES = (0x00, 0x01, 0x08, 0x09, 0x0A, 0x0B, 0x0C)
 MULTIWORD, ULTRA = 0x20, 0x40
 """Transfer modes of SET FEATURES: Multiword DMA 0 to 2 and Ultra DMA 0 to 2, as the PIIX family has them."""
+LendData = Callable[[bytes, tuple[int, int], int, int], "Callable[[], tuple[int, bool]] | None"]
 DMA_MODES = tuple(kind | mode for kind in (MULTIWORD, ULTRA) for mode in range(3))
 
 
@@ -232,6 +239,10 @@ class Drive(ABC):
     def later(self, status: int, delay: int = COMMAND_NS, *, interrupt: bool = True) -> None:
         """Show BSY now, and `status` and INTRQ in `delay` ns."""
         s = self.s
+        if delay <= BLOCK_NS and self.channel is not None and self.channel.polled:
+            s.status = status
+            s.pending = s.pending or interrupt
+            return
         s.status = BSY
         s.next_status = status
         s.next_interrupt = interrupt
@@ -330,6 +341,8 @@ class AtaDisk(Drive):
         self.model = model
         self.firmware = firmware
         self._logged: set[tuple[str, int | None]] = set()
+        self._ahead = b""
+        self._ahead_from = 0
 
     def power_on(self) -> None:
         s = self.s
@@ -480,16 +493,42 @@ class AtaDisk(Drive):
             self.fail(ABRT)
         elif self._begin():
             self.s.per_block = size
+            self._ahead = b""
             self._next_block_in(COMMAND_NS)
 
     def _next_block_in(self, delay: int) -> None:
         s = self.s
-        data = self._read_host(min(s.per_block, s.left))
+        size = min(s.per_block, s.left) * SECTOR
+        start = (s.lba - self._ahead_from) * SECTOR
+        if not 0 <= start < len(self._ahead):
+            whole = max(1, AHEAD // s.per_block) * s.per_block
+            self._ahead, self._ahead_from, start = self._read_host(min(s.left, whole)), s.lba, 0
+        data = self._ahead[start : start + size]
         if data:
             self.offer(data, delay)
         else:
             self._show_address(s.lba)
             self.fail(UNC, delay)
+
+    def ahead(self) -> tuple[bytes, tuple[int, int], int] | None:
+        """For a host that polls: what has been read ahead, which blocks of it may go at once, and their size. Not the
+        last one: behind that the drive goes on by itself."""
+        s = self.s
+        block = s.per_block * SECTOR
+        start = (s.lba - self._ahead_from) * SECTOR
+        blocks = (min(len(self._ahead), start + s.left * SECTOR) - start) // block - 1
+        at_begin = s.command in _READS and s.transfer == "in" and not s.position and s.status == READY | DRQ
+        return (self._ahead, (start, start + blocks * block), block) if at_begin and start >= 0 and blocks > 0 else None
+
+    def gone_on(self, at: int) -> None:
+        """The host has taken what was read ahead, up to there."""
+        s = self.s
+        size = s.per_block * SECTOR
+        blocks, s.position = divmod(at - (s.lba - self._ahead_from) * SECTOR, size)
+        if blocks:
+            self._advance(blocks * s.per_block)
+            start = (s.lba - self._ahead_from) * SECTOR
+            s.buffer = self._ahead[start : start + size]
 
     def block_read(self) -> None:
         s = self.s
@@ -578,6 +617,7 @@ class AtaDisk(Drive):
 
     def resume(self) -> None:
         s = self.s
+        self._ahead = b""
         if s.host != "none":
             self._ask_host(s.host, s.host_due)
 
@@ -828,7 +868,7 @@ _COMMANDS = {
 
 
 @device("ata", "IDE channel with two drives (ATA/ATAPI)")
-class AtaChannel(Device):
+class AtaChannel(Lending):
     """One channel. `drives` are drive 0 and drive 1; None for an empty place.
 
     `read`/`write` serve the eight ports of the command block (map with max_width=4: the data port takes words and
@@ -855,7 +895,9 @@ class AtaChannel(Device):
                     raise ValueError("the drive is already on a channel")
                 drive.channel = self
                 drive.index = index
-        self._timer = clock.timer("ata", self._due)
+        self.lend_data: LendData = lambda data, span, block, status: None
+        """A processor that takes blocks of data, and the status meanwhile, without asking."""
+        self._timer = clock.timer("ata", self._ready)
         super().__init__()
         self.reset()
 
@@ -922,10 +964,7 @@ class AtaChannel(Device):
             raise ValueError(f"{where}.lba: beyond the end of the disk")
 
     def restored(self) -> None:
-        if self.state.due is None:
-            self._timer.cancel()
-        else:
-            self._timer.arm(self.state.due)
+        self._arm()
         for drive in self.drives:
             if drive is not None:
                 if drive.queue is not None:
@@ -937,9 +976,26 @@ class AtaChannel(Device):
     def wake(self, delay: int) -> None:
         """End the drives' BSY in `delay` ns."""
         self.state.due = self.clock.now() + delay
-        self._timer.arm(self.state.due)
+        self._arm()
 
-    def _due(self) -> None:
+    @property
+    def polled(self) -> bool:
+        """No interrupts: BSY ends in time if that is looked at when the host asks."""
+        return bool(self.state.control & NIEN)
+
+    def _arm(self) -> None:
+        if self.state.due is None or self.polled:
+            self._timer.cancel()
+        else:
+            self._timer.arm(self.state.due)
+
+    def _catch_up(self) -> None:
+        due = self.state.due
+        if due is not None and due <= self.clock.now():
+            self._timer.cancel()
+            self._ready()
+
+    def _ready(self) -> None:
         self.state.due = None
         for s in self.state.drives:
             if s.timed:
@@ -970,6 +1026,7 @@ class AtaChannel(Device):
 
     def read(self, offset: int, width: int) -> int:
         """Read the command block: `width` 1, 2 or 4 bytes at port offset 0..7."""
+        self._catch_up()
         if offset == 0:
             return int.from_bytes(self._take(max(width, 2)), "little") & (1 << (8 * width)) - 1
         if width == 1 and offset < 8:
@@ -978,6 +1035,7 @@ class AtaChannel(Device):
 
     def write(self, offset: int, width: int, value: int) -> None:
         """Write the command block."""
+        self._catch_up()
         if offset == 0:
             self._give(value.to_bytes(max(width, 2), "little"))
         elif width == 1 and offset < 8:
@@ -987,6 +1045,7 @@ class AtaChannel(Device):
 
     def data_room(self) -> int:
         """Bytes that the data port still moves before the drive goes on by itself; 0 while it moves none."""
+        self._catch_up()
         s = self.state.drives[self.state.selected]
         if s.transfer == "none" or not s.status & DRQ:
             return 0
@@ -994,11 +1053,13 @@ class AtaChannel(Device):
 
     def read_data_block(self, nbytes: int) -> bytes:
         """Exactly what `nbytes` worth of reads of the data port give: bytes past the DRQ block are zeros."""
+        self._catch_up()
         data = self._take(nbytes)
         return data + bytes(nbytes - len(data))
 
     def write_data_block(self, data: bytes) -> None:
         """As writes of `data` to the data port: bytes past the DRQ block are lost."""
+        self._catch_up()
         self._give(data)
 
     def _take(self, length: int) -> bytes:
@@ -1013,7 +1074,23 @@ class AtaChannel(Device):
             if drive is not None:
                 drive.block_read()
                 self.update()
+                self._lend(drive)
         return data
+
+    def _lend(self, drive: Drive) -> None:
+        ahead = drive.ahead() if isinstance(drive, AtaDisk) and self.polled else None
+        if ahead is not None and self.state.drives[self.state.selected].pending:
+            take_back = self.lend_data(*ahead, READY | DRQ)
+            if take_back is not None:
+                self.lent(take_back)
+
+    def returned(self, loan: tuple[int, bool]) -> None:
+        """What the processor has read."""
+        at, pending = loan
+        drive = self.drives[self.state.selected]
+        if isinstance(drive, AtaDisk):
+            drive.gone_on(at)
+            drive.s.pending = pending
 
     def _give(self, data: bytes) -> None:
         state = self.state
@@ -1140,10 +1217,12 @@ class AtaChannel(Device):
 
     def read_control(self, offset: int, width: int) -> int:
         """Alternate status: the status without acknowledging the interrupt."""
+        self._catch_up()
         return self._status()
 
     def write_control(self, offset: int, width: int, value: int) -> None:
         """Device control: HOB, SRST, nIEN."""
+        self._catch_up()
         state = self.state
         was = state.control
         state.control = value & (HOB | SRST | NIEN)
@@ -1157,6 +1236,8 @@ class AtaChannel(Device):
                     s.timed = False
         elif was & SRST and not value & SRST:
             self._signatures(interrupt=False)
+        if (was ^ value) & NIEN:
+            self._arm()
         self.update()
 
 

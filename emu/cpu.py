@@ -77,6 +77,10 @@ class CpuPins(Protocol):
         A tier may then answer aligned 32-bit reads without asking the bus; None takes the promise back."""
         ...
 
+    def set_counter_port(self, port: int, hertz: int, mask: int) -> None:
+        """The same about the double word at `port`: reads give virtual time in this unit, cut by `mask`."""
+        ...
+
     def set_steady_port(self, port: int, value: int | None, until: int = FOREVER, writes: bool = False) -> None:
         """The same about byte-wide reads of a port, before the virtual time `until` (ns).
 
@@ -198,6 +202,15 @@ class PcCpu(Cpu, Protocol):
 
     def lend_disk(self, disk: Lender) -> None:
         """A tier may serve the queue of a virtio disk during a run (`devices.virtio.blk`)."""
+        ...
+
+    def lend_data(
+        self, ports: tuple[int, int], data: bytes, span: tuple[int, int], block: int, status: int
+    ) -> Callable[[], tuple[int, bool]] | None:
+        """A tier may serve reads of a disk's data and of its status, which is `status`, at base and control `ports`.
+
+        `span` of `data` is lent, in blocks of so many bytes, with an interrupt pending. What this gives ends the loan:
+        how far it got, and whether an interrupt is pending."""
         ...
 
     def lend_net(self, card: Lender) -> None:

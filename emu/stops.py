@@ -25,7 +25,6 @@ FIRST_USER_VECTOR = 32
 READS, WRITES = 1, 2
 TRACED = 1000
 """Instructions in one go while each is shown."""
-STEADY = {0x61, 0x80}
 """Ports about which boards make promises to the processor."""
 
 
@@ -238,8 +237,10 @@ class Stops:
         self._rooms = [(mapping, mapping.room) for mapping in found.values()]
         for mapping, _ in self._rooms:
             mapping.room = None
-        for port in wanted & STEADY:
+        for port in sorted({port - before for port in wanted for before in range(4)}):
             self._cpu.set_steady_port(port, None)
+        for device in self.machine.devices.values():
+            getattr(device, "home", lambda: None)()  # what is lent to the processor
         if not wanted or self._wrapped:
             return
         self._wrapped = bus.watched = True

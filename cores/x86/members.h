@@ -36,6 +36,13 @@ struct ApicLoan {
     int64_t armed; /* -1: not */
 };
 
+/* A disk's data for a host that polls, while they are lent to the processor: the data port, the status seven ports on, and the
+ * alternate status. Each block that has been read is an interrupt pending, which a look at the status ends. */
+struct PioLoan {
+    const uint8_t *data; /* NULL: not lent */
+    uint32_t port, control, at, end, block, status, pending;
+};
+
 /* A split ring of a virtio device while it is lent to the processor: where it is, and how far (ring.c). */
 struct LentRing {
     uint64_t bell; /* physical address */
@@ -117,6 +124,7 @@ struct NetLoan {
     struct ApicLoan apic;
     struct BlkLoan blk[4];
     uint32_t blk_count;
+    struct PioLoan pio[2];
     uint64_t idle_until; /* virtual ns that a halted processor whose disk is at work may jump to by itself */
     struct NetLoan net;
     uint64_t outer; /* virtual ns of what is due first and not lent */

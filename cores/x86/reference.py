@@ -404,11 +404,17 @@ class X86Cpu(Debugged):
     def lend_disk(self, disk: object) -> None:
         """It stays where it is."""
 
+    def lend_data(self, ports: object, data: bytes, span: object, block: int, status: int) -> None:
+        """They stay where they are."""
+
     def lend_net(self, card: object) -> None:
         """It stays where it is."""
 
     def set_steady(self, paddr: int, value: int | None) -> None:
         """A promise about a device register; this tier asks the bus all the same."""
+
+    def set_counter_port(self, port: int, hertz: int, mask: int) -> None:
+        """A promise about a port, which is asked all the same."""
 
     def set_steady_port(self, port: int, value: int | None, until: int = 0, writes: bool = False) -> None:
         """A promise about a port, which is asked all the same."""

@@ -25,10 +25,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cores.x86.models import cpu_model, cpuid
-from devices.acpi_pm import AcpiPm
+from devices.acpi_pm import TIMER, TIMER_HZ, TIMER_MASK, AcpiPm
 from devices.contracts import Line, NullConsole, Wire
 from devices.debug_exit import DebugExit
 from devices.debugcon import Debugcon, ShutdownPort
@@ -192,7 +192,7 @@ def pc(setup: Setup) -> Machine:
     ide = Piix3Ide(
         mastering=master.enable, bus_master=movable_ports(bus, 16, master.read, master.write, 4, "ide bus master")
     )
-    power = Piix4Pm(moved=movable_ports(bus, 64, acpi.read, acpi.write, 4, "acpi"))
+    power = Piix4Pm(moved=_pm_ports(bus, cpu, acpi))
     bus.map_ports(0xB2, 2, acpi.read_smi, acpi.write_smi, name="smi")
     bus.map_ports(0xAFE0, 4, acpi.read_gpe, acpi.write_gpe, max_width=4, name="acpi gpe")
     for slot, function, made in ((0, 0, bridge), (1, 0, isa), (1, 1, ide), (1, 3, power)):
@@ -216,6 +216,7 @@ def pc(setup: Setup) -> Machine:
         data = bus.map_ports(base, 8, channel.read, channel.write, max_width=4, name=f"ide{index}")
         data.read_block, data.write_block = channel.read_data_block, channel.write_data_block
         data.room = channel.data_room
+        channel.lend_data = partial(_lend_data, bus, cpu, (base, control))
         bus.map_ports(control, 1, channel.read_control, channel.write_control, name=f"ide{index} control")
     disks = (medium.disk for medium in setup.media if medium.disk is not None)
     m.disks += [disk for disk in disks if not any(disk is known for known in m.disks)]
@@ -300,6 +301,32 @@ def _lend(cpu: PcCpu, device: VirtioDevice) -> None:
         cpu.lend_disk(device)  # type: ignore[arg-type]
     elif device.number == 1:
         cpu.lend_net(device)  # type: ignore[arg-type]
+
+
+def _lend_data(bus: Bus, cpu: PcCpu, ports: tuple[int, int], *what: Any) -> Callable[[], tuple[int, bool]] | None:
+    """The processor may read a disk's data by itself, unless somebody wants to see it."""
+    return None if bus.watched else cpu.lend_data(ports, *what)
+
+
+def _pm_ports(bus: Bus, cpu: PcCpu, acpi: AcpiPm) -> Callable[[int | None], None]:
+    """The power management ports, which a PCI register moves; the processor may read their timer by itself."""
+    move = movable_ports(bus, 64, acpi.read, acpi.write, 4, "acpi")
+    timer: int | None = None
+
+    def moved(base: int | None) -> None:
+        nonlocal timer
+        if timer is not None:
+            cpu.set_steady_port(timer, None)
+        timer = None
+        move(base)
+        timer = None if base is None else base + TIMER
+
+    def read() -> None:
+        if timer is not None and not bus.watched:
+            cpu.set_counter_port(timer, TIMER_HZ, TIMER_MASK)
+
+    acpi.timer_read = read
+    return moved
 
 
 def _mmio_slots(m: Machine, setup: Setup, irqs: IrqRouter) -> Callable[[VirtioDevice, bool], Device]:

@@ -366,23 +366,32 @@ class CompiledCpu:
 
     def set_steady_port(self, port: int, value: int | None, until: int = FOREVER, writes: bool = False) -> None:
         """See `emu.cpu.CpuPins.set_steady_port`. Raises ValueError for more ports than there is room for."""
-        places, count = self._c.steady_ports, self._c.steady_port_count
-        for k in range(count):
-            if places[k].port == port:
-                place = places[k]
-                break
-        else:
-            if value is None:
-                return
-            if count == len(places):
-                raise ValueError("too many steady ports")
-            place = places[count]
-            self._c.steady_port_count = count + 1
-        place.port = port
+        place = self._steady_port(port, value is not None)
+        if place is None:
+            return
         if value is None:
             place.kind = 0
         else:
             place.value, place.until, place.kind = value, until, 3 if writes else 1
+
+    def set_counter_port(self, port: int, hertz: int, mask: int) -> None:
+        """See `emu.cpu.CpuPins.set_counter_port`. Raises ValueError for more ports than there is room for."""
+        place = self._steady_port(port, True)
+        place.value, place.until, place.kind = hertz, mask, 4
+
+    def _steady_port(self, port: int, make: bool) -> Any:
+        places, count = self._c.steady_ports, self._c.steady_port_count
+        for k in range(count):
+            if places[k].port == port:
+                return places[k]
+        if not make:
+            return None
+        free = next((k for k in range(count) if not places[k].kind), count)
+        if free == len(places):
+            raise ValueError("too many steady ports")
+        self._c.steady_port_count = max(count, free + 1)
+        places[free].port = port
+        return places[free]
 
     # --- state as plain data -------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ struct Steady {
 };
 
 /* A byte-wide port of which, until a virtual time, reads give a value and change nothing (1), and writes of that value change
- * nothing (2). */
+ * nothing (2). Or a double word (4) that counts virtual time: `value` in a second, as far as the mask in `until`. */
 struct SteadyPort {
     uint64_t until;
     uint32_t port, value, kind;

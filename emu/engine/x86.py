@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -82,6 +83,26 @@ class X86Cpu(CompiledCpu):
         if disk not in self.lent_disks and self._c.blk_count < len(self._c.blk):
             self._c.blk_count += 1
             self.lent_disks.append(disk)
+
+    def lend_data(
+        self, ports: tuple[int, int], data: bytes, span: tuple[int, int], block: int, status: int
+    ) -> Callable[[], tuple[int, bool]] | None:
+        """See `emu.cpu.PcCpu.lend_data`."""
+        for k in range(len(self._c.pio)):
+            p = self._c.pio[k]
+            if not p.data:
+                p.port, p.control = ports
+                p.at, p.end = span
+                p.block, p.status, p.pending = block, status, 1
+                kept = ffi.from_buffer(data)
+                p.data = ffi.cast("uint8_t *", kept)
+                return partial(self._take_data, k, kept)
+        return None
+
+    def _take_data(self, k: int, kept: Any) -> tuple[int, bool]:
+        p = self._c.pio[k]
+        p.data = ffi.NULL
+        return int(p.at), bool(p.pending)
 
     def lend_net(self, card: Any) -> None:
         """See `emu.cpu.PcCpu.lend_net`."""

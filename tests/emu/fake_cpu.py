@@ -107,6 +107,12 @@ class FakeCpu:
     def set_steady(self, paddr: int, value: int | None) -> None:
         """Not made use of."""
 
+    def set_counter_port(self, port: int, hertz: int, mask: int) -> None:
+        """Not made use of."""
+
+    def lend_data(self, *what: object) -> None:
+        """They stay where they are."""
+
     def set_steady_port(self, port: int, value: int | None, until: int = 0, writes: bool = False) -> None:
         """Not made use of."""
 

@@ -113,3 +113,25 @@ def test_steady_ports_are_few() -> None:
     with pytest.raises(ValueError, match="too many steady ports"):
         for port in range(100):
             m.cpu.set_steady_port(port, 0)
+
+
+def test_a_port_that_counts_virtual_time_is_read_without_the_bus() -> None:
+    m = InsnMachine()
+    ports = Ports(m)
+    m.cpu.set_counter_port(0x61, 3_579_545, 0xFFFFFF)
+    for _ in range(3):
+        m.cpu.time_offset += 123_456_789_012
+        # Two instructions are behind, the load of the port is not counted yet.
+        seen = loaded(m, b"\x31\xc0\xe5\x61")
+        at = m.cpu.icount * 10 + m.cpu.time_offset
+        assert any(seen == (at - 10 * k) * 3_579_545 // 10**9 & 0xFFFFFF for k in range(1, 4))
+    assert not ports.reads
+    assert m.run(b"\xe7\x61") is None and len(ports.writes) == 1
+    assert loaded(m, IN) == 0xFF and loaded(m, IN_WORD) == 0xFFFF
+
+
+def test_a_promise_that_is_taken_back_makes_room() -> None:
+    m = InsnMachine()
+    for port in range(100):
+        m.cpu.set_counter_port(port, 1000, 0xFF)
+        m.cpu.set_steady_port(port, None)
