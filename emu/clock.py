@@ -67,6 +67,8 @@ class Clock:
         self._heap: list[tuple[int, int, Timer]] = []
         self._count = 0
         self._slice_end = -1
+        self.on_eager: Callable[[], None] = lambda: None
+        """Called when an eager timer is armed: from then on a halt must be told."""
         self.around: Callable[[str, Callable[[], None]], None] | None = None
         """Runs the callback of a timer instead of the clock; `emu.meter` measures there."""
 
@@ -81,6 +83,8 @@ class Clock:
 
     def _armed(self, timer: Timer, deadline: int) -> None:
         heappush(self._heap, (deadline, timer.order, timer))
+        if timer.eager:
+            self.on_eager()
         if deadline < self._slice_end and not timer.inner:
             self._source.stop_at(deadline)
             self._slice_end = deadline
@@ -150,6 +154,11 @@ class Clock:
                 raise DeviceError(f"timer {timer.name}: {type(error).__name__}: {error}") from error
         raise DeviceError(f"timer {timer.name} keeps firing without time passing")
 
+    @property
+    def wakeful(self) -> bool:
+        """An eager timer is armed: a halt must be told."""
+        return any(t.eager and t.deadline == deadline for deadline, _, t in self._heap)
+
     def hurry(self) -> bool:
         """The processor has halted: eager timers are due now. Whether there is one."""
         early = [t for deadline, _, t in self._heap if t.eager and t.deadline == deadline]
@@ -197,6 +206,11 @@ class Pacer:
             self._wall = wall()
             self._virtual = deadline
         return 0.0 if 0 < wait < lead else wait
+
+    def limit(self, lead: float) -> int:
+        """The virtual time in ns up to which a processor may let idle time pass before the wall is asked again."""
+        self.ahead(self._clock.now())
+        return self.reached() + int(lead * 1e9)
 
     def origin(self) -> tuple[int, int]:
         """A moment on the wall in ns, and the virtual time that belonged to it."""

@@ -201,7 +201,9 @@ class Machine:
         self.stops: Stops | None = None
         """Who stops it for debuggers, once somebody debugs it (`emu.stops.stops_of`)."""
         self.execute: Callable[[int], Exit] = cpu.run
-        self._lent_disks: list[Any] = getattr(cpu, "lent_disks", [])
+        self._idles = hasattr(cpu, "idle_until")
+        if self._idles:
+            clock.on_eager = cpu.stay_awake  # type: ignore[attr-defined]
         self._nets = hasattr(cpu, "lent_net")
         """Runs the processor; replaced by what watches single instructions."""
         cpu.on_event(self._event)
@@ -410,7 +412,7 @@ class Machine:
             if budget:
                 started, before = wall(), self.cpu.icount
                 self._slice_over = started + LONGEST_SLICE
-                if self._lent_disks:
+                if self._idles:
                     self._let_idle()
                 if self._nets and self.cpu.lent_net is not None:  # type: ignore[attr-defined]
                     self._let_wait()
@@ -487,10 +489,13 @@ class Machine:
         return self.clock.budget(limit)
 
     def _let_idle(self) -> None:
-        """A processor that waits for a disk in its care does so by itself where nobody outside could tell."""
-        if self.pacer is not None:
-            limit = self.pacer.reached() + int(self.pacer.LEAD * 1e9)
-        elif self.patience() is None:
+        """A processor that waits for its timers or a disk in its care does so by itself where nobody could tell."""
+        pacer, talks = self.pacer, self.patience()
+        if self.clock.wakeful:
+            return
+        if pacer is not None:
+            limit = pacer.limit(pacer.LEAD if talks is not None or self.workers.busy else pacer.IDLE_LEAD)
+        elif talks is None:
             limit = FOREVER
         else:
             return

@@ -5,6 +5,8 @@
 #define TLB_SIZE 256u
 #define FETCH_SIZE 256u
 #define LITTLE_FRAME 0x80000000u
+#define RUN_BEGINS(cpu) timers_wait(cpu)
+#define RUN_GOES_ON(cpu) timers_go_on(cpu)
 
 /* Bits of lookup_key beside KEY_ALONE. */
 enum { KEY_LITTLE = 8 };

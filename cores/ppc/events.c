@@ -1,5 +1,7 @@
 /* Interrupts, timers and reset of the PowerPC (Book III-E, chapter 7): what the run loop asks between instructions. */
 
+#define NEVER (~0ull)
+
 static void record(Cpu *cpu, uint32_t vector, uint32_t error, uint32_t kind)
 {
     struct ExceptionRecord *r = &cpu->story[cpu->story_count++ & 15];
@@ -50,18 +52,76 @@ static void after_fault(Cpu *cpu)
     deliver_event(cpu, ivor, esr, 0);
 }
 
+/* The virtual time of the next event of the timers. */
+void emu_timers_plan(Cpu *cpu)
+{
+    const uint64_t ticks = proc_timers_next(cpu);
+    const __uint128_t ns = ((__uint128_t)time_base(cpu) + ticks) * cpu->tb_den;
+    const __uint128_t due = (ns + cpu->tb_num - 1) / cpu->tb_num;
+    cpu->timers_due = ticks == NEVER || due > NEVER ? NEVER : (uint64_t)due;
+    cpu->timers_moved = 1;
+}
+
+/* Have the run come back when a timer is due. */
+static void timers_wait(Cpu *cpu)
+{
+    const uint64_t icount = emu_icount(cpu), now = icount * NS_PER_INSN + cpu->time_offset;
+    uint64_t end = cpu->run_end;
+    if (cpu->timers_inner && cpu->timers_due != NEVER) {
+        const uint64_t insns = cpu->timers_due > now ? (cpu->timers_due - now + NS_PER_INSN - 1) / NS_PER_INSN : 0;
+        if (icount < end && insns < end - icount) end = icount + insns;
+    }
+    cpu->left += (int64_t)(end - cpu->icount_end);
+    cpu->icount_end = end;
+}
+
+/* The stretch up to icount_end is over. Nonzero: the run goes on. At the end of the run itself the timers are left to the
+ * board's clock, which may have others that are due then. */
+static int timers_go_on(Cpu *cpu)
+{
+    const uint64_t icount = emu_icount(cpu);
+    if (icount >= cpu->run_end) return 0;
+    if (icount * NS_PER_INSN + cpu->time_offset >= cpu->timers_due) {
+        /* Between instructions: none is under way. */
+        cpu->running = 0;
+        emu_timers_tick(cpu);
+        emu_timers_plan(cpu);
+        cpu->running = 1;
+    }
+    timers_wait(cpu);
+    return 1;
+}
+
+/* A halted processor that one of its timers can wake: time jumps there, if nothing else is due before. 0: not here. */
+static int timers_idle(Cpu *cpu)
+{
+    const uint64_t due = cpu->timers_due;
+    if (!cpu->timers_inner || !(cpu->msr & (1u << 15 | 1u << 17)) || due >= cpu->idle_until) return 0;
+    const uint64_t icount = emu_icount(cpu), now = icount * NS_PER_INSN + cpu->time_offset;
+    if (due > now) {
+        cpu->time_offset += due - now;
+        const uint64_t insns = (cpu->idle_until - due + NS_PER_INSN - 1) / NS_PER_INSN;
+        if (insns < cpu->run_end - icount) cpu->run_end = icount + insns;
+    }
+    return timers_go_on(cpu);
+}
+
 static int attend(Cpu *cpu)
 {
     if (cpu->attention & ATT_STOP) {
         const int leave = stop_asked(cpu);
         if (leave) return leave;
     }
+    if (cpu->timers_moved) {
+        timers_wait(cpu);
+        if (cpu->left <= 0) return 0;
+    }
     const uint32_t ivor = cpu->hold ? IVOR_NONE : proc_pending(cpu);
     if (ivor != IVOR_NONE) {
         deliver_event(cpu, ivor, 0, 2);
         return 0;
     }
-    if (cpu->halted) return RUN_HALT + 1;
+    if (cpu->halted) return timers_idle(cpu) ? 0 : RUN_HALT + 1;
     if (cpu->debugging & 1 || cpu->hold) {
         if (break_here(cpu)) return 0;
         if (cpu->debugging & 1 && proc_debug_fetch(cpu)) {
@@ -92,8 +152,6 @@ void emu_timers_tick(Cpu *cpu)
     cpu->attention |= ATT_INTR;
 }
 
-uint64_t emu_timers_next(Cpu *cpu) { return proc_timers_next(cpu); }
-uint64_t emu_time_base(Cpu *cpu) { return time_base(cpu); }
 void emu_put_msr(Cpu *cpu, uint32_t value) { proc_msr_load(cpu, value); }
 
 /* Whether the processor runs in place with its external interrupts masked: a branch to itself, or the wait state. */

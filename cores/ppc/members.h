@@ -30,6 +30,9 @@ struct ExceptionRecord {
     uint32_t debugging; /* what proc_debug_mode said */
     uint32_t line_size; /* bytes that dcbz clears */
     uint64_t tb_num, tb_den; /* ticks of the time base per nanosecond */
+    uint64_t timers_due; /* virtual ns of the next event of the timers; all ones: none */
+    uint32_t timers_inner; /* a board's clock is attached: a run serves the timers by itself */
+    uint32_t timers_moved; /* `timers_due` is another since the clock was told */
     uint64_t page_writes; /* translations forgotten because a TLB entry was written */
     uint64_t space_switches, space_evictions; /* of the soft TLB: to another space, and those that had to make one new */
     struct ExceptionRecord story[16];
@@ -38,8 +41,7 @@ struct ExceptionRecord {
 void emu_reset(Cpu *cpu);
 void emu_set_pins(Cpu *cpu, uint32_t pins);
 void emu_timers_tick(Cpu *cpu);
-uint64_t emu_timers_next(Cpu *cpu);
-uint64_t emu_time_base(Cpu *cpu);
+void emu_timers_plan(Cpu *cpu);
 void emu_put_msr(Cpu *cpu, uint32_t value);
 int emu_stuck(Cpu *cpu);
 int emu_decode(Cpu *cpu, uint32_t word, uint32_t pc, struct Insn *out);

@@ -363,7 +363,8 @@ static uint64_t time_base(Cpu *cpu)
 static void timers_changed(Cpu *cpu)
 {
     cpu->attention |= ATT_INTR;
-    cpu->event(cpu->handle, 5, 0, 0);
+    if (cpu->timers_inner) emu_timers_plan(cpu);
+    else cpu->event(cpu->handle, 5, 0, 0);
 }
 
 static uint32_t dcr_r(Cpu *cpu, uint32_t number)

@@ -101,7 +101,7 @@ static int apic_goes_on(Cpu *cpu)
     return 1;
 }
 
-/* A halted processor whose disk is at work: time jumps to what is due first. 0: not here. Nothing else may be due by then; a
+/* A halted processor that its APIC's timer or a disk at work can wake: time jumps to what is due first. 0: not here. Nothing else may be due by then; a
  * timer that is armed meanwhile ends the run. */
 static int apic_idles(Cpu *cpu)
 {
@@ -112,10 +112,9 @@ static int apic_idles(Cpu *cpu)
         const struct BlkLoan *b = &cpu->blk[k];
         if (b->lent && b->inflight && (first < 0 || (int64_t)b->requests[0]->due < first)) first = (int64_t)b->requests[0]->due;
     }
-    const int work = first >= 0;
     if (a->armed >= 0 && (first < 0 || a->armed < first)) first = a->armed;
     if (net_idles(cpu, first)) return apic_goes_on(cpu);
-    if (!work || first >= (int64_t)cpu->idle_until) return 0;
+    if (first < 0 || first >= (int64_t)cpu->idle_until) return 0;
     const uint64_t icount = emu_icount(cpu);
     const int64_t now = (int64_t)(icount * NS_PER_INSN + cpu->time_offset);
     if (first > now) {

@@ -5,6 +5,8 @@
 #define FETCH_SIZE 512u
 #define LOCALS 2048u
 #define LENT_DEVICE 1
+#define RUN_BEGINS(cpu) apic_run(cpu)
+#define RUN_GOES_ON(cpu) apic_goes_on(cpu)
 
 /* Bits of lookup_key beside KEY_ALONE. */
 enum { KEY_BIG = 1, KEY_USER = 2, KEY_FLAT = 8 };

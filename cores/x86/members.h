@@ -125,7 +125,6 @@ struct NetLoan {
     struct BlkLoan blk[4];
     uint32_t blk_count;
     struct PioLoan pio[2];
-    uint64_t idle_until; /* virtual ns that a halted processor whose disk is at work may jump to by itself */
     struct NetLoan net;
     uint64_t outer; /* virtual ns of what is due first and not lent */
     int64_t pace_wall, pace_virtual; /* ns: virtual time must not be ahead of the wall, which had this when that was this; 0: none */

@@ -279,6 +279,7 @@ class CompiledCpu:
 
     def _run(self, start: Any, *args: Any) -> Exit:
         self._running = True
+        self._c.idle_until, self.idle_until = self.idle_until, 0
         try:
             reason = start(*args)
         finally:
@@ -346,6 +347,13 @@ class CompiledCpu:
     def stop_at(self, deadline: int) -> None:
         """See `emu.cpu.Cpu.stop_at`."""
         self.lib.emu_stop_at(self._c, max(0, deadline))
+
+    idle_until = 0
+    """Set before a run: the virtual time (ns) up to which a halted processor may wait by itself for what it serves."""
+
+    def stay_awake(self) -> None:
+        """A halt must be told, in this run too."""
+        self.idle_until = self._c.idle_until = 0
 
     def hook(self, value: int) -> None:
         """See `emu.cpu.Cpu.hook`."""

@@ -82,6 +82,7 @@ typedef struct Cpu {
     uint64_t icount_end;
     uint64_t time_offset;
     uint64_t run_end; /* the instruction count at which emu_run ends at the latest */
+    uint64_t idle_until; /* virtual ns up to which a halted processor may jump by itself to what it serves itself */
     uint32_t attention;
     uint32_t running; /* within emu_run */
     uint32_t single; /* running one instruction outside any block */

@@ -10,12 +10,12 @@ from cores.ppc import models, validate
 from cores.ppc import registers_by_name as names
 from cores.ppc import state as S
 from cores.ppc.story import tell
-from emu.cpu import EVENT_TIMERS
 from emu.engine import _ppc
 from emu.engine.common import CompiledCpu, bind
 
 if TYPE_CHECKING:
     from emu.clock import Clock, Timer
+    from emu.cpu import Exit
 
 ffi, lib = _ppc.ffi, _ppc.lib
 bind(ffi, lib)
@@ -44,17 +44,12 @@ class PpcCpu(CompiledCpu):
         jit_size: int | None = None,
     ) -> None:
         self.model = models.model(model)
-        self._clock: Clock | None = None
         self._timer: Timer | None = None
-        self._told = False
-        """The processor has asked for its timer to be armed."""
-        self._callback: Any = None
         self._build(bus, ram, bus.dcrs, accel, jit_size)
         c = self._c
         c.line_size = self.model.line
         unit = gcd(tb_frequency, 1_000_000_000)
         c.tb_num, c.tb_den = tb_frequency // unit, 1_000_000_000 // unit
-        self._boundary.on_event = self._event
         self._regions()
         self.reset()
 
@@ -87,8 +82,9 @@ class PpcCpu(CompiledCpu):
 
     def attach_clock(self, clock: Clock) -> None:
         """Let the clock fire the decrementer and the other timers."""
-        self._clock = clock
         self._timer = clock.timer("timers of the processor", self._expired)
+        self._timer.inner = True
+        self._c.timers_inner = 1
         self._arm()
 
     def detach_clock(self) -> None:
@@ -96,34 +92,34 @@ class PpcCpu(CompiledCpu):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            self._c.timers_inner = 0
 
     def _expired(self) -> None:
-        self._told = False
         lib.emu_timers_tick(self._c)
-        if not self._told:
-            self._arm()
+        self._arm()
 
     def _arm(self) -> None:
-        if self._timer is None:
+        if self._timer is not None:
+            lib.emu_timers_plan(self._c)
+            self._tell()
+
+    def _tell(self) -> None:
+        """Let the clock know when the timers are due."""
+        self._c.timers_moved = 0
+        due = self._c.timers_due
+        if self._timer is None or due == self._timer.deadline:
             return
-        ticks = lib.emu_timers_next(self._c)
-        if ticks == NEVER:
+        if due == NEVER:
             self._timer.cancel()
-            return
-        target = lib.emu_time_base(self._c) + ticks
-        self._timer.arm(-(-target * int(self._c.tb_den) // int(self._c.tb_num)))
+        else:
+            self._timer.arm(due)
 
-    def _event(self, kind: int, a: int, b: int) -> None:
-        if kind == EVENT_TIMERS:
-            self._told = True
-            self._arm()
-        elif self._callback is not None:
-            self._callback(kind, a, b)
-
-    def on_event(self, callback: Any, *, log_interrupts: bool = False) -> None:
-        """See `emu.cpu.Cpu.on_event`."""
-        self._callback = callback
-        self._c.log_flags = int(log_interrupts)
+    def _run(self, start: Any, *args: Any) -> Exit:
+        try:
+            return super()._run(start, *args)
+        finally:
+            if self._c.timers_moved:
+                self._tell()
 
     # --- state ---------------------------------------------------------------------------------------------------
 

@@ -1,14 +1,6 @@
 /* The run loop: blocks while nothing else wants attention, single instructions where it does, exceptions and interrupts
  * between instructions (the core's events.c). */
 
-#ifdef LENT_DEVICE
-#define RUN_BEGINS(cpu) apic_run(cpu)
-#define RUN_GOES_ON(cpu) apic_goes_on(cpu)
-#else
-#define RUN_BEGINS(cpu) ((void)0)
-#define RUN_GOES_ON(cpu) 0
-#endif
-
 static int run_loop(Cpu *cpu, int64_t budget)
 {
     if (budget < 0) budget = 0;
@@ -154,8 +146,8 @@ void emu_stop_at(Cpu *cpu, uint64_t deadline)
         emu_stop(cpu, STOP_STOP);
         return;
     }
-#ifdef LENT_DEVICE
     if (deadline < cpu->idle_until) cpu->idle_until = deadline;
+#ifdef LENT_DEVICE
     if (deadline < cpu->outer) cpu->outer = deadline;
 #endif
     const uint64_t now = emu_icount(cpu) * NS_PER_INSN + cpu->time_offset;

@@ -43,8 +43,6 @@ class X86Cpu(CompiledCpu):
         self.model = models.cpu_model(model)
         self._apic: Any = None
         self.lent_disks: list[Any] = []
-        self.idle_until = 0
-        """Set before a run: the virtual time (ns) up to which a halted processor may wait for a lent disk by itself."""
         self.lent_net: Any = None
         self.outer = 0
         """Set before a run: the virtual time (ns) at which a timer is due that no processor serves."""
@@ -126,7 +124,6 @@ class X86Cpu(CompiledCpu):
             loan = apic.lend(self._take_apic)
             if loan is not None:
                 self._give_apic(loan)
-        self._c.idle_until, self.idle_until = self.idle_until, 0
         self._c.outer, self.outer = self.outer, 0
         self._c.pace_wall, self._c.pace_virtual = self.pace or (0, 0)
         try:
