@@ -32,8 +32,8 @@ static void jit_keep(struct Jit *j)
 {
     const int32_t n = j->map[SLOT_FSTAT];
     if (n < 0) return;
-    const int32_t top = make2(j, T_AND, 16, make2(j, T_LSHR, 16, n, constant(j, 11)), constant(j, 7));
-    if (j->node[top].op == N_CONST) j->top = (uint32_t)j->node[top].imm;
+    const int32_t top = make2(j, T_AND, 16, n, constant(j, 0x3800));
+    if (j->node[top].op == N_CONST) j->top = (uint32_t)j->node[top].imm >> 11;
 }
 
 /* Registers that cannot change while blocks of one kind run. */

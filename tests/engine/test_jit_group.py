@@ -25,17 +25,15 @@ def test_a_stack_frame_is_one_group() -> None:
           store %4 %3 0x2002 checked
           commit gpr[4] dead late
         00010002 pop_Zv_58_o32
-          %5:32 = load %4 0x2002 checked
           commit gpr[4] %2
-          commit gpr[2] %5
+          commit gpr[2] %3
         00010003 mov_Gv_Ev_8B_o32_m
-          %6:32 = load %2 0x2002 checked
-          commit gpr[1] %6
+          commit gpr[1] %0
         00010006 test_Ev_Gv_85_o32_r
-          %7:32 = get gpr[3]
+          %5:32 = get gpr[3]
           commit cf 0
-          commit cc_z %7
-          commit cc_s %7
+          commit cc_z %5
+          commit cc_s %5
           commit cc_aux 0
     """)
 

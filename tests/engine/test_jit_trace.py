@@ -16,21 +16,20 @@ def test_a_call_is_followed_and_its_return_expected() -> None:
     assert found == expected("""
         00010000 call_Jz_E8_o32
           %0:32 = get gpr[4]
-          store %1 0x10005 0x2002 checks %0 -4, 4 bytes
-          commit gpr[4] dead late
+          (%1:32 = add %0 0xfffffffc)
+          store %1 0x10005 0x2002 sure
+          commit gpr[4] %1 late
         00010009 lea_Gv_M_8D_o32_m
           %2:32 = get gpr[1]
           %3:32 = add %2 0x2
           commit gpr[1] %3
         0001000c ret_C3_o32
-          %4:32 = load %1 0x2002 checked
           commit gpr[4] %0
         00010005 mov_Ev_Gv_89_o32_r
-          expect %4 0x10005 {gpr[4] %0, gpr[1] %3}
           commit gpr[0] %3
         00010007 jmp_Ev_FF_s4_o32_r
-          %5:32 = get gpr[7]
-          jump %5 0 {gpr[4] %0, gpr[1] %3, gpr[0] %3}
+          %4:32 = get gpr[7]
+          jump %4 0 {gpr[4] %0, gpr[1] %3, gpr[0] %3}
     """)
 
 

@@ -1089,6 +1089,21 @@ static void miss_stub(struct Jit *j, int32_t snap, uint32_t insn, int what)
     leave_with(j, e, EXIT_MISS);
 }
 
+/* The cold way of a look-up that must find RAM: the soft TLB gets an entry for `size` bytes at `off`, and the look-up at
+ * `again` is repeated; without one it is a miss. */
+static void fill_or_miss(struct Jit *j, const struct Node *x, int off, uint32_t size, int write, int32_t again, int what)
+{
+    struct Emit *c = &j->cold;
+    x_mov_mr(c, 4, cpu_mem(FIELD(jit_offset)), off);
+    x_mov_mi(c, 4, cpu_mem(FIELD(jit_access)), (int32_t)(size | (uint32_t)write << 16));
+    if (!x_room(c)) return;
+    x_byte(c, 0xe8);
+    fix_up(j, c, c->at, FIX_CODE, (int64_t)(intptr_t)j->fill);
+    x_imm(c, 4, 0);
+    fix_up(j, c, x_jcc(c, X_Z), FIX_HOT, again);
+    miss_stub(j, x->snap, x->insn, what);
+}
+
 /* The host address of a group, made by its first access. */
 static int lead_group(struct Jit *j, const struct Node *x)
 {
@@ -1101,15 +1116,7 @@ static int lead_group(struct Jit *j, const struct Node *x)
     const int32_t again = offset_of(j, e);
     look_up(j, x, g->b, write, off, t1, t2);
     x_alu_rr(e, X_ADD, 8, t1, off);
-    struct Emit *c = &j->cold;
-    x_mov_mr(c, 4, cpu_mem(FIELD(jit_offset)), off);
-    x_mov_mi(c, 4, cpu_mem(FIELD(jit_access)), (int32_t)((uint32_t)g->b | (uint32_t)write << 16));
-    if (!x_room(c)) return t1;
-    x_byte(c, 0xe8);
-    fix_up(j, c, c->at, FIX_CODE, (int64_t)(intptr_t)j->fill);
-    x_imm(c, 4, 0);
-    fix_up(j, c, x_jcc(c, X_Z), FIX_HOT, again);
-    miss_stub(j, x->snap, x->insn, PLAIN_GROUPS);
+    fill_or_miss(j, x, off, (uint32_t)g->b, write, again, PLAIN_GROUPS);
     release(j, off);
     release(j, t2);
     if (!(j->locked >> rb & 1) || IS_TEMP(rb)) release(j, rb);
@@ -1163,6 +1170,7 @@ static void memory_access(struct Jit *j, int32_t n)
     const int as_constant = write && is_const(j, x.b) && (size < 8 || (int64_t)constant_value == (int32_t)constant_value);
     if (write && !as_constant) value = in_reg(j, x.b);
     const int t1 = take(j), t2 = take(j);
+    const int32_t again = offset_of(j, e);
     const int lin = look_up(j, &x, size, write || (x.imm >> 16 & 1), off, t1, t2);
     const struct Mem m = mem_index(t1, lin, 1, 0);
     int dst = -1;
@@ -1176,7 +1184,8 @@ static void memory_access(struct Jit *j, int32_t n)
         jit_load(j, e, size, dst, m);
     }
     if (!write && j->node[n].last < 0) j->node[n].last = j->at;
-    access_slow(j, n, off, value, dst, offset_of(j, e));
+    if (x.sure) fill_or_miss(j, &x, off, (uint32_t)size, 1, again, PLAIN_FORWARD);
+    else access_slow(j, n, off, value, dst, offset_of(j, e));
     if (!write) put_result(j, n, dst);
 }
 

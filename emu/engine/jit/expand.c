@@ -287,8 +287,13 @@ static int expand_words(struct Expansion *x, const uint16_t *w, const uint16_t *
                 return FLOW_END;
             }
             const uint32_t what = (seg >= 0 ? (uint32_t)j->node[seg].imm : 0) | width << 8 | (op == T_MEM_RW ? 1u << 16 : 0);
-            const int32_t n = effect(j, op == T_MEM_W ? N_STORE : N_LOAD, width, off, v, -1, what, start_snap(j));
-            if (op != T_MEM_W) define(x, n, width);
+            if (op == T_MEM_W) {
+                note_store(j, what, off, width, v, effect(j, N_STORE, width, off, v, -1, what, start_snap(j)));
+                break;
+            }
+            const int32_t known = op == T_MEM_R ? forwarded(j, what, off, width) : -1;
+            if (op == T_MEM_RW) j->stores = 0;
+            define(x, known < 0 ? effect(j, N_LOAD, width, off, -1, -1, what, start_snap(j)) : known, width);
             break;
         }
         case T_CALL: {
@@ -365,6 +370,7 @@ static int expand_insn(struct Jit *j, const struct Block *block, const struct In
     j->pending_count = 0;
     for (uint32_t k = 0; k < SLOT_COUNT; k++)
         if (j->map[k] >= nodes) j->map[k] = -1;
+    forget_stores(j, nodes);
     j->nodes = nodes;
     j->snaps = snaps;
     j->entries = entries;

@@ -14,17 +14,6 @@ struct Group {
     int apart; /* found to lie in two pages: its accesses look for themselves */
 };
 
-static int32_t common_value(const struct Jit *j, int32_t address, int32_t *displacement)
-{
-    const struct Node *x = &j->node[address];
-    *displacement = 0;
-    if (x->op == T_ADD && x->width == 32 && is_const(j, x->b)) {
-        *displacement = (int32_t)j->node[x->b].imm;
-        return x->a;
-    }
-    return address;
-}
-
 static int joins(const struct Group *g, int32_t base, int32_t at, int32_t size)
 {
     if (g->base != base) return 0;

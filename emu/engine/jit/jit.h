@@ -34,6 +34,7 @@ enum {
 #define JIT_HASH 2048
 #define JIT_UNROLL 48u
 #define JIT_ARGS 4096
+#define JIT_STORED 16
 #define JIT_EXITS 512u
 #define JIT_FIXES 4096u
 #define JIT_STREAM (1 << 18)
@@ -41,9 +42,9 @@ enum {
 #define JIT_LINKS 262144u
 #define JIT_COPIES 65536u
 #define SPILLS 96 /* words for values that have no register */
-/* What a trace takes for granted: that a group of accesses lies in one page, that the x87 stack is where it was. Of the
- * stack it is given up when it was wrong twice. */
-enum { PLAIN_GROUPS = 1, PLAIN_STACK = 2, PLAIN_STACK_ONCE = 4 };
+/* What a trace takes for granted: that a group of accesses lies in one page, that the x87 stack is where it was, that what
+ * is stored and loaded again is RAM. Of the stack it is given up when it was wrong twice. */
+enum { PLAIN_GROUPS = 1, PLAIN_STACK = 2, PLAIN_STACK_ONCE = 4, PLAIN_FORWARD = 8 };
 #define NOWHERE (-1)
 
 struct Node {
@@ -63,6 +64,7 @@ struct Node {
     int32_t passed; /* a condition: the retry that let it pass */
     int32_t wide; /* part of a binary64 (2 * node + 2) or binary32 (2 * node + 3) in 80 bits that is zero or normal */
     uint8_t fold;
+    uint8_t sure; /* a store to RAM, for its value was passed on */
     uint8_t late; /* left to the exits that want it: a status word, a commit that another one follows */
 };
 
@@ -85,6 +87,12 @@ struct Trace {
     uint32_t misses;
     uint64_t missed; /* instruction count of the last miss */
     struct JitLink *incoming;
+};
+
+/* A store whose bytes nothing has changed since. */
+struct Stored {
+    int32_t base, at, size; /* a common value and a constant: where; bytes */
+    int32_t value, node;
 };
 
 /* A code page's list of traces that hold code of it. */
@@ -147,6 +155,8 @@ struct Jit {
     int32_t arg[JIT_ARGS], args;
     uint32_t top; /* of the x87 stack when the trace was made */
     uint8_t float_ready, float_usable; /* units: in force here, of use to this trace */
+    struct Stored stored[JIT_STORED]; /* oldest first, all of one base */
+    uint32_t stores;
     int32_t start_snap; /* of the instruction in hand, -1: not made yet */
     uint32_t now;       /* number of the instruction in hand */
     int failed;

@@ -348,7 +348,7 @@ static void jit_missed(Cpu *cpu)
     /* Now and then a stretch ends in the next page; that is no reason. */
     const uint64_t now = emu_icount(cpu), since = now - t->missed;
     t->missed = now;
-    if (since > (what == PLAIN_GROUPS ? GROUP_DISTANCE : STACK_DISTANCE)) t->misses -= t->misses > 0;
+    if (since > (what == PLAIN_STACK ? STACK_DISTANCE : GROUP_DISTANCE)) t->misses -= t->misses > 0;
     else t->misses++;
     if (t->misses < MISS_COUNT) return;
     kill_trace(t);

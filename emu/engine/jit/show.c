@@ -80,6 +80,7 @@ static void say_node(struct Text *t, const struct Jit *j, int32_t n)
         say(t, " %+lld, %d bytes", (long long)j->node[x->c].imm, j->node[x->c].b);
     }
     if (access && x->fold == MEMBER) say(t, " checked");
+    if (access && x->sure && x->fold == ALONE) say(t, " sure");
     if (is_pure(x->op) && !x->strong) say(t, ")");
     if (x->snap >= 0 && j->snap[x->snap].count && may_leave(x)) {
         say(t, " {");

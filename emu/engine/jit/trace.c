@@ -27,6 +27,7 @@ static void forget_slots(struct Jit *j)
     for (uint32_t k = 0; k < SLOT_COUNT; k++) j->map[k] = -1;
     memset(j->dirty, 0, sizeof j->dirty);
     j->dirty_count = 0;
+    j->stores = 0;
     float_unknown(j);
 }
 

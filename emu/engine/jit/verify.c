@@ -97,6 +97,7 @@ static void verify_node(const struct Jit *j, int32_t n, int32_t handler)
         verify_operand(j, n, x->a, handler);
         PROMISE(x->width == 8 || x->width == 16 || x->width == 32 || x->width == 64, "no access has this width");
         PROMISE((x->imm >> 8 & 0xff) == x->width, "it says two widths");
+        PROMISE(!x->sure || (x->op == N_STORE && jit_plain_access(j, (uint32_t)x->imm)), "nothing can make sure of it");
         break;
     case N_EXIT_IF:
     case N_RETRY_IF:
