@@ -32,7 +32,7 @@ class BenchError(Exception):
 
 
 class Cost(NamedTuple):
-    """Seconds of all threads on processors, and seconds on the wall. A row in MiB has MiB in both."""
+    """Seconds of all threads on processors, and seconds on the wall. Rows in MiB or % have those in both."""
 
     processor: float
     wall: float
@@ -58,12 +58,14 @@ class Emulator:
     family: bool = False
     file: bool = False
 
-    def command(self, machine: Machine, accel: str | None, words: Sequence[str], scratch: Path) -> list[str]:
-        """The command that runs a machine with more words of QEMU's kind."""
+    def command(
+        self, machine: Machine, accel: str | None, words: Sequence[str], scratch: Path, clock: str = "warp"
+    ) -> list[str]:
+        """The command that runs a machine with more words of QEMU's kind; `clock` is Emu's."""
         common = [*machine.words, "-nographic", "-no-reboot", *words]
         if self.name == "emu":
             tier = ["--accel", accel] if accel else []
-            return [sys.executable, "-m", "emu", "run", *tier, "--clock", "warp", *common]
+            return [sys.executable, "-m", "emu", "run", *tier, "--clock", clock, *common]
         if self.name == "qemu":
             return [machine.qemu, "-accel", "tcg", *common]
         return _bochs(words, scratch)

@@ -58,9 +58,16 @@ MACHINES = {
 }  # fmt: skip
 
 
+IDLERS = (
+    *MACHINES.values(),
+    Machine("mpc8544ds", ("-M", "mpc8544ds"), "qemu-system-ppc", (), "spe", "linux-e500", "vmlinux", "rootfs.gz", ""),
+)
+"""Boards that are also looked at while nothing happens."""
+
+
 @dataclass(frozen=True)
 class Row:
-    """One row of the table. A ratio has to be at least `floor`; seconds and MiB have to be at most that."""
+    """One row of the table. A ratio has to be at least `floor`; any other unit at most that."""
 
     name: str
     items: tuple[str, ...]
@@ -151,6 +158,9 @@ def _lines() -> Iterable[Line]:
         floors = {"to host": 1.0, "ping": 1.0}
         rows = tuple(Row(item, (item,), floors.get(item), None, clock="wall") for item in NET)
         yield Line(f"net.{m.name}", "TCP between Linux and the host, virtio-net on -netdev user", "net", m, rows)
+    for m in IDLERS:
+        rows = (Row("idle", ("idle",), 2.0, 1.0, unit="%"),)
+        yield Line(f"idle.{m.name}", "Linux that does nothing, with virtio devices, --clock paced", "idle", m, rows)
     yield Line("start", "command to debug exit of a boot sector", "start", pc,
                (Row("start", ("start",), 0.3, 0.15, clock="wall", unit="s"),))  # fmt: skip
     yield Line("bochs", "the interp tier beside Bochs, busybox under Linux", "guest", pc,

@@ -58,6 +58,14 @@ NET_UP = (
     "ip addr add 10.0.2.15/24 dev eth0; {commands}; "
     'echo GUEST-DONE; sleep 1000"'
 )
+IDLE_UP = (
+    'rdinit=/bin/sh -- -c "export PATH=/bin:/sbin:/usr/bin:/usr/sbin; mount -t proc p /proc; ip link set eth0 up; '
+    'echo GUEST-READY; sleep 10000"'
+)
+IDLE_DEVICES = (
+    "virtio-blk-pci,drive=d", "virtio-net-pci,netdev=n", "virtio-rng-pci", "virtio-balloon-pci", "virtio-serial-pci",
+)  # fmt: skip
+IDLE_SETTLES, IDLE_SECONDS, IDLE_LEAST = 8.0, 60.0, 10.0
 BOOT_SECTOR = bytes.fromhex("b010baf400eef4").ljust(510, b"\0") + b"\x55\xaa"  # mov al, 16; mov dx, 0xf4; out dx, al
 
 
@@ -250,6 +258,27 @@ def net(line: Line, emulator: Emulator, run: Run) -> dict[str, Cost]:
     raise BenchError(f"{emulator.name}: {failed[0] if failed else 'the guest ended before the network was measured'}")
 
 
+def idle(line: Line, emulator: Emulator, run: Run) -> dict[str, Cost]:
+    """Percent of a processor that a guest costs in which nothing happens; of it, not of what others do there."""
+    folder, m = folder_of(line), line.machine
+    image = run.scratch / "idle.img"
+    with image.open("wb") as out:
+        out.truncate(DISK_SIZE)
+    words = ["-m", str(LINUX_MEMORY), "-kernel", str(folder / m.kernel), "-initrd", str(folder / m.initrd)]
+    words += ["-drive", f"file={image},format=raw,if=none,id=d", "-netdev", "user,id=n"]
+    words += [word for device in IDLE_DEVICES for word in ("-device", device)]
+    append = f"console=ttyS0 quiet {IDLE_UP}"
+    command = emulator.command(m, run.accel, [*words, "-append", append], run.scratch, "paced")
+    for seen in emulator.run(command, run.scratch):
+        if "GUEST-READY" in seen.text:
+            threading.Event().wait(IDLE_SETTLES)
+            before, begin = processor_seconds(seen.pid), wall()
+            threading.Event().wait(max(IDLE_LEAST, IDLE_SECONDS * run.scale))
+            percent = 100 * (processor_seconds(seen.pid) - before) / (wall() - begin)
+            return {"idle": Cost(percent, percent)}
+    raise BenchError(f"{emulator.name} ended before the guest was idle")
+
+
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
@@ -340,7 +369,8 @@ def install(line: Line, emulator: Emulator, run: Run) -> dict[str, Cost]:
 
 
 KINDS: dict[str, Callable[[Line, Emulator, Run], dict[str, Cost]]] = {
-    "programs": programs, "linux": linux, "guest": guest, "disk": disk, "net": net, "start": start, "install": install,
+    "programs": programs, "linux": linux, "guest": guest, "disk": disk, "net": net, "idle": idle,
+    "start": start, "install": install,
 }  # fmt: skip
 
 __all__ = ["EMU", "KINDS", "MACHINES", "QEMU", "Run", "folder_of"]
