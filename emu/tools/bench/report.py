@@ -174,7 +174,7 @@ def _json_figure(figure: Figure) -> dict[str, object]:
 def as_json(
     results: Sequence[Result], settings: Mapping[str, object], sums: Mapping[str, Mapping[str, set[str]]]
 ) -> dict[str, object]:
-    """Everything that was measured. Costs are seconds, of footprint MiB, of idle percent, of disks seconds an operation."""
+    """Everything that was measured. Costs are seconds, of footprint MiB, idle percent, of disks seconds a turn."""
     lines = []
     for result in results:
         entry: dict[str, object] = {"name": result.line.name, "title": result.line.title}
