@@ -3,6 +3,7 @@
 #define IP eip
 #define TLB_SIZE 512u
 #define FETCH_SIZE 512u
+#define FETCH_PAIRS 1
 #define LOCALS 2048u
 #define LENT_DEVICE 1
 #define RUN_BEGINS(cpu) apic_run(cpu)

@@ -113,6 +113,8 @@ struct NetLoan {
     uint8_t global[1024];      /* and whether it outlives a new CR3 */
     struct FetchEntry fetch[1024]; /* 512 for the supervisor, 512 for the user */
     uint8_t fetch_global[1024];
+    struct FetchEntry fetch_second[1024]; /* beside each the one that was there before: a pair, the last used first */
+    uint8_t second_global[1024];
     uint16_t local[2048]; /* entries to go with the next CR3, as far as they fit: of tlb, then of fetch */
     uint32_t local_count;
     uint32_t intr;

@@ -19,7 +19,10 @@ static inline void data_drop(Cpu *cpu, uint32_t k) { cpu->tlb[k].rtag = cpu->tlb
 static void tlb_clear(Cpu *cpu)
 {
     for (uint32_t k = 0; k < 2 * TLB_SIZE; k++) data_drop(cpu, k);
-    for (uint32_t k = 0; k < 2 * FETCH_SIZE; k++) fetch_drop(&cpu->fetch[k]);
+    for (uint32_t k = 0; k < 2 * FETCH_SIZE; k++) {
+        fetch_drop(&cpu->fetch[k]);
+        fetch_drop(&cpu->fetch_second[k]);
+    }
     cpu->local_count = 0;
     cpu->stats.tlb_flushes++;
 }
@@ -33,8 +36,9 @@ static void tlb_clear_local(Cpu *cpu)
         const uint32_t k = all ? n : cpu->local[n];
         if (k < 2 * TLB_SIZE) {
             if (!cpu->global[k]) data_drop(cpu, k);
-        } else if (!cpu->fetch_global[k - 2 * TLB_SIZE]) {
-            fetch_drop(&cpu->fetch[k - 2 * TLB_SIZE]);
+        } else {
+            if (!cpu->fetch_global[k - 2 * TLB_SIZE]) fetch_drop(&cpu->fetch[k - 2 * TLB_SIZE]);
+            if (!cpu->second_global[k - 2 * TLB_SIZE]) fetch_drop(&cpu->fetch_second[k - 2 * TLB_SIZE]);
         }
     }
     cpu->local_count = 0;
@@ -58,6 +62,7 @@ static void tlb_flush_page(Cpu *cpu, uint32_t lin)
     for (uint32_t k = 0; k < 2; k++) {
         data_drop(cpu, k * TLB_SIZE + ((lin >> 12) & (TLB_SIZE - 1)));
         fetch_drop(&cpu->fetch[k * FETCH_SIZE + ((lin >> 12) & (FETCH_SIZE - 1))]);
+        fetch_drop(&cpu->fetch_second[k * FETCH_SIZE + ((lin >> 12) & (FETCH_SIZE - 1))]);
     }
 }
 
@@ -179,6 +184,7 @@ static int translate(Cpu *cpu, uint32_t lin, uint32_t access, uint64_t *physical
     const uint32_t tag = lin & PAGE_MASK;
     struct FetchEntry *f = &cpu->fetch[(access & 2 ? FETCH_SIZE : 0) + ((lin >> 12) & (FETCH_SIZE - 1))];
     struct TlbEntry *e = &cpu->tlb[(access & 2 ? TLB_SIZE : 0) + ((lin >> 12) & (TLB_SIZE - 1))];
+    if (access & 4 && f->tag != tag && cpu->fetch_second[f - cpu->fetch].tag == tag) fetch_swap(cpu, (uint32_t)(f - cpu->fetch));
     /* A translation that is known holds until it is flushed, whichever path asks for it: the reference does the same. */
     if (access & 4 ? f->tag == tag : (access & 1 ? cpu->ctag[e - cpu->tlb] : e->rtag) == tag) {
         *physical = (uint64_t)(access & 4 ? f->frame : cpu->frame[e - cpu->tlb]) << 12 | (lin & ~PAGE_MASK);
@@ -200,6 +206,7 @@ static int translate(Cpu *cpu, uint32_t lin, uint32_t access, uint64_t *physical
     cpu->stats.tlb_fills++;
     const uint8_t global = rights >> 2 & 1;
     if (access & 4) {
+        fetch_swap(cpu, (uint32_t)(f - cpu->fetch));
         f->tag = tag;
         f->frame = (uint32_t)(at >> 12);
         f->offset = offset;

@@ -4,10 +4,10 @@
 `cores/x86/mmu.c`): the same state after the same number of instructions, the same accesses to devices at the same
 counts. The body of a form becomes a Python function at its first use, registered so that a debugger steps into it.
 
-What is modelled beside the entries: the translation cache (2 x 512 direct-mapped entries for data, 256 for fetches),
-because a guest that changes its tables without a flush can tell; delivery of exceptions and interrupts between
-instructions (SDM vol. 3, chapter 6); debug registers (vol. 3, 17.2). Decoded instructions are kept, but each use
-compares their bytes with memory, so changed code is seen at once.
+What is modelled beside the entries: the translation cache (2 x 512 direct-mapped entries for data, as many pairs for
+fetches), because a guest that changes its tables without a flush can tell; delivery of exceptions and interrupts
+between instructions (SDM vol. 3, chapter 6); debug registers (vol. 3, 17.2). Decoded instructions are kept, but each
+use compares their bytes with memory, so changed code is seen at once.
 """
 
 from __future__ import annotations
@@ -650,6 +650,8 @@ class X86Cpu(Debugged):
         self._fetch_at = [0] * (2 * FETCH_SIZE)
         self._fetch_physical = [0] * (2 * FETCH_SIZE)
         self._fetch_global = [False] * (2 * FETCH_SIZE)
+        # Beside each the entry before it: tag, place, frame, global.
+        self._fetch_second = [(-1, 0, 0, False)] * (2 * FETCH_SIZE)
         self._counts["tlb_flushes"] += 1
 
     def _clear_local(self) -> None:
@@ -660,13 +662,23 @@ class X86Cpu(Debugged):
         for k, kept in enumerate(self._fetch_global):
             if not kept:
                 self._fetch_tag[k] = -1
+            if not self._fetch_second[k][3]:
+                self._fetch_second[k] = (-1, 0, 0, False)
         self._counts["tlb_flushes"] += 1
+
+    def _swap_fetch(self, k: int) -> None:
+        """The entry at k becomes the second of its pair, and the second comes to the front."""
+        first = (self._fetch_tag[k], self._fetch_at[k], self._fetch_physical[k], self._fetch_global[k])
+        self._fetch_tag[k], self._fetch_at[k], self._fetch_physical[k], self._fetch_global[k] = self._fetch_second[k]
+        self._fetch_second[k] = first
 
     def translate_access(self, lin: int, access: int) -> int:
         """Linear to physical with the rights of the access; fills the translation cache. Raises Fault (#PF)."""
         page = lin >> 12
         if access & FETCH:
             k = page & (FETCH_SIZE - 1) | (FETCH_SIZE if access & USER else 0)
+            if self._fetch_second[k][0] == page != self._fetch_tag[k]:
+                self._swap_fetch(k)
             if self._fetch_tag[k] == page:
                 return self._fetch_physical[k] | lin & LOW
         else:
@@ -683,6 +695,7 @@ class X86Cpu(Debugged):
             return at
         self._counts["tlb_fills"] += 1
         if access & FETCH:
+            self._swap_fetch(k)
             self._fetch_tag[k] = page
             self._fetch_global[k] = bool(rights & RIGHT_GLOBAL)
             self._fetch_at[k] = place[0]
@@ -846,6 +859,7 @@ class X86Cpu(Debugged):
             self._rtag[k] = self._wtag[k] = -1
         for k in (page & (FETCH_SIZE - 1), page & (FETCH_SIZE - 1) | FETCH_SIZE):
             self._fetch_tag[k] = -1
+            self._fetch_second[k] = (-1, 0, 0, False)
 
     def virtual_ns(self) -> int:
         """Extern: the time at which this instruction began."""

@@ -33,6 +33,30 @@ static inline const struct Insn *enter_block(Cpu *cpu, struct Block *b)
     GO(b->insn);
 }
 
+#ifdef FETCH_PAIRS
+/* What was there becomes the second of its pair, and the second comes to the front. */
+static void fetch_swap(Cpu *cpu, uint32_t k)
+{
+    const struct FetchEntry first = cpu->fetch[k];
+    const uint8_t global = cpu->fetch_global[k];
+    cpu->fetch[k] = cpu->fetch_second[k];
+    cpu->fetch_global[k] = cpu->second_global[k];
+    cpu->fetch_second[k] = first;
+    cpu->second_global[k] = global;
+}
+
+/* A jump to a page that is the second of its pair. It comes to the front only if the block is entered now. */
+static __attribute__((noinline)) const struct Insn *branch_second(Cpu *cpu, const struct JumpEntry *e, uint32_t target)
+{
+    const uint32_t lin = code_linear(cpu, target), k = (uint32_t)(fetch_at(cpu, lin) - cpu->fetch);
+    struct Block *b = e->block;
+    if (e->page != fetch_page(&cpu->fetch_second[k]) || b->ip != target || !same_code(cpu, b)) return EXIT_LOOKUP;
+    if (cpu->left < b->n || b->heat == 1) return EXIT_LOOKUP;
+    fetch_swap(cpu, k);
+    return enter_block(cpu, b);
+}
+#endif
+
 /* Near transfer to a computed place: the jump cache, or the run loop. */
 static inline const struct Insn *branch_jump(Cpu *cpu, uint32_t target)
 {
@@ -45,6 +69,10 @@ static inline const struct Insn *branch_jump(Cpu *cpu, uint32_t target)
             if (unlikely(cpu->left < b->n)) return EXIT_BUDGET;
             return enter_block(cpu, b);
         }
+#ifdef FETCH_PAIRS
+    } else if (e->lin == lin && fetch_at(cpu, lin)->tag != fetch_tag(lin)) {
+        return branch_second(cpu, e, target);
+#endif
     }
     return EXIT_LOOKUP;
 }

@@ -1,5 +1,20 @@
 /* Physical memory: RAM, ROM and the bus. Included by the generated unit behind the core's core.h. */
 
+/* What is in memory as the guest has it, in the bytes of a value. */
+static inline uint64_t bytes_at(const uint8_t *p, uint32_t size)
+{
+    uint64_t v = 0;
+    /* By known sizes: a value that is put together in memory waits for the store. */
+    switch (size) {
+    case 1: return *p;
+    case 2: memcpy(&v, p, 2); return v;
+    case 4: memcpy(&v, p, 4); return v;
+    case 8: memcpy(&v, p, 8); return v;
+    }
+    memcpy(&v, p, size);
+    return v;
+}
+
 static const struct Region *find_region(const Cpu *cpu, uint64_t address)
 {
     for (uint32_t k = 0; k < cpu->region_count; k++) {
@@ -42,9 +57,7 @@ static uint64_t phys_read(Cpu *cpu, uint64_t address, uint32_t size)
     address = on_bus(cpu, address);
     const struct Region *r = find_region(cpu, address);
     if (r && address - r->base + size <= r->size) {
-        uint64_t v = 0;
-        memcpy(&v, cpu->ram + r->offset + (address - r->base), size);
-        return v;
+        return bytes_at(cpu->ram + r->offset + (address - r->base), size);
     }
     if (r) {
         uint64_t v = 0;
