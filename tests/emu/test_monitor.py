@@ -243,6 +243,8 @@ def tables(m: Monitored) -> None:
 
 def test_descriptor_tables_are_shown_as_bochs_shows_them(pc: Monitored) -> None:
     assert pc.say("info idt 0x10").splitlines()[1].startswith("INT# 10 > ")
+    assert "not in use in real mode" in pc.say("info gdt") and len(pc.say("info gdt").splitlines()) == 2
+    assert pc.say("info gdt 0 2").count("GDT[") == 3
     tables(pc)
     assert pc.say("info gdt").splitlines() == [
         "Global Descriptor Table (base=0x0000000000005000, limit=31):",

@@ -177,6 +177,10 @@ def _table(control: Control, label: str, register: str, title: str, first: int, 
     cpu = _x86(control)
     base, limit = cpu.reg(f"{register}.base"), cpu.reg(f"{register}.limit")
     yield f"{title} Descriptor Table (base=0x{base:016x}, limit={limit}):"
+    if not cpu.reg("cr0") & 1 and not first and last is None:
+        # What lies there is mostly no table, of thousands of entries.
+        yield f"not in use in real mode; info {label.lower()} FIRST LAST shows entries all the same"
+        return
     for n in _wanted(first, last, (limit + 1) // 8):
         data = _read(cpu, base + 8 * n, 8)
         yield f"{label}[0x{8 * n:04x}]={'not mapped' if data is None else _entry(data)}"
