@@ -192,11 +192,19 @@ class Pacer:
     """Seconds that virtual time may be ahead: a shorter sleep costs the host more than it is worth."""
     IDLE_LEAD = 0.02
     """The same where the guest is in no conversation with anybody outside: some ticks of its clock for one sleep."""
+    STILL_LEAD = 0.05
+    """And where it has not heard or said anything for a while, and nobody watches its screen."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._wall = wall()
         self._virtual = clock.now()
+        self.still = False
+
+    @property
+    def idle_lead(self) -> float:
+        """What idle time may be ahead of the wall now."""
+        return self.STILL_LEAD if self.still else self.IDLE_LEAD
 
     def ahead(self, deadline: int, lead: float = LEAD) -> float:
         """Seconds to wait until virtual time `deadline` (ns) may pass; 0 or less: none."""

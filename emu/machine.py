@@ -494,7 +494,7 @@ class Machine:
         if self.clock.wakeful:
             return
         if pacer is not None:
-            limit = pacer.limit(pacer.LEAD if talks is not None or self.workers.busy else pacer.IDLE_LEAD)
+            limit = pacer.limit(pacer.LEAD if talks is not None or self.workers.busy else pacer.idle_lead)
         elif talks is None:
             limit = FOREVER
         else:
@@ -588,7 +588,7 @@ class Machine:
         pacer, talks = self.pacer, self.patience()
         seconds = 0.0
         if pacer is not None and talks is None and not self.workers.busy:
-            seconds = pacer.ahead(deadline, pacer.IDLE_LEAD)
+            seconds = pacer.ahead(deadline, pacer.idle_lead)
         elif (pacer := pacer or talks) is not None:
             seconds = pacer.ahead(deadline)
         if pacer is not None and seconds > 0 and world.wait(self, seconds):

@@ -40,6 +40,8 @@ LIKE_QEMU = ("int", "cpu", "cpu_reset", "mmu", "exec", "in_asm")
 POLL_SECONDS = 0.002
 QUIET_SECONDS = 0.05
 """How long an idle machine leaves the outside alone while its descriptors are silent."""
+STILL_SECONDS = 2.0
+"""After so long without a sign from the outside or the guest its idle time is passed in longer pieces."""
 TAIL = 1 << 16
 
 
@@ -159,6 +161,8 @@ class Session:
         self._warned = 0
         self._last_poll = 0.0
         self._asked = 0.0
+        self._stirred = (0.0, 0)
+        """When something last came in or out, and how many bytes the guest had said then."""
         self._deadline: float | None = None
         self._auto_paced = False
         self._started = wall()
@@ -629,6 +633,11 @@ class Session:
         now = wall()
         quiet = not came and not early and not self._timed_out() and now - self._asked < QUIET_SECONDS
         self._last_poll = now if quiet else 0.0
+        said = sum(port.count for port in self.serial if port is not None)
+        if came or self.displays or said != self._stirred[1]:
+            self._stirred = now, said
+        if machine.pacer is not None:
+            machine.pacer.still = now - self._stirred[0] > STILL_SECONDS
         return came or early or machine.ending is not None or self._timed_out() or seconds is None
 
     def _timed_out(self) -> bool:

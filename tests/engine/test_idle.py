@@ -99,6 +99,41 @@ def test_a_paced_machine_passes_no_more_than_its_lead_by_itself(
     assert machine.cpu.idle_until == 0  # type: ignore[attr-defined]
 
 
+class Keyboard:
+    """Says whether something has come."""
+
+    eof, came = False, False
+
+    def wait(self, seconds: float | None) -> bool:
+        return self.came
+
+
+def test_a_guest_that_has_been_still_for_a_while_passes_longer_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("emu.session.wall", lambda: now[0])
+    (tmp_path / "code").write_bytes(image("bamboo", ["timer"]))
+    words = ["-M", "bamboo", "-m", "16", "-kernel", str(tmp_path / "code"), "-serial", "null", "-display", "none"]
+    session = Session(parse([*words, "-clock", "paced", "-monitor", "none"], arch="ppc"), attached=False)
+    machine, keyboard = session.build(), Keyboard()
+    session._keyboard = keyboard  # type: ignore[assignment]
+    pacer = machine.pacer
+    assert pacer is not None and session.serial[0] is not None
+
+    def lead(later: float, *, came: bool = False) -> float:
+        now[0] += later
+        keyboard.came = came
+        session.wait(machine, 0.01)
+        return pacer.idle_lead
+
+    assert lead(0.0, came=True) == Pacer.IDLE_LEAD
+    assert lead(1.5) == Pacer.IDLE_LEAD and lead(1.0) == Pacer.STILL_LEAD
+    session.serial[0].send(b"x")
+    assert lead(0.0) == Pacer.IDLE_LEAD
+    assert lead(3.0) == Pacer.STILL_LEAD and lead(0.0, came=True) == Pacer.IDLE_LEAD
+
+
 def test_ticks_of_a_lent_apic_do_not_end_a_run_that_waits_for_them() -> None:
     m = InsnMachine("interp")
     cpu: Any = m.cpu
