@@ -230,8 +230,8 @@ _RINGS = ((63, 0), (63, 31), (63, 45), (28, 0), (28, 14), (28, 20), (16, 0), (16
 
 def _hues(high: int, low: int) -> list[tuple[int, int, int]]:
     """24 hues from blue over red and green back, in steps of a quarter."""
-    up = [low + (high - low) * n // 4 for n in range(4)]
-    down = [high - (high - low) * n // 4 for n in range(4)]
+    ramp = [low + ((high - low) * n + 1) // 4 for n in range(5)]  # to the nearest, a half down
+    up, down = ramp[:4], ramp[:0:-1]
     out: list[tuple[int, int, int]] = []
     out += [(n, low, high) for n in up] + [(high, low, n) for n in down]
     out += [(high, n, low) for n in up] + [(n, high, low) for n in down]

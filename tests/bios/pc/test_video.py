@@ -179,6 +179,9 @@ def test_palettes_start_with_black_blue_and_end_bright() -> None:
     assert vga[32] == (0, 0, 63)
     assert vga[40] == (63, 0, 0)
     assert vga[48] == (0, 63, 0)
+    # The same steps up and down, a half towards the darker: what programs of the time know by heart.
+    assert vga[32:41] == [*((n, 0, 63) for n in (0, 16, 31, 47, 63)), *((63, 0, n) for n in (47, 31, 16, 0))]
+    assert vga[224:229] == [(11, 11, 16), (12, 11, 16), (13, 11, 16), (15, 11, 16), (16, 11, 16)]
 
 
 def test_pixels_of_mode_13h_are_bytes(pc: Machine) -> None:
