@@ -87,3 +87,15 @@ def test_a_group_of_accesses_may_begin_at_the_largest_displacement() -> None:
     for _ in range(3):
         both.run(4000)
         assert both.difference() == ""
+
+
+def test_a_string_instruction_at_the_end_of_a_page_is_paid_for_once() -> None:
+    both = T.twins()
+    start = T.FREE + 0xFF4
+    # mov ecx, 5; mov edi, FREE + 0x3000; rep stosb | inc eax; jmp start
+    code = b"\xb9\5\0\0\0\xbf" + (T.FREE + 0x3000).to_bytes(4, "little") + b"\xf3\xaa" + b"\x40\xe9\xee\xff\xff\xff"
+    both.start({start: code}, T.flat_state(0, eip=start))
+    for _ in range(50):
+        both.run(501)
+        assert both.difference() == ""
+    assert both.cpus[0].reg("eax") > 2000

@@ -145,6 +145,12 @@ static struct Block *follow(Cpu *cpu, struct Jit *j, const struct Insn *last)
     return NULL;
 }
 
+/* A handler that asks for a link to what follows goes there itself if that is in another page. */
+static int leads_away(const Cpu *cpu, const struct Insn *i)
+{
+    return template_forms[i->form].handler == HANDLER_AT_END && (code_linear(cpu, i->start) ^ code_linear(cpu, i->next)) & PAGE_MASK;
+}
+
 /* Nodes for a trace from `head`. 0: there is something to translate. */
 static int form_trace(Cpu *cpu, struct Jit *j, struct Block *head)
 {
@@ -175,7 +181,7 @@ static int form_trace(Cpu *cpu, struct Jit *j, struct Block *head)
             j->block_first[j->insns] = k ? NULL : b->first;
             if (!expand_insn(j, b, i)) {
                 commit(j);
-            } else if (i->form && template_forms[i->form].handler) {
+            } else if (i->form && template_forms[i->form].handler && !leads_away(cpu, i)) {
                 j->branch_cond = -1;
                 jit_keep(j);
                 effect(j, N_HANDLER, 32, -1, -1, -1, j->insns, take_snap(j));
