@@ -161,6 +161,16 @@ def _lines() -> Iterable[Line]:
     for m in IDLERS:
         rows = (Row("idle", ("idle",), 2.0, 1.0, unit="%"),)
         yield Line(f"idle.{m.name}", "Linux that does nothing, with virtio devices, --clock paced", "idle", m, rows)
+    rows = tuple(Row(item, (item,), 1.3, unit="times") for item in ("kernel", "disk"))
+    yield Line(
+        "firmware.pc",
+        "boot by SeaBIOS, by -kernel and by GRUB on an IDE disk, beside a direct one",
+        "firmware",
+        pc,
+        rows,
+    )
+    yield Line("console.pc", "a Linux console on a frame buffer scrolls", "console", pc,
+               (Row("interp", ("interp",), 0.33), Row("scroll", ("scroll",))))  # fmt: skip
     yield Line("start", "command to debug exit of a boot sector", "start", pc,
                (Row("start", ("start",), 0.3, 0.15, clock="wall", unit="s"),))  # fmt: skip
     yield Line("bochs", "the interp tier beside Bochs, busybox under Linux", "guest", pc,

@@ -66,6 +66,15 @@ IDLE_DEVICES = (
     "virtio-blk-pci,drive=d", "virtio-net-pci,netdev=n", "virtio-rng-pci", "virtio-balloon-pci", "virtio-serial-pci",
 )  # fmt: skip
 IDLE_SETTLES, IDLE_SECONDS, IDLE_LEAST = 8.0, 60.0, 10.0
+SEABIOS = "/usr/share/seabios/bios-256k.bin"
+INSTALLER = "/usr/lib/debian-installer/images/12/i386/text/debian-installer/i386/linux"
+"""A kernel with a console on the frame buffer of the firmware."""
+SCROLL = (
+    'console=ttyS0 vga=791 nomodeset quiet rdinit=/bin/sh -- -c "mount -t devtmpfs d /dev; i=0; '
+    "while [ $i -lt 800 ]; do echo line $i of a long text that is to be scrolled; i=$((i+1)); done > /t; "
+    'cat /t > /dev/tty1; echo SCROLL-BEGIN; cat /t > /dev/tty1; echo SCROLL-END; sleep 1000"'
+)
+"""The kernel's command line for a first process that writes to the screen, once to warm up."""
 BOOT_SECTOR = bytes.fromhex("b010baf400eef4").ljust(510, b"\0") + b"\x55\xaa"  # mov al, 16; mov dx, 0xf4; out dx, al
 
 
@@ -279,6 +288,59 @@ def idle(line: Line, emulator: Emulator, run: Run) -> dict[str, Cost]:
     raise BenchError(f"{emulator.name} ended before the guest was idle")
 
 
+def firmware(line: Line, emulator: Emulator, run: Run) -> dict[str, Cost]:
+    """What a boot to the first process costs by Debian's SeaBIOS, as a multiple of one without a BIOS of its own.
+
+    QEMU has no such boot: its own multiple is of -kernel, which SeaBIOS brings up there, too."""
+    folder, m = folder_of(line), line.machine
+    if not Path(SEABIOS).exists():
+        raise BenchError(f"no {SEABIOS}: Debian package seabios is not installed")
+    image = run.scratch / "grub.img"
+    if not image.exists():
+        words = [sys.executable, "-m", "images.loaders", str(run.scratch), str(folder)]
+        made = subprocess.run(words, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if made.returncode:
+            raise BenchError((made.stderr.strip().splitlines() or ["the recipe failed"])[-1])
+    kernel = ["-kernel", str(folder / m.kernel), "-initrd", str(folder / m.initrd), "-append", "console=ttyS0 quiet"]
+    bios = ["-bios", SEABIOS]
+    disk = [*bios, "-snapshot", "-drive", f"file={image},format=raw,if=ide"]
+    costs = []
+    for words in (kernel, [*bios, *kernel], disk):
+        command = emulator.command(m, run.accel, ["-m", str(LINUX_MEMORY), *words], run.scratch)
+        costs.append(_until("GUEST-READY", emulator, command, run))
+    direct, *others = costs
+    return {
+        item: Cost(cost.processor / direct.processor, cost.wall / direct.wall)
+        for item, cost in zip(("kernel", "disk"), others, strict=True)
+    }
+
+
+def _until(mark: str, emulator: Emulator, command: list[str], run: Run, first: str = "") -> Cost:
+    """What a run has cost when it prints a mark, since its start or since another mark."""
+    before = Cost(0.0, 0.0)
+    for seen in emulator.run(command, run.scratch):
+        if mark in seen.text:
+            return seen.cost.since(before)
+        if first and first in seen.text:
+            before = seen.cost
+    raise BenchError(f"{emulator.name} ended before {mark}")
+
+
+def console(line: Line, emulator: Emulator, run: Run) -> dict[str, Cost]:
+    """Seconds for eight hundred lines on a console of 1024 x 768 dots, by the interpreter and by the usual tier."""
+    kernel = Path(INSTALLER)
+    if not kernel.exists():
+        raise BenchError(f"no {kernel}: Debian package debian-installer-12-netboot-i386 is not installed")
+    words = ["-m", "320", "-kernel", str(kernel), "-initrd", str(kernel.with_name("initrd.gz")), "-append", SCROLL]
+    costs: dict[str, Cost] = {}
+    for item, accel in (("interp", "interp"), ("scroll", run.accel)):
+        if emulator is EMU or not costs:
+            command = emulator.command(line.machine, accel, words, run.scratch)
+            cost = _until("SCROLL-END", emulator, command, run, "SCROLL-BEGIN")
+        costs[item] = cost
+    return costs
+
+
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
@@ -370,6 +432,7 @@ def install(line: Line, emulator: Emulator, run: Run) -> dict[str, Cost]:
 
 KINDS: dict[str, Callable[[Line, Emulator, Run], dict[str, Cost]]] = {
     "programs": programs, "linux": linux, "guest": guest, "disk": disk, "net": net, "idle": idle,
+    "firmware": firmware, "console": console,
     "start": start, "install": install,
 }  # fmt: skip
 

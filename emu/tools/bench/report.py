@@ -121,13 +121,13 @@ def _cost(value: float | None, row: Row) -> str:
         return "-"
     if row.unit == "MiB":
         return f"{value:.0f} MiB"
-    if row.unit == "%":
-        return f"{value:.2f} %"
+    if row.unit in ("%", "times"):
+        return f"{value:.2f} {row.unit if row.unit == '%' else 'x'}"
     return f"{value:.3g} s" if value >= 1e-3 else f"{value * 1e6:.3g} us"
 
 
 def _shown(line: str, figure: Figure, indent: str = "") -> str:
-    row, digits = figure.row, 2 if figure.row.unit == "ratio" else {"s": 3, "%": 2}.get(figure.row.unit, 0)
+    row, digits = figure.row, 2 if figure.row.unit == "ratio" else {"s": 3, "%": 2, "times": 2}.get(figure.row.unit, 0)
     values = " ".join(
         f"{'-':>8}" if v is None else f"{v:8.{digits}f}" for v in (figure.low, figure.median, figure.high)
     )
@@ -174,7 +174,9 @@ def _json_figure(figure: Figure) -> dict[str, object]:
 def as_json(
     results: Sequence[Result], settings: Mapping[str, object], sums: Mapping[str, Mapping[str, set[str]]]
 ) -> dict[str, object]:
-    """Everything that was measured. Costs are seconds, of footprint MiB, idle percent, of disks seconds a turn."""
+    """Everything that was measured.
+
+    Costs are seconds, of footprint MiB, idle percent, firmware multiples of a direct boot, of disks seconds a turn."""
     lines = []
     for result in results:
         entry: dict[str, object] = {"name": result.line.name, "title": result.line.title}
