@@ -493,8 +493,12 @@ class Machine:
         pacer, talks = self.pacer, self.patience()
         if self.clock.wakeful:
             return
-        if pacer is not None:
-            limit = pacer.limit(pacer.LEAD if talks is not None or self.workers.busy else pacer.idle_lead)
+        if pacer is not None and (talks is not None or self.workers.busy):
+            # Who is behind the wall looks outside while it catches up, or answers would come late in its time.
+            lead = int(pacer.LEAD * 1e9)
+            limit = min(pacer.limit(pacer.LEAD), self.clock.now() + lead)
+        elif pacer is not None:
+            limit = pacer.limit(pacer.idle_lead)
         elif talks is None:
             limit = FOREVER
         else:
