@@ -21,7 +21,10 @@ LANG = ROOT / "cores" / "lang"
 # What each core has in C by hand, beside core.h and members.h, in the order of the unit.
 BEFORE = {"x86": ("ring.c", "blk.c", "net.c", "apic.c", "ports.c", "mmu.c"), "ppc": ("mmu.c",)}
 CORES = tuple(BEFORE)
-JIT = ("fold.c", "float.c", "forward.c", "expand.c", "trace.c", "group.c", "live.c", "emit.c", "verify.c", "link.c", "show.c")
+JIT = (
+    *("fold.c", "float.c", "forward.c", "expand.c", "trace.c", "group.c"),
+    *("live.c", "emit.c", "verify.c", "link.c", "show.c"),
+)
 
 CALLBACKS = """
 extern "Python" uint32_t py_port_read(void *, uint32_t, uint32_t);
