@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from devices.device import Device
     from emu.stops import Stops
 
-SLICE = 2_000_000
-"""Instructions after which the outside gets a look even if no timer is due: under a second of the slowest (code that
+SLICE = 4_000_000
+"""Instructions after which the outside gets a look even if no timer is due: a second of the slowest (code that
 changes itself), because signals and keys wait for it where a guest turns slow all at once."""
 BRISK_SLICE = 500_000
 """The same while somebody outside waits for answers: about half a millisecond."""

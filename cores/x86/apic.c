@@ -101,8 +101,8 @@ static int apic_goes_on(Cpu *cpu)
     return 1;
 }
 
-/* A halted processor that its APIC's timer or a disk at work can wake: time jumps to what is due first. 0: not here. Nothing else may be due by then; a
- * timer that is armed meanwhile ends the run. */
+/* A halted processor that its APIC's timer or a disk at work can wake: time jumps to what is due first. 0: not here. Nothing
+ * else may be due by then; a timer that is armed meanwhile ends the run. */
 static int apic_idles(Cpu *cpu)
 {
     const struct ApicLoan *a = &cpu->apic;
