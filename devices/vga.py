@@ -154,6 +154,8 @@ class Vga(Device):
         """Colours in the frame buffer have their highest byte first."""
         self._bank: int | None = None
         """What `set_bank` was told last."""
+        self._cells: list[list[int]] = []
+        self._cells_of = b""
         super().__init__()
         self.reset()
 
@@ -270,9 +272,9 @@ class Vga(Device):
     def _collect_text(self) -> None:
         """Bring planes 0 and 1 up to date: byte A of the window is byte A & ~1 of plane A & 1."""
         if self._text_window is not None:
-            vram = self.state.vram
-            vram[0 : 4 * TEXT_WINDOW : 8] = bytes(self._text_window[0::2])
-            vram[1 : 4 * TEXT_WINDOW : 8] = bytes(self._text_window[1::2])
+            vram, window = self.state.vram, bytes(self._text_window)
+            vram[0 : 4 * TEXT_WINDOW : 8] = window[0::2]
+            vram[1 : 4 * TEXT_WINDOW : 8] = window[1::2]
 
     def _collect_graphics(self) -> None:
         """Bring all planes up to date: byte A of the window is byte A & ~3 of plane A & 3."""
@@ -860,7 +862,14 @@ class Vga(Device):
         return crtc[1] + 1, max(1, lines // self.cell_height())
 
     def _text_cells(self) -> list[list[int]]:
-        """For each row, the plane offsets of its character cells."""
+        """For each row, the plane offsets of its character cells: what the CRT controller says, but for its cursor."""
+        crtc = self.state.crtc
+        key = bytes((*crtc[:0x0A], *crtc[0x0C:0x0E], *crtc[0x10:]))
+        if key != self._cells_of:
+            self._cells, self._cells_of = self._find_cells(), key
+        return self._cells
+
+    def _find_cells(self) -> list[list[int]]:
         columns, rows = self._text_shape()
         pitch = self.state.crtc[0x13] * 2
         split = self.line_compare() // self.cell_height() + 1
