@@ -23,7 +23,7 @@ from emu.media import Medium
 from emu.monitor.registry import HMP, INFO, unique
 from emu.options import Drive, parse
 from tests.emu.monitored import Monitored
-from tests.emu.pc_machine import boot_image, full_pc
+from tests.emu.pc_machine import boot_image, full_pc, run_code
 
 pytest.importorskip("emu.engine._x86")
 
@@ -256,6 +256,21 @@ def test_descriptor_tables_are_shown_as_bochs_shows_them(pc: Monitored) -> None:
     assert pc.say("info gdt 3").splitlines()[1].startswith("GDT[0x0018]=")
     assert pc.say("info idt").splitlines()[1] == "IDT[0x00]=32-Bit Interrupt Gate target=0x0008:0x00001234, DPL=0"
     assert "ss:esp(0): 0x0000:0x00000000" in pc.say("info tss").splitlines()
+
+
+def test_an_nmi_runs_vector_2_of_a_real_mode_guest_that_sleeps_with_interrupts_off(pc: Monitored) -> None:
+    sleep, handler = b"\xfa\xf4\xeb\xfd", b"\x2e\xff\x06\x00\x12\xcf"  # cli; hlt; jmp to hlt. inc word [cs:1200h]; iret
+    ram = pc.machine.ram
+    ram.load(8, (0x1100).to_bytes(4, "little"))
+    ram.load(0x1100, handler)
+    ram.load(0x1200, bytes(2))
+    run_code(pc.machine, sleep, 2)
+    pc.machine.cpu.set_reg("esp", 0x7000)
+    for count in (1, 2):
+        pc.say("nmi")
+        pc.machine.cpu.run(100)
+        assert pc.machine.cpu.halted and pc.machine.cpu.reg("eip") == 0x1002
+        assert ram.view[0x1200] == count
 
 
 def test_registers_are_shown_as_bochs_shows_them(pc: Monitored) -> None:
