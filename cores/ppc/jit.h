@@ -82,6 +82,12 @@ static int jit_check(struct Jit *j, struct Emit *e, uint32_t what, int size, int
     return ea;
 }
 
+static int jit_check_fixed(const struct Jit *j, struct Emit *e, uint32_t what, int size, int write, uint32_t ea, int t1, uint8_t **slow)
+{
+    (void)j, (void)e, (void)what, (void)size, (void)write, (void)ea, (void)t1, (void)slow;
+    return 0;
+}
+
 static void jit_load(struct Jit *j, struct Emit *e, int size, int dst, struct Mem m)
 {
     if (size == 1) x_movzx_rm(e, 1, dst, m);

@@ -128,6 +128,18 @@ static int jit_check(struct Jit *j, struct Emit *e, uint32_t what, int size, int
     return lin;
 }
 
+/* The same for an address that is fixed: its place in the TLB is, too. 0: not here. */
+static int jit_check_fixed(const struct Jit *j, struct Emit *e, uint32_t what, int size, int write, uint32_t lin, int t1, uint8_t **slow)
+{
+    const int32_t half = j->key & KEY_USER ? (int32_t)(TLB_SIZE * sizeof(struct TlbEntry)) : 0;
+    const int32_t tlb = (int32_t)offsetof(Cpu, tlb) + half + (int32_t)((lin >> 12 & (TLB_SIZE - 1)) * sizeof(struct TlbEntry));
+    if (!jit_plain_access(j, what) || (lin ^ (lin + (uint32_t)size - 1)) & PAGE_MASK) return 0;
+    x_alu_mi(e, X_CMP, 4, mem_at(RBP, tlb + (write ? 4 : 0)), (int32_t)(lin & PAGE_MASK));
+    *slow = x_jcc(e, X_NE);
+    x_mov_rm(e, 8, t1, mem_at(RBP, tlb + 8));
+    return 1;
+}
+
 static void jit_load(struct Jit *j, struct Emit *e, int size, int dst, struct Mem m)
 {
     (void)j;

@@ -99,3 +99,14 @@ def test_a_string_instruction_at_the_end_of_a_page_is_paid_for_once() -> None:
         both.run(501)
         assert both.difference() == ""
     assert both.cpus[0].reg("eax") > 2000
+
+
+def test_an_exit_shifts_by_a_register() -> None:
+    both = T.twins()
+    # mov eax, 5000; mov esi, 35; mov edx, 8
+    # again: mov ecx, esi; and ecx, 31; bts edx, ecx; dec eax; jne again; sbb ebx, ebx; jmp .
+    code = bytes.fromhex("b888130000 be23000000 ba08000000 89f1 83e11f 0fabca 48 75f5 19db ebfe")
+    both.start({T.FREE: code}, T.flat_state(0, eip=T.FREE))
+    both.run(30000)
+    assert both.difference() == ""
+    assert both.cpus[0].reg("ebx") == 0xFFFFFFFF

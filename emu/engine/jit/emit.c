@@ -580,12 +580,8 @@ static void stub_value(struct Stub *s, int32_t n, int dst)
         return;
     }
     const struct Node *y = &j->node[x->b];
-    if (y->reg >= 0 && !IS_TEMP(y->reg)) {
-        operate(j, e, x, dst, dst, y->reg, -1);
-        return;
-    }
-    const int other = stub_take(s);
-    stub_value(s, x->b, other);
+    const int held = y->reg >= 0 && !IS_TEMP(y->reg), other = held ? y->reg : stub_take(s);
+    if (!held) stub_value(s, x->b, other);
     if (x->op == T_SHL || x->op == T_LSHR || x->op == T_ASHR || x->op == T_ROTL) {
         if (!(j->features & HOST_BMI2) || x->op == T_ROTL || x->width < 32) j->failed = __LINE__;
         const int size = x->op == T_SHL ? host_size(x) : x->width > 32 ? 8 : 4;
@@ -596,7 +592,7 @@ static void stub_value(struct Stub *s, int32_t n, int dst)
     } else {
         operate(j, e, x, dst, dst, other, -1);
     }
-    s->busy &= ~(1u << other);
+    if (!held) s->busy &= ~(1u << other);
 }
 
 static void store_home(struct Emit *e, uint32_t slot, int reg)
@@ -1043,7 +1039,7 @@ static void access_slow(struct Jit *j, int32_t n, int off, int value, int back, 
 /* Whether an access looks in the soft TLB; in a loop most of them find the page of the turn before. */
 static int has_site(const struct Jit *j, const struct Node *x)
 {
-    return (x->op == N_LOAD || x->op == N_STORE) && x->fold != MEMBER && jit_plain_access(j, (uint32_t)x->imm);
+    return (x->op == N_LOAD || x->op == N_STORE) && x->fold != MEMBER && !is_const(j, x->a) && jit_plain_access(j, (uint32_t)x->imm);
 }
 
 /* Look up `size` bytes at `off`: the register to add to the result, with what is added in t1. The way of a miss goes on
@@ -1052,6 +1048,10 @@ static int look_up(struct Jit *j, const struct Node *x, int size, int write, int
 {
     struct Emit *e = &j->hot, *c = &j->cold;
     uint8_t *slow[2] = {NULL, NULL};
+    if (is_const(j, x->a) && jit_check_fixed(j, e, (uint32_t)x->imm, size, write, (uint32_t)j->node[x->a].imm, t1, slow)) {
+        fix_up(j, e, slow[0], FIX_COLD, offset_of(j, c));
+        return off;
+    }
     if (!has_site(j, x) || j->site >= j->sites) {
         const int lin = jit_check(j, e, (uint32_t)x->imm, size, write, off, t1, t2, slow);
         for (int k = 0; k < 2; k++)
