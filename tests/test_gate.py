@@ -43,9 +43,9 @@ PROGRAMS = {
     "emu/engine/build.py",
     "images/bench/build.py",
     "images/debian/build.py",
-    "images/loaders.py",
     "images/demo/__main__.py",
     "images/linux_ppc/build.py",
+    "images/loaders.py",
 }
 TIME = {"emu/clock.py"}
 
