@@ -2,7 +2,8 @@
 
 The files are dealt into pieces; whoever of the two is done takes the next piece. What a piece prints is shown when it
 is done. Exit status: that of the first piece that failed. All the time the memory maps of every process with the engine
-are looked at: a page that is writable and executable is an error.
+are looked at: a page that is writable and executable is an error. Python's compiled files go to a folder of their own,
+because hundreds of tests start programs, and some hosts keep none.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ def main(options: Sequence[str]) -> int:
                 name, files = piece
                 output = Path(scratch, str(len(waiting)))
                 with output.open("wb") as to:
-                    process = subprocess.Popen([*COMMAND, *files, *options], stdout=to, stderr=subprocess.STDOUT)
+                    words = [*COMMAND, *files, *options]
+                    process = subprocess.Popen(words, stdout=to, stderr=subprocess.STDOUT, env=environment())
                 running.append(Piece(name, process, output))
             for done in [p for p in running if ended(p.process)]:
                 running.remove(done)
@@ -84,6 +86,12 @@ def main(options: Sequence[str]) -> int:
             watch.look()
     print("\n".join([", ".join(f"{n} {what}" for what, n in counts.items()), *watch.wrong[:20], watch.report()]))
     return status or int(bool(watch.wrong))
+
+
+def environment() -> dict[str, str]:
+    """That of the tests."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPYCACHEPREFIX": str(Path("build", "pycache").resolve())}
 
 
 def show(piece: Piece) -> Counter[str]:

@@ -55,6 +55,12 @@ def name(path: Path) -> str:
 
 
 @lru_cache(None)
+def tree(path: Path) -> ast.Module:
+    """A file, read once for all tests."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@lru_cache(None)
 def imports(path: Path) -> tuple[tuple[int, str], ...]:
     """Line and full module name of every import, those inside functions and TYPE_CHECKING included."""
     return tuple(_imports(path))
@@ -62,7 +68,7 @@ def imports(path: Path) -> tuple[tuple[int, str], ...]:
 
 def _imports(path: Path) -> Iterator[tuple[int, str]]:
     package = ".".join(path.relative_to(ROOT).with_suffix("").parts[:-1])
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, alias.name
@@ -138,7 +144,7 @@ def test_nothing_evaluates_or_unpickles_what_it_reads() -> None:
     """P4. `cores/lang` compiles source that it generated itself."""
     wrong = []
     for path in sources():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree(path)):
             if not isinstance(node, ast.Call):
                 continue
             called = node.func.id if isinstance(node.func, ast.Name) else ""
@@ -156,7 +162,7 @@ def test_input_is_never_checked_by_assert() -> None:
     wrong = [
         f"{name(path)}:{node.lineno}"
         for path in sources()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(tree(path))
         if isinstance(node, ast.Assert)
     ]
     assert wrong == []
@@ -164,7 +170,7 @@ def test_input_is_never_checked_by_assert() -> None:
 
 def test_every_module_says_what_it_is() -> None:
     texts = {name(path): path.read_text(encoding="utf-8") for path in sources()}
-    silent = [path for path, text in texts.items() if text.strip() and not ast.get_docstring(ast.parse(text))]
+    silent = [path for path, text in texts.items() if text.strip() and not ast.get_docstring(tree(ROOT / path))]
     assert silent == []
 
 

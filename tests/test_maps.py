@@ -52,6 +52,7 @@ def test_a_page_that_is_writable_and_executable_is_seen() -> None:
     assert "executable: 1" in watch.report()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not has_jit("x86"), reason="the JIT has no back end for this host")
 def test_while_hot_programs_are_translated_no_page_is_both() -> None:
     with python(HOT) as process:

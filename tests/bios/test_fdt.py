@@ -200,6 +200,7 @@ def test_version_16_is_read_without_the_size_of_its_structure() -> None:
     assert shape(read("a.dtb", data).root) == shape(sample().root)
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(mutated(GOOD))
 def test_a_mutated_tree_is_read_or_refused_by_name(data: bytes) -> None:

@@ -107,6 +107,7 @@ def test_a_wrong_register_or_flag_or_byte_is_found(bench: Bench, monkeypatch: py
         assert result.problem and not result.excuse and not result.failed, what
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "word"), [(signal.SIGSTOP, "hung"), (signal.SIGKILL, "crashed")])
 def test_an_oracle_that_says_nothing_is_replaced_and_its_program_not_counted(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, number: int, word: str

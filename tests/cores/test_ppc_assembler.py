@@ -54,6 +54,7 @@ def drawn(seed: int, each: int) -> Iterator[tuple[Form, int, str]]:
             yield form, word, disassemble(word, AT, features)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 1 << 32))
 def test_what_is_disassembled_assembles_to_the_same_word(seed: int) -> None:

@@ -128,6 +128,7 @@ def test_a_wrong_register_or_byte_is_found(monkeypatch: pytest.MonkeyPatch) -> N
         bench.close()
 
 
+@pytest.mark.slow
 def test_an_oracle_that_says_nothing_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ppc_differential, "PATIENCE", 2.0)
     bench = Bench("440EP")

@@ -129,6 +129,7 @@ def test_every_vector_is_met_in_python(path: Path) -> None:
     check(vectors, vectors.lines, in_python(vectors.name))
 
 
+@pytest.mark.slow
 @needs_vectors
 def test_every_vector_is_met_in_c(library: Library) -> None:
     for path in FILES:
@@ -203,6 +204,7 @@ COMPILERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiler", COMPILERS)
 def test_no_operation_has_undefined_behaviour(compiler: str, library: Library, tmp_path: Path) -> None:
     options = ["-O0", "-fsanitize=undefined", "-fno-sanitize-recover=all"]

@@ -334,6 +334,7 @@ def test_firmware_gets_the_kernel_through_the_tree(tmp_path: Path) -> None:
 # -- the command
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BOARDS)
 def test_dumpdtb_writes_the_tree_and_ends(name: str, tmp_path: Path) -> None:
     path = tmp_path / "out.dtb"
@@ -374,6 +375,7 @@ def refused(*words: str) -> str:
     return text
 
 
+@pytest.mark.slow
 def test_bad_files_and_wrong_wishes_are_refused_in_one_line(tmp_path: Path) -> None:
     good = written(tmp_path / "good.bin", CODE)
     wrong = written(tmp_path / "wrong.elf", elf((0, 0, CODE, 5000), machine=8))

@@ -209,6 +209,7 @@ def test_a_reset_drops_what_the_processor_has_taken(tmp_path: Path) -> None:
     assert bytes(w.ram.view) == before and w.transport.interrupts == 0 and w.cpu._c.blk[0].inflight == 0
 
 
+@pytest.mark.slow
 def test_random_rings_do_the_same_with_and_without_the_processor(tmp_path: Path) -> None:
     """D6 in C: whatever is in the rings, nothing outside the guest's memory is touched, and both ways agree."""
     r = random.Random(int(os.environ.get("EMU_FUZZ_SEED", "3")))

@@ -71,6 +71,7 @@ def test_depth_has_a_limit() -> None:
     assert events == [("error", f"values are nested deeper than {DEEPEST}"), ("value", 1)]
 
 
+@pytest.mark.slow
 def test_length_has_a_limit() -> None:
     stream = JsonStream()
     events = [
@@ -83,6 +84,7 @@ def test_length_has_a_limit() -> None:
     assert stream.too_long and list(stream.feed(b"1\n")) == []
 
 
+@pytest.mark.slow
 def test_a_long_list_of_small_values_has_the_same_limit() -> None:
     stream = JsonStream()
     events = [event for _ in range(20) for event in stream.feed(b"[" if _ == 0 else b"1," * 40_000)]

@@ -47,6 +47,7 @@ def conversation(*words: str) -> Result:
         process.kill()
 
 
+@pytest.mark.slow
 def test_what_was_typed_at_any_moment_is_typed_again_at_the_same_one(image: Path, tmp_path: Path) -> None:
     recording = str(tmp_path / "run.rec")
     words = [boot(image, ECHO), "-nographic", "--stats"]
@@ -59,6 +60,7 @@ def test_what_was_typed_at_any_moment_is_typed_again_at_the_same_one(image: Path
         assert digest(again) == digest(first)
 
 
+@pytest.mark.slow
 def test_a_script_is_not_needed_for_its_replay_and_the_date_comes_from_the_recording(
     image: Path, tmp_path: Path
 ) -> None:
@@ -72,6 +74,7 @@ def test_a_script_is_not_needed_for_its_replay_and_the_date_comes_from_the_recor
     assert digest(again) == digest(first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [

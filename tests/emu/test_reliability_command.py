@@ -185,6 +185,7 @@ def test_numbers_out_of_every_range_are_one_line_or_taken(files: Path, words: tu
     assert refused >= 8
 
 
+@pytest.mark.slow
 def test_deep_nesting_and_long_words_are_one_line() -> None:
     for deep in ("(" * 20_000, "[" * 20_000, "-" * 20_000, "{" * 20_000, "a" * 200_000, "(1+" * 5000, "not " * 5000):
         for words in (
@@ -278,6 +279,7 @@ def test_every_option_refuses_or_takes_every_odd_word(files: Path) -> None:
                     raise
 
 
+@pytest.mark.slow
 def test_every_device_with_every_option_and_odd_value_starts_or_is_one_line(files: Path) -> None:
     for name, options in DEVICES.items():
         for option in (*options, "id", "nonsense"):

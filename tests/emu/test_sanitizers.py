@@ -45,10 +45,12 @@ def test_random_programs_are_clean_and_independent_of_how_they_are_sliced(core: 
     assert report["jit_enters"] > 1000
 
 
+@pytest.mark.slow
 def test_random_guests_on_a_whole_pc_leave_a_machine_that_runs() -> None:
     assert fuzz_board.run(int(SEED), seconds=0, cases=25) == 25
 
 
+@pytest.mark.slow
 def test_random_guests_on_the_powerpc_boards_raise_nothing() -> None:
     assert fuzz_ppc_board.run(int(SEED), seconds=0, cases=120) == 120
 

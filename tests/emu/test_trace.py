@@ -77,6 +77,7 @@ table: dq 0, 0x00cf9b000000ffff, 0x00cf93000000ffff
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tier", TIERS)
 def test_a_page_fault_is_told_with_its_walk_and_what_met_it(tmp_path: Path, tier: str) -> None:
     program = assemble_program(PAGED, file="paged", origin=0x7C00, big=False)

@@ -47,6 +47,7 @@ def test_programs_of_every_kind_are_drawn(core: str) -> None:
     assert all(count > 5 for count in kinds), dict(zip(fuzz_jit.KINDS, kinds, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("core", CORES)
 @pytest.mark.parametrize("planted", ["wrong", "dies"])
 def test_what_goes_wrong_is_made_small_and_told(core: str, planted: str, monkeypatch: Any, capsys: Any) -> None:

@@ -315,6 +315,7 @@ def disassemble(code: bytes, folder: Path) -> list[tuple[int, str]]:
     return found
 
 
+@pytest.mark.slow
 @needs_objdump
 @pytest.mark.parametrize("group", GROUPS, ids=lambda g: g.__name__)
 def test_the_disassembler_reads_what_the_encoder_was_told(group: Group, tmp_path: Path) -> None:

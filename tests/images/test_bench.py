@@ -60,6 +60,7 @@ def qemu(machine: Machine, *words: str) -> list[str]:
     return [machine.qemu, "-accel", "tcg", *machine.words, "-nographic", "-no-reboot", *words]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", BOARDS)
 @pytest.mark.parametrize("emulator", [emu, qemu])
 def test_every_bare_program_gives_its_sum(variant: str, emulator: object, folder: Path) -> None:

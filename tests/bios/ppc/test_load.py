@@ -224,6 +224,7 @@ def test_a_tree_that_no_kernel_could_use_is_refused(data: bytes, complaint: str)
         read_tree("bad.dtb", data)
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(mutated(VMLINUX, 116))
 def test_a_mutated_kernel_is_placed_in_ram_or_refused_by_name(data: bytes) -> None:
@@ -238,6 +239,7 @@ def test_a_mutated_kernel_is_placed_in_ram_or_refused_by_name(data: bytes) -> No
         assert all(at >= 0 and at + size <= MIB for at, size in made.zeros)
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(mutated(tree().write()))
 def test_a_mutated_tree_boots_or_is_refused_by_name(data: bytes) -> None:

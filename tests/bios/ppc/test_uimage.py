@@ -107,6 +107,7 @@ def test_what_mkimage_makes_is_read(tmp_path: Path) -> None:
     assert (image.load, image.entry, image.title) == (0x400000, 0x400010, "Both")
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None)
 @given(mutated(uimage_file(gzip.compress(CODE), compression=1), 96))
 def test_a_mutated_image_is_unpacked_or_refused_by_name(data: bytes) -> None:
