@@ -201,11 +201,11 @@ class Machine:
         self.stops: Stops | None = None
         """Who stops it for debuggers, once somebody debugs it (`emu.stops.stops_of`)."""
         self.execute: Callable[[int], Exit] = cpu.run
+        """Runs the processor; replaced by what watches single instructions."""
         self._idles = hasattr(cpu, "idle_until")
         if self._idles:
             clock.on_eager = cpu.stay_awake  # type: ignore[attr-defined]
         self._nets = hasattr(cpu, "lent_net")
-        """Runs the processor; replaced by what watches single instructions."""
         cpu.on_event(self._event)
         ram.on_remap.append(cpu.remap)
         ram.on_write.append(cpu.invalidate)

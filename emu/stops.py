@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+from devices.lending import Lending
 from emu.cpu import DebuggedCpu, Exit
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ FIRST_USER_VECTOR = 32
 READS, WRITES = 1, 2
 TRACED = 1000
 """Instructions in one go while each is shown."""
-"""Ports about which boards make promises to the processor."""
 
 
 @dataclass(frozen=True)
@@ -240,7 +240,8 @@ class Stops:
         for port in sorted({port - before for port in wanted for before in range(4)}):
             self._cpu.set_steady_port(port, None)
         for device in self.machine.devices.values():
-            getattr(device, "home", lambda: None)()  # what is lent to the processor
+            if isinstance(device, Lending):
+                device.home()
         if not wanted or self._wrapped:
             return
         self._wrapped = bus.watched = True

@@ -82,6 +82,7 @@ static int jit_check(struct Jit *j, struct Emit *e, uint32_t what, int size, int
     return ea;
 }
 
+/* Nothing here has a fixed address: a base register is zero only in boot code. */
 static int jit_check_fixed(const struct Jit *j, struct Emit *e, uint32_t what, int size, int write, uint32_t ea, int t1, uint8_t **slow)
 {
     (void)j, (void)e, (void)what, (void)size, (void)write, (void)ea, (void)t1, (void)slow;

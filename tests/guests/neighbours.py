@@ -76,7 +76,7 @@ def measure(guest: Guest, mib: int) -> tuple[float, tuple[float, ...]]:
     """Mbit/s of TCP, and the least, mean and longest round trip in ms."""
     pings, _ = guest.run(PINGS)
     found = re.search(r"= ([\d.]+)/([\d.]+)/([\d.]+) ms", pings)
-    if not found or "0% packet loss" not in pings:
+    if not found or ", 0% packet loss" not in pings:
         raise RuntimeError(pings)
     _, seconds = guest.run(SEND.format(blocks=16 * mib))
     return mib * 8.388608 / seconds, tuple(map(float, found.groups()))

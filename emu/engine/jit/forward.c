@@ -22,10 +22,10 @@ static int32_t forwarded(struct Jit *j, uint32_t what, int32_t address, uint32_t
     int64_t high = INT32_MIN;
     const int32_t base = common_value(j, address, &at), size = (int32_t)width / 8;
     if ((j->plain & PLAIN_FORWARD) || !jit_plain_access(j, what)) j->stores = 0;
+    if (j->stores && j->stored[0].base != base) j->stores = 0; /* all have the same */
     for (uint32_t k = 0; k < j->stores; k++) {
         const struct Stored *s = &j->stored[k];
-        if (s->base != base) j->stores = 0; /* all have the same */
-        else if (s->at == at && s->size == size) found = s->value;
+        if (s->at == at && s->size == size) found = s->value;
         if (s->at < low) low = s->at;
         if ((int64_t)s->at + s->size > high) high = (int64_t)s->at + s->size;
     }
