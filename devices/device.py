@@ -72,6 +72,9 @@ class Device:
         """The reset pin. The default is `clear`; a device with lines or timers also puts those back."""
         self.clear()
 
+    def home(self) -> None:
+        """End a loan to a processor, where there is one (`devices.lending`)."""
+
     def save(self) -> dict[str, object]:
         """The whole state as plain data: ints, bools, bytes, lists, dicts."""
         own = declared.dump(self.state) if hasattr(type(self), "State") else {}

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from devices.lending import Lending
 from emu.cpu import DebuggedCpu, Exit
 
 if TYPE_CHECKING:
@@ -240,8 +239,7 @@ class Stops:
         for port in sorted({port - before for port in wanted for before in range(4)}):
             self._cpu.set_steady_port(port, None)
         for device in self.machine.devices.values():
-            if isinstance(device, Lending):
-                device.home()
+            device.home()
         if not wanted or self._wrapped:
             return
         self._wrapped = bus.watched = True

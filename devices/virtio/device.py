@@ -155,9 +155,6 @@ class VirtioDevice(Device):
     def stopped(self) -> None:
         """Reset: cancel what is under way. The chains that are out are dead already."""
 
-    def home(self) -> None:
-        """Whoever looks at the queues calls this first: a device that has lent them takes them back."""
-
     # -- what a device asks for
 
     def accepted(self, feature: int) -> bool:
